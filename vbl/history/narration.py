@@ -1,0 +1,235 @@
+"""One event, one human line: the words for what happened, the same in the log, the terminal and the page.
+
+Here live the sentence for each type of event and the small words it is made of: spans of time, bounded previews of
+values, text made safe to print. Pure; it knows no terminal, no colours and no clock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from vbl.history.events import Event, Fact
+
+PREVIEW = 72
+"""Characters of a value that fit into a line."""
+
+_UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
+
+
+class _Fields(Protocol):
+    """A payload, plain or validated: fields are read as items."""
+
+    def __getitem__(self, field: str, /) -> Any: ...
+
+
+def narrate(event: Event | Fact) -> str:
+    """Say in one line what the event reports. Control characters of the user's text come out escaped."""
+    tell = _TELL.get(event.type)
+    payload: _Fields = event.payload
+    return printable(tell(payload, event.at) if tell else str(event.type).lower().replace("_", " "))
+
+
+def duration(us: int) -> str:
+    """A span of time in words of two units at most: `850 ms`, `1.2 s`, `2 min 5 s`, `4 h`, `3 d 4 h`."""
+    us = max(us, 0)
+    if us < 999_500:
+        return f"{us / 1_000:.0f} ms" if us >= 1_000 or us == 0 else "1 ms"
+    if us < 9_950_000:
+        return f"{us / 1_000_000:.1f}".removesuffix(".0") + " s"
+    seconds = round(us / 1_000_000)
+    for size, unit, rest_size, rest_unit in _UNITS:
+        if seconds >= size:
+            rest = seconds % size // rest_size
+            return f"{seconds // size} {unit} {rest} {rest_unit}" if rest else f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def utc(at: int) -> str:
+    """An instant as text, to the second, in UTC."""
+    from datetime import UTC, datetime
+
+    try:
+        return datetime.fromtimestamp(at // 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{at} µs since 1970"
+
+
+def printable(text: str) -> str:
+    """The text on one line, with whatever could steer a terminal or break its encoding escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    short = {"\n": "⏎", "\t": " ", "\r": ""}.get(character)
+    if short is not None:
+        return short
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65_536 else f"\\U{code:08x}"
+
+
+def preview(value: Any, limit: int = PREVIEW) -> str:
+    """The beginning of a value as JSON, at most `limit` characters; costs no more than what it shows."""
+    text = "".join(_pieces(value, limit))
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _pieces(value: Any, room: int) -> list[str]:
+    """JSON of the value, broken off once it is longer than `room`."""
+    if isinstance(value, str):
+        return [json.dumps(value[: room + 1], ensure_ascii=False)]
+    if isinstance(value, Mapping):
+        entries = [
+            (json.dumps(str(key)[: room + 1], ensure_ascii=False) + ": ", item)
+            for key, item in _head(cast("Mapping[Any, Any]", value).items(), room)
+        ]
+        return _joined("{", entries, "}", room)
+    if isinstance(value, (list, tuple)):
+        return _joined("[", [("", item) for item in _head(cast("list[Any]", value), room)], "]", room)
+    return [json.dumps(value, default=repr)]
+
+
+def _head(items: Any, room: int) -> list[Any]:
+    from itertools import islice
+
+    return list(islice(items, max(room, 0) // 2 + 2))
+
+
+def _joined(opening: str, entries: list[tuple[str, Any]], closing: str, room: int) -> list[str]:
+    out = [opening]
+    room -= 2
+    for number, (label, item) in enumerate(entries):
+        if room < 0:
+            break
+        piece = (", " if number else "") + label + "".join(_pieces(item, room))
+        room -= len(piece)
+        out.append(piece)
+    return [*out, closing]
+
+
+def cause(error: Mapping[str, Any] | _Fields) -> str:
+    """A recorded error in words: `rate_limited: HTTPStatusError: 429 Too Many Requests`."""
+    message = str(error["message"]).strip()
+    first = message.splitlines()[0] if message else ""
+    kind, name = error["kind"], error["type"]
+    return f"{kind}: {name}: {first}" if first else f"{kind}: {name}"
+
+
+def tries(attempt: int, max_attempts: int | None) -> str:
+    """`attempt 2 of 5`; without the bound where interruptions have carried the number past it."""
+    return f"attempt {attempt} of {max_attempts}" if max_attempts and attempt <= max_attempts else f"attempt {attempt}"
+
+
+def _field(payload: _Fields, name: str, default: Any = None) -> Any:
+    """A field of a payload; plain ones leave out what has its default."""
+    try:
+        value = payload[name]
+    except KeyError:
+        return default
+    return default if value is None else value
+
+
+def _by(p: _Fields) -> str:
+    actor, reason = _field(p, "actor"), _field(p, "reason")
+    return (f" by {actor}" if actor else "") + (f": {reason}" if reason else "")
+
+
+def _error(p: _Fields) -> Mapping[str, Any]:
+    error = p["error"]
+    return cast("Mapping[str, Any]", error if isinstance(error, Mapping) else error.model_dump())
+
+
+def _created(p: _Fields, at: int) -> str:
+    key, actor = _field(p, "key"), _field(p, "actor")
+    given = _field(p, "input")
+    return (
+        f"{p['workflow']} created"
+        + (f" by {actor}" if actor else "")
+        + (f" with key {preview(key, 40)}" if key else "")
+        + (f": {preview(given)}" if given is not None else "")
+    )
+
+
+def _failed(p: _Fields, at: int) -> str:
+    error = _error(p)
+    step = error.get("step")
+    return "run failed" + (f" in step {step}" if step else "") + f" ({cause(error)})"
+
+
+def _step_started(p: _Fields, at: int) -> str:
+    attempt = p["attempt"]
+    again = f", attempt {attempt}" if attempt > 1 else ""
+    alone = ", alone: it was interrupted before" if _field(p, "alone", False) else ""
+    return f"{p['step']} started{again}{alone}"
+
+
+def _step_completed(p: _Fields, at: int) -> str:
+    output = _field(p, "output")
+    return f"{p['step']} completed" + (f": {preview(output)}" if output is not None else "")
+
+
+def _step_failed(p: _Fields, at: int) -> str:
+    end = " for good" if _field(p, "final", True) else ""
+    return f"{p['step']} failed{end} on attempt {p['attempt']} ({cause(_error(p))})"
+
+
+def _interrupted(p: _Fields, at: int) -> str:
+    why = "its process died" if _field(p, "counted", True) else "the supervisor was stopped"
+    return f"{p['step']} interrupted on attempt {p['attempt']}: {why}"
+
+
+def _retry(p: _Fields, at: int) -> str:
+    which = tries(p["attempt"], _field(p, "max_attempts"))
+    return f"{p['step']} failed, retrying in {duration(p['at'] - at)}, {which} ({p['reason']})"
+
+
+def _checkpoint(p: _Fields, at: int) -> str:
+    delta = _field(p, "delta", {})
+    return f"checkpoint {p['checkpoint']}" + (f": {', '.join(delta)} changed" if delta else "")
+
+
+def _retried(p: _Fields, at: int) -> str:
+    step = _field(p, "step")
+    return "run retried" + (f" from step {step}" if step else "") + _by(p)
+
+
+def _blocked(p: _Fields, at: int) -> str:
+    lines = str(p["message"]).strip().splitlines()
+    return f"run blocked ({p['reason']}): {lines[0] if lines else p['unblock']}"
+
+
+def _cancelled(p: _Fields, at: int) -> str:
+    reason = _field(p, "reason")
+    return "run cancelled" + (f": {reason}" if reason else "")
+
+
+_TELL: dict[str, Callable[[_Fields, int], str]] = {
+    "RUN_CREATED": _created,
+    "RUN_STARTED": lambda p, at: f"run started by supervisor {p['epoch']}",
+    "RUN_RESUMED": lambda p, at: f"run resumed by supervisor {p['epoch']}: {p['reason']}",
+    "RUN_COMPLETED": lambda p, at: (
+        "run completed" + (f": {preview(p['output'])}" if _field(p, "output") is not None else "")
+    ),
+    "RUN_FAILED": _failed,
+    "RUN_BLOCKED": _blocked,
+    "RUN_PAUSED": lambda p, at: f"run paused{_by(p)}",
+    "RUN_UNPAUSED": lambda p, at: f"run unpaused{_by(p)}",
+    "RUN_RETRIED": _retried,
+    "CANCEL_REQUESTED": lambda p, at: f"cancel requested{_by(p)}",
+    "RUN_CANCELLED": _cancelled,
+    "STEP_STARTED": _step_started,
+    "STEP_COMPLETED": _step_completed,
+    "STEP_FAILED": _step_failed,
+    "STEP_CANCELLED": lambda p, at: f"{p['step']} given up by the workflow",
+    "STEP_INTERRUPTED": _interrupted,
+    "RETRY_SCHEDULED": _retry,
+    "CHECKPOINT_WRITTEN": _checkpoint,
+    "TIMER_SET": lambda p, at: f"timer {p['timer']} set for {duration(p['at'] - at)}, until {utc(p['at'])}",
+    "TIMER_FIRED": lambda p, at: f"timer {p['timer']} fired",
+    "TIMER_CANCELLED": lambda p, at: f"timer {p['timer']} no longer needed",
+    "VERSION_MARKED": lambda p, at: f"patch {preview(p['patch'], 40)} taken",
+}

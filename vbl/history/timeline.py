@@ -1,0 +1,440 @@
+"""A run's history as a picture on one line of time: `timeline(facts) -> Timeline`.
+
+A lane for each step, a bar for each attempt, and a wait for each stretch in which the run stood still for a reason:
+queued, backing off, asleep, paused, blocked, failed until somebody retried it, or without a supervisor. The terminal,
+a page, a notebook and a static file all draw this very model; so there are no characters, colours or widths in it.
+`axis` maps its instants to places between 0 and 1, with long idle stretches cut short.
+
+Pure. Instants are microseconds since 1970 UTC; `end_at` is None for what is still going on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from vbl.history.events import Fact
+from vbl.history.narration import cause, duration, tries
+from vbl.history.state import Status, fold
+
+SECOND = 1_000_000
+LATE = SECOND
+"""A wait that ends so much later than planned says so."""
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+
+
+class Stand(StrEnum):
+    """Why the run, or one of its steps, stood still."""
+
+    QUEUED = "queued"
+    BACKOFF = "backoff"
+    TIMER = "timer"
+    PAUSED = "paused"
+    BLOCKED = "blocked"
+    FAILED = "failed"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One attempt. `void` says that a retry of the run undid it; `text` is the recorded error, if any."""
+
+    attempt: int
+    start_at: int
+    end_at: int | None
+    outcome: Outcome
+    text: str = ""
+    alone: bool = False
+    void: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A stretch without motion. `until_at` is the planned end of a timer or a backoff; `text` a sentence."""
+
+    stand: Stand
+    start_at: int
+    end_at: int | None
+    text: str
+    until_at: int | None = None
+    step: str | None = None
+
+    @property
+    def late(self) -> int:
+        """Microseconds between the planned and the real end, where that is worth a word; else 0."""
+        if self.until_at is None or self.end_at is None or self.end_at - self.until_at < LATE:
+            return 0
+        return self.end_at - self.until_at
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened at an instant: a cancel, a resume, a retry. `seq` is the event's."""
+
+    at: int
+    seq: int
+    text: str
+
+
+@dataclass(slots=True)
+class Lane:
+    """One step: its attempts and backoffs in order of time. `status` is that of the step's state."""
+
+    step: str
+    name: str
+    status: str = ""
+    bars: list[Bar] = field(default_factory=list[Bar])
+    waits: list[Wait] = field(default_factory=list[Wait])
+
+
+@dataclass(slots=True)
+class Timeline:
+    """The picture of a run from `start_at` to `end_at`; an unfinished run ends at the present."""
+
+    run_id: str
+    workflow: str
+    status: Status
+    start_at: int
+    end_at: int
+    lanes: list[Lane]
+    waits: list[Wait]
+    marks: list[Mark]
+    checkpoints: int = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will be added by itself."""
+        return self.status.finished
+
+
+def timeline(facts: Iterable[Fact], now: int, *, supervised: bool = True) -> Timeline:
+    """Draw up the run's timeline. `supervised` says whether a supervisor is alive at `now`."""
+    facts = list(facts)
+    state = fold(facts)
+    draft = _Draft()
+    for fact in facts:
+        draft.take(fact)
+    end_at = state.finished_at if state.finished_at is not None else max(now, state.at)
+    draft.finish(state.finished_at, supervised)
+    for key, lane in draft.lanes.items():
+        step = state.steps.get(key)
+        lane.status = "cancelled" if step is None or step.void else step.status
+    start_at = min(state.created_at, end_at)
+    return Timeline(
+        state.run_id, state.workflow, state.status, start_at, end_at,
+        list(draft.lanes.values()), draft.waits, draft.marks, state.checkpoint,
+    )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The picture while it is being drawn.
+
+    `seqs` holds the seq at which each step was first asked for; `sign_at` is the last instant at which the run's
+    supervisor is known to have lived, by the events of this run; `gone_at` that of the supervisor whose loss is on
+    record and not yet made up; `back_at` when another one recorded the loss, None where it left in order.
+    """
+
+    lanes: dict[str, Lane] = field(default_factory=dict[str, Lane])
+    waits: list[Wait] = field(default_factory=list[Wait])
+    marks: list[Mark] = field(default_factory=list[Mark])
+    open: dict[tuple[Stand, object], Wait] = field(default_factory=dict[tuple[Stand, object], Wait])
+    running: dict[str, Bar] = field(default_factory=dict[str, Bar])
+    seqs: dict[str, int] = field(default_factory=dict[str, int])
+    failures: dict[str, int] = field(default_factory=dict[str, int])
+    sign_at: int = 0
+    gone_at: int | None = None
+    back_at: int | None = None
+
+    def take(self, fact: Fact) -> None:
+        draw = _DRAW.get(fact.type)
+        if draw is not None:
+            draw(self, fact, fact.payload)
+        if fact.type not in _NOT_A_SIGN:
+            self.sign_at = max(self.sign_at, fact.at)
+
+    def lane(self, key: str, name: str | None = None) -> Lane:
+        if key not in self.lanes:
+            self.lanes[key] = Lane(key, name or key.split("#", 1)[0])
+        return self.lanes[key]
+
+    def wait(self, wait: Wait, name: object = None) -> None:
+        """Open a wait; one of the same kind and name that is open ends here."""
+        self.end(wait.stand, wait.start_at, name)
+        self.open[wait.stand, name] = wait
+
+    def end(self, stand: Stand, at: int, name: object = None) -> None:
+        wait = self.open.pop((stand, name), None)
+        if wait is not None:
+            self.keep(replace(wait, end_at=max(at, wait.start_at)))
+
+    def keep(self, wait: Wait) -> None:
+        (self.waits if wait.step is None else self.lane(wait.step).waits).append(wait)
+
+    def close(self, key: str, at: int, outcome: Outcome, text: str = "") -> None:
+        """End the running attempt of a step, and the backoff of one that was given up in it."""
+        self.end(Stand.BACKOFF, at, key)
+        bar = self.running.pop(key, None)
+        if bar is not None:
+            self.lanes[key].bars.append(replace(bar, end_at=max(at, bar.start_at), outcome=outcome, text=text))
+
+    def back(self, at: int) -> None:
+        """A supervisor moves the run again: the stretch without one, if there was one, ends."""
+        if self.gone_at is None:
+            return
+        gone_at, back_at = self.gone_at, self.back_at
+        self.gone_at = self.back_at = None
+        length = duration((at if back_at is None else back_at) - gone_at)
+        text = f"supervisor was down {length}" if back_at is None else f"supervisor died, back after {length} at most"
+        self.keep(Wait(Stand.DOWN, gone_at, max(at if back_at is None else back_at, gone_at), text))
+
+    def void_after(self, seq: int) -> None:
+        """A retry undid what the code asked for after `seq`."""
+        for key in [key for key, asked_seq in self.seqs.items() if asked_seq > seq]:
+            del self.seqs[key]
+            lane = self.lanes[key]
+            lane.bars = [replace(bar, void=True) for bar in lane.bars]
+
+    def finish(self, finished_at: int | None, supervised: bool) -> None:
+        """Close what ends with the run, or show it as still going on."""
+        if finished_at is not None:
+            self.back(finished_at)
+            self.open.pop((Stand.FAILED, None), None)
+            for key in list(self.running):
+                self.close(key, finished_at, Outcome.CANCELLED)
+            for stand, name in list(self.open):
+                self.end(stand, finished_at, name)
+            return
+        if self.running and not supervised and self.gone_at is None:
+            self.keep(Wait(Stand.DOWN, self.sign_at, None, "no supervisor; in flight when it went"))
+        elif self.back_at is not None:
+            self.back(self.back_at)
+        elif self.gone_at is not None:
+            self.keep(Wait(Stand.DOWN, self.gone_at, None, "no supervisor"))
+        for key, bar in self.running.items():
+            self.lanes[key].bars.append(bar)
+        for wait in self.open.values():
+            self.keep(wait)
+
+
+_NOT_A_SIGN = frozenset(
+    {"RUN_CREATED", "RUN_PAUSED", "RUN_UNPAUSED", "RUN_RETRIED", "CANCEL_REQUESTED", "STEP_INTERRUPTED", "RUN_RESUMED"}
+)
+"""Events of clients, and those by which a new supervisor records the loss of an old one."""
+
+
+def _created(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.wait(Wait(Stand.QUEUED, fact.at, None, "queued"))
+
+
+def _started(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.end(Stand.QUEUED, fact.at)
+
+
+def _resumed(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.end(Stand.BLOCKED, fact.at)
+    draft.back(fact.at)
+    draft.marks.append(Mark(fact.at, fact.seq, f"resumed: {p['reason']}"))
+
+
+def _ended(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    for stand in (Stand.PAUSED, Stand.BLOCKED, Stand.QUEUED):
+        draft.end(stand, fact.at)
+
+
+def _run_failed(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    _ended(draft, fact, p)
+    draft.wait(Wait(Stand.FAILED, fact.at, None, f"failed: {cause(p['error'])}"))
+
+
+def _blocked(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.wait(Wait(Stand.BLOCKED, fact.at, None, f"blocked: {p['reason']}"))
+
+
+def _paused(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.wait(Wait(Stand.PAUSED, fact.at, None, "paused" + _by(p)))
+
+
+def _unpaused(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.end(Stand.PAUSED, fact.at)
+
+
+def _retried(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.end(Stand.BLOCKED, fact.at)
+    draft.end(Stand.FAILED, fact.at)
+    if p.get("step"):
+        draft.end(Stand.BACKOFF, fact.at, p["step"])
+    if p.get("from_seq") is not None:
+        draft.void_after(p["from_seq"])
+    draft.marks.append(Mark(fact.at, fact.seq, "retried" + _by(p)))
+
+
+def _cancel(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.marks.append(Mark(fact.at, fact.seq, "cancel requested" + _by(p)))
+
+
+def _step_started(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    key = p["step"]
+    draft.back(fact.at)
+    draft.lane(key, p.get("name"))
+    draft.seqs.setdefault(key, fact.seq)
+    draft.close(key, fact.at, Outcome.INTERRUPTED)
+    draft.running[key] = Bar(p["attempt"], fact.at, None, Outcome.RUNNING, alone=p.get("alone", False))
+
+
+def _step_completed(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.close(p["step"], fact.at, Outcome.COMPLETED)
+
+
+def _step_failed(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.failures[p["step"]] = draft.failures.get(p["step"], 0) + 1
+    draft.close(p["step"], fact.at, Outcome.FAILED, cause(p["error"]))
+
+
+def _step_cancelled(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.close(p["step"], fact.at, Outcome.CANCELLED)
+
+
+def _step_interrupted(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    counted = p.get("counted", True)
+    gone_at = draft.sign_at if counted else fact.at
+    draft.close(
+        p["step"], gone_at, Outcome.INTERRUPTED, "its process died" if counted else "the supervisor was stopped"
+    )
+    draft.gone_at = gone_at if draft.gone_at is None else min(draft.gone_at, gone_at)
+    draft.back_at = fact.at if counted else None
+
+
+def _retry_scheduled(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    key, limit = p["step"], p.get("max_attempts")
+    attempt = draft.failures.get(key, 0) + 1 if limit else p["attempt"]
+    text = f"{key} failed, retrying in {duration(p['at'] - fact.at)}, {tries(attempt, limit)}"
+    draft.wait(Wait(Stand.BACKOFF, fact.at, None, text, p["at"], key), key)
+
+
+def _timer_set(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    text = f"timer {p['timer']}, {duration(p['at'] - fact.at)}"
+    draft.wait(Wait(Stand.TIMER, fact.at, None, text, p["at"]), p["timer"])
+
+
+def _timer_fired(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.end(Stand.TIMER, fact.at, p["timer"])
+
+
+def _timer_cancelled(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    wait = draft.open.pop((Stand.TIMER, p["timer"]), None)
+    if wait is not None:
+        draft.keep(replace(wait, end_at=fact.at, text=f"{wait.text}, not needed"))
+
+
+def _by(p: dict[str, Any]) -> str:
+    return f" by {p['actor']}" if p.get("actor") else ""
+
+
+_DRAW: dict[str, Callable[[_Draft, Fact, dict[str, Any]], None]] = {
+    "RUN_CREATED": _created,
+    "RUN_STARTED": _started,
+    "RUN_RESUMED": _resumed,
+    "RUN_COMPLETED": _ended,
+    "RUN_CANCELLED": _ended,
+    "RUN_FAILED": _run_failed,
+    "RUN_BLOCKED": _blocked,
+    "RUN_PAUSED": _paused,
+    "RUN_UNPAUSED": _unpaused,
+    "RUN_RETRIED": _retried,
+    "CANCEL_REQUESTED": _cancel,
+    "STEP_STARTED": _step_started,
+    "STEP_COMPLETED": _step_completed,
+    "STEP_FAILED": _step_failed,
+    "STEP_CANCELLED": _step_cancelled,
+    "STEP_INTERRUPTED": _step_interrupted,
+    "RETRY_SCHEDULED": _retry_scheduled,
+    "TIMER_SET": _timer_set,
+    "TIMER_FIRED": _timer_fired,
+    "TIMER_CANCELLED": _timer_cancelled,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of time and its place on the axis. `cut` says that it is drawn shorter than it was."""
+
+    start_at: int
+    end_at: int
+    left: float
+    right: float
+    cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Places between 0 and 1 for the instants of a timeline."""
+
+    pieces: tuple[Piece, ...]
+
+    def place(self, at: int) -> float:
+        """Where the instant is drawn; what lies outside is drawn at the edge."""
+        for piece in self.pieces:
+            if at <= piece.end_at:
+                span = piece.end_at - piece.start_at
+                share = (max(at, piece.start_at) - piece.start_at) / span if span else 0.0
+                return piece.left + (piece.right - piece.left) * share
+        return 1.0
+
+
+IDLE_SHARE = 0.4
+"""The cut stretches together take at most this share of the axis."""
+IDLE_EACH = 0.12
+"""One cut stretch takes at most this share."""
+
+
+def axis(picture: Timeline) -> Axis:
+    """Lay out the line of time: a stretch in which no attempt ran is cut short once it outweighs half of the work."""
+    start, end = picture.start_at, max(picture.end_at, picture.start_at + 1)
+    busy = _merged(
+        (bar.start_at, bar.end_at if bar.end_at is not None else end) for lane in picture.lanes for bar in lane.bars
+    )
+    work = sum(b - a for a, b in busy)
+    threshold = max(work // 2, SECOND)
+    cuts = [gap for gap in _gaps(busy, start, end) if gap[1] - gap[0] > threshold] if busy else []
+    each = min(IDLE_EACH, IDLE_SHARE / len(cuts)) if cuts else 0.0
+    kept = (end - start) - sum(b - a for a, b in cuts)
+    pieces: list[Piece] = []
+    left, at = 0.0, start
+    scale = (1 - each * len(cuts)) / kept if kept > 0 else 0.0
+    for gap_start, gap_end in cuts:
+        if gap_start > at:
+            pieces.append(Piece(at, gap_start, left, left := left + (gap_start - at) * scale, False))
+        pieces.append(Piece(gap_start, gap_end, left, left := left + each, True))
+        at = gap_end
+    if at < end:
+        pieces.append(Piece(at, end, left, 1.0, False))
+    return Axis(tuple(pieces))
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Overlapping spans as one, in order."""
+    out: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if out and start <= out[-1][1]:
+            out[-1] = (out[-1][0], max(out[-1][1], end))
+        else:
+            out.append((start, end))
+    return out
+
+
+def _gaps(busy: list[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
+    """What lies between the spans."""
+    edges = [start, *(edge for span in busy for edge in span), end]
+    return [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b > a]
