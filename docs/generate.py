@@ -1,0 +1,389 @@
+"""Writes the reference pages from the code, so that they say what the code does.
+
+    python docs/generate.py            write docs/reference/*.md
+    python docs/generate.py --check    write nothing; show what differs and exit 1 if anything does
+
+One function makes one page and returns its text. Nothing here depends on the machine, the time or the terminal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import inspect
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import click  # noqa: E402
+from pydantic.fields import FieldInfo  # noqa: E402
+from pydantic_core import PydanticUndefined  # noqa: E402
+
+import vbl  # noqa: E402
+from vbl import errors  # noqa: E402
+from vbl.history import events  # noqa: E402
+
+NOTE = "<!-- Written by docs/generate.py from the code; edit the code, then run it. -->"
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """A Markdown table; an empty list where there are no rows."""
+    body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head), *body, ""] if body else []
+
+
+def ticks(text: str) -> str:
+    return f"`{text}`"
+
+
+# Events
+
+
+GROUPS = {
+    "Run": ("RUN_", "CANCEL_REQUESTED"),
+    "Step": ("STEP_", "RETRY_"),
+    "Checkpoint": ("CHECKPOINT_",),
+    "Waiting": ("TIMER_",),
+    "State": ("VERSION_", "STATE_"),
+}
+
+
+def events_page() -> str:
+    out = [
+        NOTE,
+        "",
+        "# Events",
+        "",
+        "The history of a run is a sequence of these facts, numbered from 1 without a gap. Each event has `run_id`,",
+        "`seq`, `type`, `at` (microseconds since 1970 UTC), a payload with the fields below, and the digest of the",
+        "event before it. Field names are stable; `v` is the version of the payload's form, and older forms are brought",
+        "up to date when they are read.",
+        "",
+    ]
+    left = dict(events.PAYLOADS)
+    for group, prefixes in GROUPS.items():
+        out += [f"## {group}", ""]
+        for name in [name for name in left if name.startswith(prefixes)]:
+            out += event_section(name, left.pop(name))
+    if left:
+        raise SystemExit(f"docs/generate.py: no group for {', '.join(left)}")
+    out += ["## The error in a payload", "", one_line(inspect.getdoc(events.Error)), ""]
+    return finish([*out, *fields_table(events.Error.model_fields)])
+
+
+def event_section(name: str, payload: type[events.Payload]) -> list[str]:
+    said = re.split(r"\n(?=Written by|Effect:|Rejected when)", inspect.getdoc(payload) or "")
+    if len(said) != 3:
+        raise SystemExit(f"docs/generate.py: the docstring of {payload.__name__} has not its three lines")
+    written, effect, rejected = (one_line(line) for line in said)
+    return [
+        f"### {name}",
+        "",
+        f"- **Written by** {written.removeprefix('Written by ')}",
+        f"- **Effect:** {effect.removeprefix('Effect: ')}",
+        f"- **Rejected when** {rejected.removeprefix('Rejected when ')}",
+        "",
+        *(fields_table({key: field for key, field in payload.model_fields.items() if key != "v"})),
+    ]
+
+
+def fields_table(fields: dict[str, FieldInfo]) -> list[str]:
+    return table(
+        ("field", "type", "default"),
+        [(ticks(name), ticks(annotation(field.annotation)), default(field)) for name, field in fields.items()],
+    )
+
+
+def annotation(what: Any) -> str:
+    text = what.__name__ if isinstance(what, type) and not hasattr(what, "__args__") else str(what)
+    return re.sub(r"\b(typing|vbl(\.\w+)*)\.", "", text)
+
+
+def default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return ticks(repr(field.default_factory()))  # pyright: ignore[reportCallIssue]
+    return "required" if field.default is PydanticUndefined else ticks(repr(field.default))
+
+
+def one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+def first_paragraph(text: str | None) -> str:
+    return one_line((text or "").split("\n\n")[0])
+
+
+# Errors
+
+
+EXIT_CODES = {
+    0: "fine",
+    1: "an error",
+    2: "wrong use",
+    3: "not found",
+    4: "a conflict: blocked, already decided, a key taken by another input",
+    5: "the run failed",
+    6: "the run waits for a person",
+    7: "a budget is spent (not in use yet)",
+    8: "the run was cancelled",
+    9: "another supervisor holds the file",
+    10: "the file, the disk, the lock",
+    130: "interrupted by Ctrl-C",
+}
+
+
+def errors_page() -> str:
+    tree = (inspect.getdoc(errors) or "").split("\n\n")[1]
+    classes = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, errors.VblError)]
+    codes = codes_in_use({cls.__name__: cls.code for cls in classes})
+    out = [
+        NOTE,
+        "",
+        "# Errors",
+        "",
+        "Every error that vbl raises has a `code` that stays the same, a `message` that says what is, and a `hint` that",
+        "says what to type next. With `--json` the terminal prints it as",
+        '`{"error": {"code": …, "message": …, "hint": …}}` and exits with the code of its class.',
+        "",
+        "```text",
+        *(line.removeprefix("    ").rstrip() for line in tree.splitlines()),
+        "```",
+        "",
+    ]
+    for cls in classes:
+        mine = sorted({cls.code} | codes.get(cls.__name__, set()))
+        out += [
+            f"## {cls.__name__}",
+            "",
+            one_line(inspect.getdoc(cls)),
+            "",
+            f"Exit code {cls.exit_code}. Codes: {', '.join(ticks(code) for code in mine)}.",
+            "",
+        ]
+    out += ["## Parked", "", one_line(inspect.getdoc(errors.Parked)), ""]
+    out += ["## Exit codes", "", *table(("code", "means"), [(str(code), text) for code, text in EXIT_CODES.items()])]
+    return finish(out)
+
+
+def codes_in_use(classes: dict[str, str]) -> dict[str, set[str]]:
+    """The codes that each class is raised with anywhere in the package, as `code="…"`."""
+    found: dict[str, set[str]] = {}
+    for path in sorted((ROOT / "vbl").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            for given in node.keywords if name in classes else []:
+                if given.arg == "code" and isinstance(given.value, ast.Constant):
+                    found.setdefault(name, set()).add(str(given.value.value))
+    return found
+
+
+# Commands
+
+
+def cli_page() -> str:
+    from vbl.cli import main as module
+
+    group = next(value for value in vars(module).values() if isinstance(value, click.Group))
+    out = [
+        NOTE,
+        "",
+        "# Commands",
+        "",
+        "Data goes to standard output, everything else to standard error. `RUN` is a run's id, a unique prefix of one,",
+        "`@last` or `@failed`; `TARGET` is `file.py:workflow` or `package.module:workflow`. The",
+        "[exit codes](errors.md#exit-codes) are the same for all commands.",
+        "",
+    ]
+    with click.Context(group, info_name="vbl") as context:
+        out += command_section("vbl", group, context, level=2)
+        for name in sorted(group.list_commands(context)):
+            command = group.get_command(context, name)
+            if command is None or command.hidden:
+                continue
+            with click.Context(command, info_name=name, parent=context) as inner:
+                out += command_section(f"vbl {name}", command, inner, level=2)
+    return finish(out)
+
+
+def command_section(title: str, command: click.Command, context: click.Context, *, level: int) -> list[str]:
+    usage = " ".join([title, *command.collect_usage_pieces(context)])
+    out = [f"{'#' * level} {title}", "", "```text", usage, "```", "", *prose(command.help or "")]
+    options = [param for param in command.get_params(context) if isinstance(param, click.Option) and not param.hidden]
+    return out + table(("option", "means"), [option_row(option, context) for option in options])
+
+
+def option_row(option: click.Option, context: click.Context) -> tuple[str, str]:
+    record = option.get_help_record(context)
+    if record is None:
+        raise SystemExit(f"docs/generate.py: {option.name} of {context.command_path} has no help")
+    return ticks(record[0]), one_line(record[1]).replace("<", "\\<")
+
+
+def prose(text: str) -> list[str]:
+    """A help text as Markdown: paragraphs that click keeps as they are (after a line of \\b) become code blocks."""
+    out: list[str] = []
+    for paragraph in inspect.cleandoc(text).split("\f")[0].split("\n\n"):
+        if paragraph.startswith("\b\n"):
+            out += ["```text", *(line.rstrip() for line in paragraph[2:].splitlines()), "```", ""]
+        elif paragraph.strip():
+            out += [one_line(paragraph), ""]
+    return out
+
+
+# Python
+
+
+def python_page() -> str:
+    out = [
+        NOTE,
+        "",
+        "# Python",
+        "",
+        "All of these are names of the module `vbl`. `import vbl` loads none of them: each is loaded at its first use.",
+        "The errors have [a page of their own](errors.md).",
+        "",
+    ]
+    for name in sorted(vbl.__all__, key=str.lower):
+        value = getattr(vbl, name)
+        if (inspect.isclass(value) and issubclass(value, BaseException)) or not callable(value):
+            continue
+        out += class_section(name, value) if inspect.isclass(value) else function_section(f"vbl.{name}", value)
+    for cls in handles():
+        out += class_section(cls.__name__, cls)
+    return finish(out)
+
+
+def handles() -> list[type]:
+    """Classes that a user meets as values, without ever naming them."""
+    from vbl.client import Client, Run
+
+    return [cls for cls in (Client, Run) if getattr(vbl, cls.__name__, None) is not cls]
+
+
+def function_section(title: str, function: Callable[..., Any], level: int = 2) -> list[str]:
+    return [f"{'#' * level} {title}", "", *signature_block(title.removeprefix("vbl."), function), *doc(function)]
+
+
+def signature_block(name: str, function: Callable[..., Any]) -> list[str]:
+    try:
+        signature = str(inspect.signature(function))
+    except ValueError:
+        return []
+    text = re.sub(r"\b(typing|collections\.abc|vbl(\.\w+)+)\.", "", signature).replace("'", "")
+    return ["```text", f"{name}{text}", "```", ""]
+
+
+def class_section(name: str, cls: type) -> list[str]:
+    if issubclass(cls, str):
+        out = [f"## vbl.{name}", "", *doc(cls)]
+        return out + [", ".join(ticks(str(member)) for member in cls.__members__.values()), ""]  # pyright: ignore
+    title = f"vbl.{name}" if hasattr(vbl, name) else name
+    out = function_section(title, cls)
+    for attribute, value in public_members(cls):
+        if isinstance(value, property):
+            out += [f"### {name}.{attribute}", "", *doc(value)]
+        elif inspect.isfunction(value):
+            out += function_section(f"{name}.{attribute}", value, 3)
+    return out
+
+
+def public_members(cls: type) -> Iterator[tuple[str, Any]]:
+    for attribute, value in sorted(vars(cls).items()):
+        if not attribute.startswith("_") and (isinstance(value, property) or inspect.isfunction(value)):
+            yield attribute, value
+
+
+def doc(what: Any) -> list[str]:
+    """A docstring as Markdown; indented parts become code blocks."""
+    out: list[str] = []
+    for paragraph in (inspect.getdoc(what) or "").split("\n\n"):
+        if paragraph.startswith("    "):
+            out += ["```text", *inspect.cleandoc(paragraph).splitlines(), "```", ""]
+        elif paragraph.strip():
+            out += [one_line(paragraph).replace("<", "\\<"), ""]
+    return out
+
+
+# Views
+
+
+VIEWS = {
+    "vbl_runs": "One row a run.",
+    "vbl_events": "One row an event. `id` counts through the whole file and so serves as a cursor.",
+    "vbl_steps": "One row an attempt of a step.",
+}
+
+
+def views_page() -> str:
+    out = [
+        NOTE,
+        "",
+        "# Views",
+        "",
+        "What a program may rely on when it reads the file with `vbl sql` or `client.sql()`. Columns may be added, none",
+        "goes. Instants are integers: microseconds since 1970 UTC. Payloads are JSON, readable by `json_extract`, with",
+        "the field names of [the events](events.md). Tables that are not views are vbl's own and change between versions.",
+        "",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "vbl.db"
+        with vbl.open(path), vbl.connect(path) as client:
+            for view, means in VIEWS.items():
+                _, rows = client.sql("select name, type from pragma_table_info(?)", (view,))
+                if not rows:
+                    raise SystemExit(f"docs/generate.py: there is no view {view}")
+                out += [f"## {view}", "", means, "", *table(("column", "type"), [(ticks(n), t.lower()) for n, t in rows])]
+            _, found = client.sql("select name from sqlite_schema where type = 'view'")
+    if {name for (name,) in found} != set(VIEWS):
+        raise SystemExit(f"docs/generate.py: views without a line here: {sorted({n for (n,) in found} - set(VIEWS))}")
+    return finish(out)
+
+
+def finish(lines: list[str]) -> str:
+    return "\n".join(lines).rstrip() + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "cli": cli_page,
+    "python": python_page,
+    "events": events_page,
+    "errors": errors_page,
+    "views": views_page,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Write the reference pages from the code.")
+    parser.add_argument("--check", action="store_true", help="write nothing, show what differs")
+    parser.add_argument("page", nargs="*", help=f"only these: {', '.join(PAGES)}")
+    asked = parser.parse_args()
+    stale = False
+    for name in asked.page or PAGES:
+        path = ROOT / "docs" / "reference" / f"{name}.md"
+        wanted = PAGES[name]()
+        present = path.read_text("utf-8") if path.exists() else ""
+        if asked.check:
+            difference = difflib.unified_diff(present.splitlines(), wanted.splitlines(), str(path.relative_to(ROOT)), "the code", lineterm="")
+            shown = "\n".join(difference)
+            if shown:
+                stale = True
+                print(shown)
+        elif present != wanted:
+            path.write_text(wanted, "utf-8")
+            print(f"wrote {path.relative_to(ROOT)}")
+    if stale:
+        print("The reference is not what the code says. Run: python docs/generate.py", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
