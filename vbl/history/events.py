@@ -1,0 +1,383 @@
+"""The vocabulary of a run's history: one frozen payload class for each type of event.
+
+Each docstring has three lines: who writes the event, what it changes, when it is rejected. The reference page
+is generated from them. Payloads are stored as JSON; `v` is the version of the payload's form, and `UPCASTS`
+holds a function for each form that is no longer written. Every instant is in microseconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from vbl.errors import StorageError
+
+
+class EventType(StrEnum):
+    """The name of a fact."""
+
+    RUN_CREATED = "RUN_CREATED"
+    RUN_STARTED = "RUN_STARTED"
+    RUN_RESUMED = "RUN_RESUMED"
+    RUN_COMPLETED = "RUN_COMPLETED"
+    RUN_FAILED = "RUN_FAILED"
+    RUN_BLOCKED = "RUN_BLOCKED"
+    RUN_PAUSED = "RUN_PAUSED"
+    RUN_UNPAUSED = "RUN_UNPAUSED"
+    RUN_RETRIED = "RUN_RETRIED"
+    CANCEL_REQUESTED = "CANCEL_REQUESTED"
+    RUN_CANCELLED = "RUN_CANCELLED"
+    STEP_STARTED = "STEP_STARTED"
+    STEP_COMPLETED = "STEP_COMPLETED"
+    STEP_FAILED = "STEP_FAILED"
+    STEP_CANCELLED = "STEP_CANCELLED"
+    STEP_INTERRUPTED = "STEP_INTERRUPTED"
+    RETRY_SCHEDULED = "RETRY_SCHEDULED"
+    CHECKPOINT_WRITTEN = "CHECKPOINT_WRITTEN"
+    TIMER_SET = "TIMER_SET"
+    TIMER_FIRED = "TIMER_FIRED"
+    TIMER_CANCELLED = "TIMER_CANCELLED"
+    VERSION_MARKED = "VERSION_MARKED"
+
+
+class Error(BaseModel):
+    """A recorded error: its kind (history.retry.Kind), the class, the message and the traceback as text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    type: str
+    message: str
+    traceback: str | None = None
+    step: str | None = None
+
+
+class Payload(BaseModel):
+    """What every payload has in common. Fields are also read as items: `event.payload["step"]`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    TYPE: ClassVar[EventType]
+
+    v: int = 1
+
+    def __getitem__(self, field: str) -> Any:
+        if field not in type(self).model_fields:
+            raise KeyError(field)
+        return getattr(self, field)
+
+
+class RunCreated(Payload):
+    """Written by a client or a supervisor, as the first event of a run.
+    Effect: the run exists and is queued; its workflow, version and input are fixed.
+    Rejected when a run with the same start key exists, or when the input does not fit the signature."""
+
+    TYPE = EventType.RUN_CREATED
+    run_id: str
+    workflow: str
+    version: str
+    python: str = ""
+    input: Any = None
+    key: str | None = None
+    parent: str | None = None
+    tags: list[str] = []
+    deadline: int | None = None
+    priority: int = 0
+    actor: str | None = None
+
+
+class RunStarted(Payload):
+    """Written by the supervisor, with the first commands of the code.
+    Effect: the workflow function has been entered; `commands` commands follow in the same transaction.
+    Rejected when the run was started before, or the supervisor's epoch is not the file's."""
+
+    TYPE = EventType.RUN_STARTED
+    epoch: int
+    commands: int = 0
+
+
+class RunResumed(Payload):
+    """Written by the supervisor that takes over a run which another one left in flight, or that unblocks it.
+    Effect: the run belongs to this epoch; a block is lifted.
+    Rejected when the run is finished."""
+
+    TYPE = EventType.RUN_RESUMED
+    epoch: int
+    reason: str
+
+
+class RunCompleted(Payload):
+    """Written by the supervisor when the workflow function returned.
+    Effect: the run is finished with this output.
+    Rejected when the run is finished."""
+
+    TYPE = EventType.RUN_COMPLETED
+    output: Any = None
+
+
+class RunFailed(Payload):
+    """Written by the supervisor when the workflow function raised.
+    Effect: the run is finished; `vbl retry` opens it again.
+    Rejected when the run is finished."""
+
+    TYPE = EventType.RUN_FAILED
+    error: Error
+
+
+class RunBlocked(Payload):
+    """Written by the supervisor, at most once for each version of the code.
+    Effect: the run moves no further until other code is loaded or a person retries it; nothing is lost.
+    Rejected when the run is finished or is blocked by the same version."""
+
+    TYPE = EventType.RUN_BLOCKED
+    reason: str
+    version: str
+    message: str
+    unblock: str
+    step: str | None = None
+
+
+class RunPaused(Payload):
+    """Written by a client.
+    Effect: no further step starts; steps in flight end and are recorded; timers wait.
+    Rejected when the run is finished or paused."""
+
+    TYPE = EventType.RUN_PAUSED
+    actor: str | None = None
+    reason: str | None = None
+
+
+class RunUnpaused(Payload):
+    """Written by a client.
+    Effect: the run goes on from where it was.
+    Rejected when the run is not paused."""
+
+    TYPE = EventType.RUN_UNPAUSED
+    actor: str | None = None
+    reason: str | None = None
+
+
+class RunRetried(Payload):
+    """Written by a client.
+    Effect: a failed run is open again: the failure of `step`, and what the code did because of it, is void; a
+    blocked run is tried again.
+    Rejected when the run is neither failed nor blocked nor backing off."""
+
+    TYPE = EventType.RUN_RETRIED
+    actor: str | None = None
+    reason: str | None = None
+    step: str | None = None
+    from_seq: int | None = None
+
+
+class CancelRequested(Payload):
+    """Written by a client, or by the supervisor at a run's deadline.
+    Effect: the workflow sees `asyncio.CancelledError` at the point where it waits.
+    Rejected when the run is finished or a cancel was requested."""
+
+    TYPE = EventType.CANCEL_REQUESTED
+    actor: str | None = None
+    reason: str | None = None
+
+
+class RunCancelled(Payload):
+    """Written by the supervisor when the workflow let the cancel through, or by a client when it had not started.
+    Effect: the run is finished.
+    Rejected when the run is finished."""
+
+    TYPE = EventType.RUN_CANCELLED
+    reason: str | None = None
+
+
+class StepStarted(Payload):
+    """Written by the supervisor; the body starts only after this is durable.
+    Effect: attempt `attempt` of the step is in flight; the first one is the command of the code.
+    Rejected when the step is in flight or has completed."""
+
+    TYPE = EventType.STEP_STARTED
+    step: str
+    attempt: int
+    input: Any = None
+    digest: str | None = None
+    idempotency_key: str
+    name: str | None = None
+    effect: str | None = None
+    alone: bool = False
+
+
+class StepCompleted(Payload):
+    """Written by the supervisor when a body returned.
+    Effect: the output is known and is handed to the code; the step never runs again.
+    Rejected when the step is not in flight."""
+
+    TYPE = EventType.STEP_COMPLETED
+    step: str
+    attempt: int
+    output: Any = None
+    usage: dict[str, Any] | None = None
+
+
+class StepFailed(Payload):
+    """Written by the supervisor when a body raised or timed out.
+    Effect: if `final`, the code sees `vbl.StepFailed`; else a RETRY_SCHEDULED stands beside it.
+    Rejected when the step is not in flight."""
+
+    TYPE = EventType.STEP_FAILED
+    step: str
+    attempt: int
+    error: Error
+    final: bool = True
+
+
+class StepCancelled(Payload):
+    """Written by the supervisor when the code gave the step up: a time-out, a lost race, a cancel.
+    Effect: the step is over; a result that comes later is not handed to the code.
+    Rejected when the step has ended."""
+
+    TYPE = EventType.STEP_CANCELLED
+    step: str
+
+
+class StepInterrupted(Payload):
+    """Written by a supervisor for a step that was in flight when its process died or was stopped.
+    Effect: the attempt has no outcome; the step is tried again. Only a `counted` one leads to quarantine.
+    Rejected when that attempt is not in flight."""
+
+    TYPE = EventType.STEP_INTERRUPTED
+    step: str
+    attempt: int
+    epoch: int
+    counted: bool = True
+
+
+class RetryScheduled(Payload):
+    """Written by the supervisor beside a STEP_FAILED that is not final.
+    Effect: attempt `attempt` starts at `at`, also after a restart.
+    Rejected when the step is in flight or has ended."""
+
+    TYPE = EventType.RETRY_SCHEDULED
+    step: str
+    attempt: int
+    at: int
+    reason: str
+    max_attempts: int | None = None
+
+
+class CheckpointWritten(Payload):
+    """Written by the supervisor after each activation, in the transaction of the input that caused it.
+    Effect: the code has digested the input at `applied`; `delta` brings the variables up to date; `commands`
+    commands follow in the same transaction.
+    Rejected when the number is not the next one."""
+
+    TYPE = EventType.CHECKPOINT_WRITTEN
+    checkpoint: int
+    applied: int
+    commands: int = 0
+    delta: dict[str, Any] | None = None
+    digest: str | None = None
+
+
+class TimerSet(Payload):
+    """Written by the supervisor for a sleep or a time-out that the code waits for.
+    Effect: the run wakes at `at`.
+    Rejected when the timer is set already."""
+
+    TYPE = EventType.TIMER_SET
+    timer: int
+    at: int
+
+
+class TimerFired(Payload):
+    """Written by the supervisor when a timer's time has come; the event's `at` tells how late.
+    Effect: the code goes on behind its sleep, or sees its time-out.
+    Rejected when the timer is not open."""
+
+    TYPE = EventType.TIMER_FIRED
+    timer: int
+
+
+class TimerCancelled(Payload):
+    """Written by the supervisor when the code no longer waits for the timer.
+    Effect: the timer never fires.
+    Rejected when the timer is not open."""
+
+    TYPE = EventType.TIMER_CANCELLED
+    timer: int
+
+
+class VersionMarked(Payload):
+    """Written by the supervisor where the code asked `vbl.patched(patch)` for the first time.
+    Effect: this run takes the new branch, now and on every replay.
+    Rejected when the patch is marked already."""
+
+    TYPE = EventType.VERSION_MARKED
+    patch: str
+
+
+PAYLOADS: dict[str, type[Payload]] = {
+    cls.TYPE.value: cls
+    for cls in (
+        RunCreated, RunStarted, RunResumed, RunCompleted, RunFailed, RunBlocked, RunPaused, RunUnpaused,
+        RunRetried, CancelRequested, RunCancelled, StepStarted, StepCompleted, StepFailed, StepCancelled,
+        StepInterrupted, RetryScheduled, CheckpointWritten, TimerSet, TimerFired, TimerCancelled, VersionMarked,
+    )
+}  # fmt: skip
+
+CURRENT_VERSION = 1
+UPCASTS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""From (type, v) to a function that returns the payload in form v + 1."""
+
+INPUTS = frozenset({"STEP_COMPLETED", "TIMER_FIRED", "CANCEL_REQUESTED"})
+"""Applied to the code in order; a STEP_FAILED is one too when it is final."""
+
+TERMINAL = frozenset({"RUN_COMPLETED", "RUN_FAILED", "RUN_CANCELLED"})
+
+
+def is_input(type: str, payload: dict[str, Any]) -> bool:
+    """Whether the code is to digest this event."""
+    return type in INPUTS or (type == "STEP_FAILED" and payload.get("final", True))
+
+
+def upcast(type: str, payload: dict[str, Any]) -> dict[str, Any]:
+    """Bring a stored payload to the present form. Raises StorageError for one from a newer vbl."""
+    version = payload.get("v", 1)
+    while version < CURRENT_VERSION and (step := UPCASTS.get((type, version))):
+        payload = step(payload)
+        version = payload["v"]
+    if type not in PAYLOADS or version > CURRENT_VERSION:
+        raise StorageError(
+            f"event type {type} v{version} is not known to this version of vbl",
+            "Open the file with the vbl that wrote it: pip install -U vbl",
+            code="newer",
+        )
+    return payload
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """An event as the fold and the engine see it: the payload is plain JSON data, resolved."""
+
+    seq: int
+    type: str
+    at: int
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event as people and programs see it. `id` is the file-wide cursor; `at` microseconds since 1970 UTC."""
+
+    id: int
+    run_id: str
+    seq: int
+    type: EventType
+    at: int
+    payload: Payload
+
+
+def payload_model(type: str, payload: dict[str, Any]) -> Payload:
+    """Validate a plain payload against the class of its type."""
+    return PAYLOADS[type].model_validate(upcast(type, payload))

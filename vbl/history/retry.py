@@ -1,0 +1,189 @@
+"""Kinds of error, and the decision what to do after one. Decides; touches nothing."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vbl.errors import UsageError
+
+
+class Kind(StrEnum):
+    """What sort of failure an error is; the policy bounds what is done about it."""
+
+    TRANSIENT = "transient"
+    RATE_LIMITED = "rate_limited"
+    TIMEOUT = "timeout"
+    PERMANENT = "permanent"
+    CORRECTABLE = "correctable"
+    BUG = "bug"
+    INTERRUPTED = "interrupted"
+
+
+DEFAULT_KINDS = (Kind.TRANSIENT, Kind.RATE_LIMITED, Kind.TIMEOUT)
+
+
+def _positive(name: str, value: float, *, zero: bool = False) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        raise UsageError(f"{name}={value!r} is not a number of seconds", f"Give a finite number: {name}=1.0")
+    if value < 0 or (value == 0 and not zero):
+        raise UsageError(f"{name}={value!r} must be {'zero or more' if zero else 'more than zero'}", f"For example {name}=1.0")
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often and when a step is tried again. Times are in seconds.
+
+    Delay before attempt n + 1 is `delay * factor ** (n - 1)`, at most `max_delay`, then drawn from the upper
+    part of that span by `jitter` (0 none, 1 all of it). `retry_on` is a collection of kinds, or a predicate
+    over the exception. `max_elapsed` bounds the time since the first attempt started.
+
+    Raises UsageError for limits that make no sense: 0 attempts, negative or NaN times.
+    """
+
+    max_attempts: int = 5
+    delay: float = 1.0
+    factor: float = 2.0
+    max_delay: float = 60.0
+    jitter: float = 0.5
+    max_elapsed: float | None = None
+    retry_on: tuple[Kind | str, ...] | Callable[[BaseException], bool] = DEFAULT_KINDS
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.max_attempts, int) or isinstance(self.max_attempts, bool) or self.max_attempts < 1:
+            raise UsageError(f"max_attempts={self.max_attempts!r} must be a whole number, at least 1", "For example vbl.Retry(max_attempts=5)")
+        _positive("delay", self.delay, zero=True)
+        _positive("factor", self.factor)
+        _positive("max_delay", self.max_delay, zero=True)
+        _positive("jitter", self.jitter, zero=True)
+        if self.jitter > 1:
+            raise UsageError(f"jitter={self.jitter!r} must lie between 0 and 1", "For example vbl.Retry(jitter=0.5)")
+        if self.max_elapsed is not None:
+            _positive("max_elapsed", self.max_elapsed)
+        if not callable(self.retry_on):
+            try:
+                object.__setattr__(self, "retry_on", tuple(Kind(kind) for kind in self.retry_on))
+            except ValueError as error:
+                known = ", ".join(Kind)
+                raise UsageError(f"retry_on: {error}", f"Kinds are {known}; or give a predicate over the exception") from None
+
+    def wants(self, kind: str, error: BaseException | None) -> bool:
+        """Whether the policy covers this failure at all."""
+        if callable(self.retry_on):
+            return error is not None and bool(self.retry_on(error))
+        return kind in self.retry_on
+
+
+ONCE = Retry(max_attempts=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Try again after `delay` seconds."""
+
+    delay: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The failure is final."""
+
+    reason: str
+
+
+def decide(
+    policy: Retry,
+    *,
+    tried: int,
+    kind: str,
+    error: BaseException | None,
+    elapsed: float,
+    seed: str,
+    retry_after: float | None = None,
+) -> Again | GiveUp:
+    """Decide after attempt number `tried` (interruptions not counted) failed.
+
+    `elapsed` is in seconds since the first attempt started; `seed` fixes the jitter, so that a replay shows
+    the same plan; `retry_after` is what the other side asked for (seconds, RFC 9110 section 10.2.3).
+    """
+    if not policy.wants(kind, error):
+        return GiveUp(f"{kind} errors are not retried by this policy")
+    if tried >= policy.max_attempts:
+        return GiveUp(f"attempt {tried} of {policy.max_attempts} was the last")
+    ceiling = min(policy.max_delay, policy.delay * min(policy.factor ** (tried - 1), 1e12))
+    delay = ceiling * (1 - policy.jitter * random.Random(f"{seed}:{tried}").random())
+    if retry_after is not None and math.isfinite(retry_after):
+        delay = max(delay, retry_after)
+    if policy.max_elapsed is not None and elapsed + delay > policy.max_elapsed:
+        return GiveUp(f"another try would pass max_elapsed={policy.max_elapsed:g} s")
+    return Again(delay, kind)
+
+
+_RETRYABLE_STATUS = frozenset({408, 409, 425, 500, 502, 503, 504, 529})
+_SPENT = ("insufficient_quota", "billing", "spend_limit", "credit")
+
+
+def kind_of_status(status: int, body: str = "") -> Kind:
+    """The kind of an HTTP answer; a 429 that says the money is spent does not get better by waiting."""
+    if status == 429:
+        return Kind.PERMANENT if any(word in body for word in _SPENT) else Kind.RATE_LIMITED
+    if status in _RETRYABLE_STATUS or status > 500:
+        return Kind.TRANSIENT
+    return Kind.PERMANENT
+
+
+_BUGS = (TypeError, ValueError, NameError, AttributeError, ImportError, SyntaxError, IndexError, KeyError, AssertionError, NotImplementedError, RecursionError, ZeroDivisionError)
+
+
+def kind_of(error: BaseException) -> Kind:
+    """Classify an exception raised by a step's body.
+
+    An error may say its own `kind` (and `retry_after`); HTTP errors are known by their `response.status_code`
+    or `status_code`, whatever client raised them; the rest goes by class.
+    """
+    own = getattr(error, "kind", None)
+    if own in Kind._value2member_map_:
+        return Kind(own)
+    status = getattr(getattr(error, "response", None), "status_code", None) or getattr(error, "status_code", None)
+    if isinstance(status, int):
+        return kind_of_status(status, str(error))
+    if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
+        return Kind.TIMEOUT
+    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)):
+        return Kind.PERMANENT
+    if isinstance(error, OSError) or any(c.__module__.startswith(("httpx", "httpcore")) and c.__name__ == "TransportError" for c in type(error).__mro__):
+        return Kind.TRANSIENT
+    if type(error).__name__ == "ValidationError":
+        return Kind.CORRECTABLE
+    if isinstance(error, _BUGS):
+        return Kind.BUG
+    return Kind.TRANSIENT
+
+
+def retry_after_of(error: BaseException) -> float | None:
+    """Seconds that the other side asked to wait: `error.retry_after`, or a Retry-After header of its response."""
+    own = getattr(error, "retry_after", None)
+    if isinstance(own, (int, float)):
+        return float(own)
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    if headers is None:
+        return None
+    try:
+        return float(headers["retry-after-ms"]) / 1000 if "retry-after-ms" in headers else float(headers["retry-after"])
+    except (KeyError, ValueError, TypeError):
+        return _retry_after_date(headers)
+
+
+def _retry_after_date(headers: object) -> float | None:
+    from email.utils import parsedate_to_datetime
+
+    text = headers.get("retry-after") if hasattr(headers, "get") else None  # type: ignore[union-attr]
+    date = headers.get("date") if hasattr(headers, "get") else None  # type: ignore[union-attr]
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - parsedate_to_datetime(date)).total_seconds())
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,475 @@
+"""What a history adds up to: `fold(facts) -> RunState`, and the summary row that is derived from it.
+
+Everything here is a pure function of the events. The engine applies each fact it appends to the same state by
+the same `apply`, so that what is live and what is read back can't differ.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from vbl.history.events import TERMINAL, Fact, is_input
+
+
+class Status(StrEnum):
+    """Where a run is; derived from its history."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    WAITING = "waiting"
+    WAITING_FOR_APPROVAL = "waiting_for_approval"
+    PAUSED = "paused"
+    BLOCKED = "blocked"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more happens by itself."""
+        return self in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+
+
+QUARANTINE_AFTER = 3
+"""From this many counted interruptions on, a step is started alone."""
+DEATHS_ALONE = 2
+"""So many deaths while alone block the run."""
+
+
+@dataclass(slots=True)
+class StepState:
+    """One step of a run: what is known of its attempts.
+
+    `status` is running, retrying (backing off), due (to be started again), completed, failed or cancelled.
+    """
+
+    key: str
+    name: str
+    asked_at: int
+    asked_seq: int
+    effect: str | None = None
+    status: str = "running"
+    attempt: int = 0
+    failures: int = 0
+    interruptions: int = 0
+    deaths_alone: int = 0
+    alone: bool = False
+    started_at: int = 0
+    finished_at: int | None = None
+    retry_at: int | None = None
+    ended_seq: int | None = None
+    input: Any = None
+    digest: str | None = None
+    output: Any = None
+    error: dict[str, Any] | None = None
+    void: bool = False
+    interrupted: bool = False
+
+
+@dataclass(slots=True)
+class TimerState:
+    """A timer that the code set: due at `at`; `fired` and `cancelled` hold the seq of its end."""
+
+    number: int
+    at: int
+    set_seq: int
+    fired: int | None = None
+    cancelled: int | None = None
+
+
+@dataclass(slots=True)
+class RunState:
+    """The state of a run after `seq` events. Instants are microseconds since 1970 UTC.
+
+    `outputs` maps the key of each completed step to its recorded output (plain JSON data); `variables` are the
+    fields of `vbl.state`; `applied` is the seq of the last input that the code has digested.
+    """
+
+    run_id: str = ""
+    seq: int = 0
+    at: int = 0
+    workflow: str = ""
+    version: str = ""
+    input: Any = None
+    key: str | None = None
+    parent: str | None = None
+    tags: list[str] = field(default_factory=list[str])
+    deadline: int | None = None
+    priority: int = 0
+    actor: str | None = None
+    created_at: int = 0
+    started_at: int | None = None
+    finished_at: int | None = None
+    epoch: int = 0
+    steps: dict[str, StepState] = field(default_factory=dict[str, StepState])
+    timers: dict[int, TimerState] = field(default_factory=dict[int, TimerState])
+    variables: dict[str, Any] = field(default_factory=dict[str, Any])
+    patches: list[str] = field(default_factory=list[str])
+    checkpoint: int = 0
+    digest: str | None = None
+    applied: int = 0
+    last_input: int = 0
+    in_flight: int = 0
+    due: int = 0
+    backing_off: set[str] = field(default_factory=set[str])
+    open_timers: set[int] = field(default_factory=set[int])
+    paused: bool = False
+    blocked: dict[str, Any] | None = None
+    blocked_by: list[str] = field(default_factory=list[str])
+    cancel: dict[str, Any] | None = None
+    outcome: str | None = None
+    output: Any = None
+    error: dict[str, Any] | None = None
+    reopened: bool = False
+    usage: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has ended."""
+        return self.outcome is not None
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """The recorded output of each completed step, in the order in which they were asked for."""
+        return {key: step.output for key, step in self.steps.items() if step.status == "completed" and not step.void}
+
+    @property
+    def pending(self) -> list[str]:
+        """The keys of the steps that were asked for and have not ended."""
+        return [key for key, step in self.steps.items() if step.status in ("running", "retrying", "due") and not step.void]
+
+    @property
+    def attempts(self) -> dict[str, int]:
+        """The number of attempts of each step so far."""
+        return {key: step.attempt for key, step in self.steps.items()}
+
+    @property
+    def status(self) -> Status:
+        """Where the run is. The order of the questions is the meaning of the words."""
+        if self.outcome is not None:
+            return Status(self.outcome)
+        if self.blocked is not None:
+            return Status.BLOCKED
+        if self.paused:
+            return Status.PAUSED
+        if self.started_at is None:
+            return Status.QUEUED
+        if self.in_flight or self.due or self.last_input > self.applied or self.reopened:
+            return Status.RUNNING
+        if self.backing_off:
+            return Status.RETRYING
+        return Status.WAITING if self.open_timers else Status.RUNNING
+
+    @property
+    def wake_at(self) -> int | None:
+        """When time alone moves the run on: the earliest open timer, backoff or deadline."""
+        if self.outcome is not None or self.paused or self.blocked is not None:
+            return None
+        moments = [self.timers[number].at for number in self.open_timers]
+        moments += [self.steps[key].retry_at or 0 for key in self.backing_off]
+        if self.deadline is not None and self.cancel is None:
+            moments.append(self.deadline)
+        return min(moments) if moments else None
+
+    @property
+    def due_at(self) -> int | None:
+        """When a supervisor should next look at the run; None while a step in flight or nothing will wake it."""
+        if self.outcome is not None or self.paused or self.blocked is not None:
+            return None
+        if self.started_at is None:
+            return self.created_at
+        if self.due or self.last_input > self.applied or self.reopened:
+            return self.at
+        wake = self.wake_at
+        if wake is None and not self.in_flight:
+            return self.at
+        return wake
+
+
+def name_of(key: str) -> str:
+    """The step's name within its key: `fetch`, `fetch#2` and `fetch#2[7]` are all calls of `fetch`."""
+    return key.partition("#")[0].partition("[")[0]
+
+
+def fold(facts: Iterable[Fact], onto: RunState | None = None) -> RunState:
+    """Add up a run's events. `fold(b, onto=fold(a)) == fold(a + b)`; `onto` is not changed."""
+    state = copy.deepcopy(onto) if onto is not None else RunState()
+    for fact in facts:
+        apply(state, fact)
+    return state
+
+
+def apply(state: RunState, fact: Fact) -> None:
+    """Bring `state` forward by one event, in place."""
+    APPLY[fact.type](state, fact)
+    state.seq = fact.seq
+    state.at = fact.at
+
+
+def _run_created(state: RunState, fact: Fact) -> None:
+    p = fact.payload
+    state.run_id, state.workflow, state.version = p["run_id"], p["workflow"], p["version"]
+    state.input, state.key, state.parent = p.get("input"), p.get("key"), p.get("parent")
+    state.tags, state.deadline = p.get("tags") or [], p.get("deadline")
+    state.priority, state.actor = p.get("priority", 0), p.get("actor")
+    state.created_at = fact.at
+
+
+def _run_started(state: RunState, fact: Fact) -> None:
+    state.started_at = fact.at
+    state.epoch = fact.payload["epoch"]
+    state.applied = state.last_input = fact.seq
+
+
+def _run_resumed(state: RunState, fact: Fact) -> None:
+    state.epoch = fact.payload["epoch"]
+    state.blocked = None
+
+
+def _finish(outcome: Status) -> Callable[[RunState, Fact], None]:
+    def finish(state: RunState, fact: Fact) -> None:
+        state.outcome = outcome.value
+        state.finished_at = fact.at
+        state.output = fact.payload.get("output")
+        state.error = fact.payload.get("error")
+        state.blocked = None
+        state.paused = state.reopened = False
+
+    return finish
+
+
+def _run_blocked(state: RunState, fact: Fact) -> None:
+    state.blocked = fact.payload
+    state.blocked_by = [*state.blocked_by, fact.payload["version"]]
+    state.reopened = False
+
+
+def _run_paused(state: RunState, fact: Fact) -> None:
+    state.paused = True
+
+
+def _run_unpaused(state: RunState, fact: Fact) -> None:
+    state.paused = False
+
+
+def _run_retried(state: RunState, fact: Fact) -> None:
+    state.blocked, state.blocked_by, state.reopened = None, [], True
+    for step in state.steps.values():
+        step.interruptions = step.deaths_alone = 0
+    failed_at = fact.payload.get("from_seq")
+    if state.outcome is not None:
+        state.outcome = state.error = state.output = state.finished_at = None
+    if failed_at is not None:
+        _void_after(state, failed_at)
+    elif (key := fact.payload.get("step")) is not None and key in state.backing_off:
+        _reopen(state, state.steps[key])
+
+
+def _void_after(state: RunState, failed_at: int) -> None:
+    """Undo what the code did because of the failure at `failed_at`; completions of earlier steps stay."""
+    for step in state.steps.values():
+        if step.asked_seq > failed_at:
+            _close(state, step)
+            step.void = True
+        elif step.ended_seq == failed_at or (step.status == "cancelled" and (step.ended_seq or 0) > failed_at):
+            _reopen(state, step)
+    for timer in list(state.timers.values()):
+        if timer.set_seq > failed_at:
+            state.open_timers.discard(timer.number)
+            del state.timers[timer.number]
+        elif timer.cancelled is not None and timer.cancelled > failed_at:
+            timer.cancelled = None
+            state.open_timers.add(timer.number)
+
+
+def _reopen(state: RunState, step: StepState) -> None:
+    _close(state, step)
+    step.status, step.failures, step.error, step.finished_at, step.ended_seq = "due", 0, None, None, None
+    state.due += 1
+
+
+def _close(state: RunState, step: StepState) -> None:
+    """Take the step out of the counts of what is open."""
+    if step.status == "running":
+        state.in_flight -= 1
+    elif step.status == "due":
+        state.due -= 1
+    elif step.status == "retrying":
+        state.backing_off.discard(step.key)
+        step.retry_at = None
+
+
+def _cancel_requested(state: RunState, fact: Fact) -> None:
+    state.cancel = {"at": fact.at, "actor": fact.payload.get("actor"), "reason": fact.payload.get("reason")}
+    state.last_input = fact.seq
+
+
+def _step_started(state: RunState, fact: Fact) -> None:
+    p = fact.payload
+    key = p["step"]
+    step = state.steps.get(key)
+    if step is None or step.void:
+        attempts = step.attempt if step is not None else 0
+        if step is not None:
+            del state.steps[key]
+        step = StepState(key, p.get("name") or name_of(key), fact.at, fact.seq, p.get("effect"), attempt=attempts)
+        step.input, step.digest = p.get("input"), p.get("digest")
+        state.steps[key] = step
+    else:
+        _close(state, step)
+    step.status = "running"
+    step.interrupted = False
+    step.attempt, step.alone, step.started_at = p["attempt"], p.get("alone", False), fact.at
+    state.in_flight += 1
+    state.reopened = False
+
+
+def _step_completed(state: RunState, fact: Fact) -> None:
+    p = fact.payload
+    step = state.steps[p["step"]]
+    if p.get("usage"):
+        state.usage.append({"step": step.key, **p["usage"]})
+    if step.status == "cancelled" or step.void:
+        return
+    _close(state, step)
+    step.status, step.output, step.finished_at, step.ended_seq = "completed", p.get("output"), fact.at, fact.seq
+    step.error = None
+    state.last_input = fact.seq
+
+
+def _step_failed(state: RunState, fact: Fact) -> None:
+    p = fact.payload
+    step = state.steps[p["step"]]
+    _close(state, step)
+    step.failures += 1
+    step.error = p["error"]
+    if p.get("final", True):
+        step.status, step.finished_at, step.ended_seq = "failed", fact.at, fact.seq
+        state.last_input = fact.seq
+    else:
+        step.status = "due"
+        state.due += 1
+
+
+def _step_cancelled(state: RunState, fact: Fact) -> None:
+    step = state.steps[fact.payload["step"]]
+    _close(state, step)
+    step.status, step.finished_at, step.ended_seq = "cancelled", fact.at, fact.seq
+
+
+def _step_interrupted(state: RunState, fact: Fact) -> None:
+    step = state.steps[fact.payload["step"]]
+    _close(state, step)
+    step.status = "due"
+    step.interrupted = True
+    state.due += 1
+    if fact.payload.get("counted", True):
+        step.interruptions += 1
+        step.deaths_alone += step.alone
+
+
+def _retry_scheduled(state: RunState, fact: Fact) -> None:
+    step = state.steps[fact.payload["step"]]
+    _close(state, step)
+    step.status, step.retry_at = "retrying", fact.payload["at"]
+    state.backing_off.add(step.key)
+
+
+def _checkpoint_written(state: RunState, fact: Fact) -> None:
+    p = fact.payload
+    state.checkpoint, state.applied, state.digest = p["checkpoint"], p["applied"], p.get("digest")
+    if p.get("delta"):
+        state.variables = {**state.variables, **p["delta"]}
+
+
+def _timer_set(state: RunState, fact: Fact) -> None:
+    number = fact.payload["timer"]
+    state.timers[number] = TimerState(number, fact.payload["at"], fact.seq)
+    state.open_timers.add(number)
+    state.reopened = False
+
+
+def _timer_fired(state: RunState, fact: Fact) -> None:
+    number = fact.payload["timer"]
+    state.timers[number].fired = fact.seq
+    state.open_timers.discard(number)
+    state.last_input = fact.seq
+
+
+def _timer_cancelled(state: RunState, fact: Fact) -> None:
+    number = fact.payload["timer"]
+    state.timers[number].cancelled = fact.seq
+    state.open_timers.discard(number)
+
+
+def _version_marked(state: RunState, fact: Fact) -> None:
+    state.patches.append(fact.payload["patch"])
+
+
+APPLY: dict[str, Callable[[RunState, Fact], None]] = {
+    "RUN_CREATED": _run_created,
+    "RUN_STARTED": _run_started,
+    "RUN_RESUMED": _run_resumed,
+    "RUN_COMPLETED": _finish(Status.COMPLETED),
+    "RUN_FAILED": _finish(Status.FAILED),
+    "RUN_CANCELLED": _finish(Status.CANCELLED),
+    "RUN_BLOCKED": _run_blocked,
+    "RUN_PAUSED": _run_paused,
+    "RUN_UNPAUSED": _run_unpaused,
+    "RUN_RETRIED": _run_retried,
+    "CANCEL_REQUESTED": _cancel_requested,
+    "STEP_STARTED": _step_started,
+    "STEP_COMPLETED": _step_completed,
+    "STEP_FAILED": _step_failed,
+    "STEP_CANCELLED": _step_cancelled,
+    "STEP_INTERRUPTED": _step_interrupted,
+    "RETRY_SCHEDULED": _retry_scheduled,
+    "CHECKPOINT_WRITTEN": _checkpoint_written,
+    "TIMER_SET": _timer_set,
+    "TIMER_FIRED": _timer_fired,
+    "TIMER_CANCELLED": _timer_cancelled,
+    "VERSION_MARKED": _version_marked,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The derived row of a run in `runs`. Disposable: it is rebuilt from the events."""
+
+    id: str
+    workflow: str
+    version: str
+    status: str
+    start_key: str | None
+    parent_id: str | None
+    tags: str
+    priority: int
+    created_at: int
+    updated_at: int
+    finished_at: int | None
+    wake_at: int | None
+    due_at: int | None
+    in_flight: int
+    seq: int
+
+
+def summarise(state: RunState) -> Summary:
+    """Derive the summary row from a state."""
+    return Summary(
+        state.run_id, state.workflow, state.version, state.status.value, state.key, state.parent, "\n".join(state.tags),
+        state.priority, state.created_at, state.at, state.finished_at, state.wake_at, state.due_at, state.in_flight,
+        state.seq,
+    )  # fmt: skip
+
+
+def terminal(fact: Fact) -> bool:
+    """Whether the event ends its run."""
+    return fact.type in TERMINAL
+
+
+__all__ = ["RunState", "Status", "StepState", "Summary", "TimerState", "apply", "fold", "is_input", "summarise", "terminal"]

@@ -1,0 +1,74 @@
+"""What people and recovery may do to a run: pure functions from its state to the payloads to append.
+
+Each raises Conflict where the history already says something that refuses it.
+"""
+
+from __future__ import annotations
+
+from vbl.errors import Conflict
+from vbl.history.events import (
+    CancelRequested,
+    Payload,
+    RunCancelled,
+    RunPaused,
+    RunResumed,
+    RunRetried,
+    RunUnpaused,
+    StepInterrupted,
+)
+from vbl.history.state import RunState, Status
+
+
+def cancel(state: RunState, actor: str | None, reason: str | None) -> list[Payload]:
+    """Ask for a cancel; a run that has not started is cancelled at once."""
+    if state.finished:
+        raise Conflict(f"run {state.run_id} is finished ({state.status})", f"Look at it: vbl show {state.run_id}", code="run_finished")
+    if state.cancel is not None:
+        by = state.cancel.get("actor") or "somebody"
+        raise Conflict(f"a cancel of run {state.run_id} was asked for already, by {by}", f"See what it waits for: vbl why {state.run_id}")
+    asked: list[Payload] = [CancelRequested(actor=actor, reason=reason)]
+    return asked if state.started_at is not None else [*asked, RunCancelled(reason=reason)]
+
+
+def pause(state: RunState, actor: str | None, reason: str | None) -> list[Payload]:
+    """Hold the run: nothing more starts."""
+    if state.finished:
+        raise Conflict(f"run {state.run_id} is finished ({state.status})", f"Look at it: vbl show {state.run_id}", code="run_finished")
+    if state.paused:
+        raise Conflict(f"run {state.run_id} is paused already", f"Let it go on: vbl unpause {state.run_id}")
+    return [RunPaused(actor=actor, reason=reason)]
+
+
+def unpause(state: RunState, actor: str | None, reason: str | None) -> list[Payload]:
+    """Let a paused run go on."""
+    if not state.paused:
+        raise Conflict(f"run {state.run_id} is not paused ({state.status})", f"See what it waits for: vbl why {state.run_id}")
+    return [RunUnpaused(actor=actor, reason=reason)]
+
+
+def retry(state: RunState, actor: str | None, reason: str | None) -> list[Payload]:
+    """Open a failed run at the step that failed it, try a blocked one again, or cut a backoff short."""
+    status = state.status
+    if status is Status.FAILED:
+        step = (state.error or {}).get("step")
+        failed = state.steps.get(step) if step is not None else None
+        return [RunRetried(actor=actor, reason=reason, step=step, from_seq=failed.ended_seq if failed is not None else None)]
+    if status is Status.BLOCKED:
+        return [RunRetried(actor=actor, reason=reason)]
+    if status is Status.RETRYING:
+        soonest = min(state.backing_off, key=lambda key: state.steps[key].retry_at or 0)
+        return [RunRetried(actor=actor, reason=reason, step=soonest)]
+    raise Conflict(
+        f"run {state.run_id} is {status}: only a failed, a blocked or a backing-off run can be retried",
+        f"See what it waits for: vbl why {state.run_id}",
+    )
+
+
+def interrupt(state: RunState, epoch: int, *, counted: bool, reason: str | None = None) -> list[Payload]:
+    """Record that the steps in flight have no outcome: their process died, or was stopped (then not counted)."""
+    lost: list[Payload] = [
+        StepInterrupted(step=key, attempt=step.attempt, epoch=epoch, counted=counted)
+        for key, step in state.steps.items()
+        if step.status == "running"
+    ]
+    return [*lost, RunResumed(epoch=epoch, reason=reason)] if reason is not None else lost

@@ -1,0 +1,216 @@
+"""Typed values and their recorded form: pydantic at the edge, with the round trip checked when it is written.
+
+`Codec.record` gives the text to store, the plain data it stands for, and the value that the workflow sees, which is
+always the one decoded from the recorded form.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Hashable
+from typing import Any, NamedTuple, cast
+
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
+from pydantic_core import PydanticSerializationError, ValidationError, from_json, to_json
+
+from vbl.store.payloads import (
+    LARGE_BYTES,
+    Blob,
+    Json,
+    Recorder,
+    Shape,
+    check_size,
+    guard,
+    native,
+    copy_list,
+    dumps,
+    plain_copy,
+    refuse,
+    same,
+    spill,
+)
+
+
+class Recorded(NamedTuple):
+    """A value in its three forms, the blob that holds its text where that is long, and its shape where it is large."""
+
+    text: str
+    plain: Json
+    value: Any
+    blob: Blob | None = None
+    shape: Shape | None = None
+
+
+_SMALL: dict[type, Any] = {str: None, int: None, bool: None, type(None): None}
+_ATOMS: dict[Any, tuple[type, ...]] = {
+    Any: (str, int, bool, type(None)),
+    object: (str, int, bool, type(None)),
+    str: (str,),
+    int: (int,),
+    bool: (bool,),
+    None: (type(None),),
+    type(None): (type(None),),
+}
+_CONSTANTS = {True: "true", False: "false", None: "null"}
+
+
+def _is_native_type(annotation: Any) -> bool:
+    """Whether values of the annotation are JSON data themselves, so that plain form and value are equal."""
+    if annotation in (str, int, float, bool, None, type(None), Any, object, list, dict, inspect.Parameter.empty):
+        return True
+    origin = typing.get_origin(annotation)
+    if origin in (list, typing.Union, types.UnionType):
+        return all(map(_is_native_type, typing.get_args(annotation)))
+    if origin is dict:
+        key, value = typing.get_args(annotation)
+        return key is str and _is_native_type(value)
+    return False
+
+
+class Codec:
+    """Writes and reads values of one annotation. Without one, only what JSON itself holds is accepted."""
+
+    __slots__ = ("_adapter", "_anything", "_atoms", "_large", "_native", "what")
+
+    def __init__(self, annotation: Any, what: str) -> None:
+        self.what = what
+        if annotation is inspect.Parameter.empty:
+            annotation = Any
+        self._anything = annotation is Any
+        self._native = _is_native_type(annotation)
+        self._atoms = _ATOMS.get(annotation, ()) if self._native and isinstance(annotation, Hashable) else ()
+        self._large = False
+        try:
+            self._adapter = _adapter(annotation)
+        except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation) as error:
+            raise refuse(what, annotation, f"pydantic has no schema for {annotation!r}") from error
+
+    def record(self, value: Any, recorder: Recorder) -> Recorded:
+        """Turn `value` into what is stored. Raises ValueNotStorable, naming the place and the type.
+
+        Once it stands in the history the caller tells the recorder: `recorder.know(path, plain, shape)`.
+        """
+        kind = type(value)
+        if kind in self._atoms and (kind is not str or len(value) < 256):
+            return Recorded(self._atom(value, kind), value, value)
+        if self._large and self._native and kind in (list, str):
+            repeated = self._repeated(value, recorder)
+            if repeated is not None:
+                return repeated
+        raw, back = self._round_trip(value)
+        self._large = len(raw) >= LARGE_BYTES
+        text = raw.decode()
+        if not self._large:
+            plain = value if kind in _SMALL else from_json(raw)
+            return Recorded(guard(text, plain), plain, back)
+        plain = from_json(raw)
+        return self._long(guard(text, plain), plain, back, recorder)
+
+    def _atom(self, value: Any, kind: type) -> str:
+        if kind is int:
+            return str(value) if -(2**63) <= value < 2**63 else to_json(value).decode()
+        if kind is str:
+            try:
+                return to_json(value).decode()
+            except (PydanticSerializationError, UnicodeError) as error:
+                raise refuse(self.what, value, _reason(error)) from error
+        return _CONSTANTS[value]
+
+    def _long(self, text: str, plain: Json, back: Any, recorder: Recorder) -> Recorded:
+        shape = None
+        if isinstance(plain, dict):
+            text = _by_key(cast(dict[str, Json], plain), text, recorder)
+        elif isinstance(plain, (list, str)) and (found := recorder.difference(plain)) is not None:
+            text, plain, shape = found.text, found.whole, found.shape
+        text, blob = spill(text)
+        return Recorded(text, plain, back, blob, shape)
+
+    def _repeated(self, value: Any, recorder: Recorder) -> Recorded | None:
+        """The quick way for a long list or text that mostly repeats an earlier one: only the new part is encoded."""
+        found = recorder.difference(value)
+        if found is None:
+            return None
+        if found.put:
+            self._round_trip(found.put)
+        back = found.whole if isinstance(value, str) else copy_list(found.whole, found.shape)
+        text, blob = spill(found.text)
+        return Recorded(text, found.whole, back, blob, found.shape)
+
+    def _round_trip(self, value: Any) -> tuple[bytes, Any]:
+        try:
+            raw = self._adapter.dump_json(value, warnings="error")
+            check_size(self.what, len(raw))
+            back = self._adapter.validate_json(raw)
+        except (PydanticSerializationError, ValidationError, UnicodeError, RecursionError, ValueError) as error:
+            raise refuse(self.what, value, _reason(error)) from error
+        if not self._survived(value, back, raw):
+            raise refuse(self.what, value, f"it would come back as {_brief(back)} instead of {_brief(value)}")
+        return raw, back
+
+    def _survived(self, value: Any, back: Any, raw: bytes) -> bool:
+        if type(value) is type(back) and type(value) in _SMALL:
+            return bool(value == back)
+        if self._anything:
+            return same(value, back) and native(value)
+        if type(value) is not type(back) and (type(value), type(back)) != (int, float):
+            return False
+        if value == back:
+            return True
+        # a class without an equality of its own: what it writes must be what was written
+        return type(value).__eq__ is object.__eq__ and self._adapter.dump_json(back) == raw
+
+    def load(self, plain: Json) -> Any:
+        """The value that was recorded as `plain`, by the same way as when it was written."""
+        kind = type(plain)
+        if self._native and kind in (list, dict):
+            return plain_copy(plain)
+        if self._native and kind is str:
+            return plain
+        return self._adapter.validate_json(to_json(plain))
+
+    def accept(self, plain: Json) -> Any:
+        """Validate data that came from outside. Raises pydantic's ValidationError."""
+        return self._adapter.validate_json(to_json(plain))
+
+
+def _by_key(plain: dict[str, Json], text: str, recorder: Recorder) -> str:
+    """A dict whose large entries repeat earlier values, written with a `$ref` at those entries."""
+    found = {
+        key: ref
+        for key, item in plain.items()
+        if isinstance(item, (list, str)) and len(item) > 1 and (ref := recorder.difference(item)) is not None
+    }
+    if not found or text.startswith('{"$ref"'):
+        return text
+    for key, repeat in found.items():
+        plain[key] = repeat.whole
+    parts = (f"{dumps(key)}:{found[key].text if key in found else dumps(item)}" for key, item in plain.items())
+    return "{" + ",".join(parts) + "}"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        return f"{first['msg']}{f' at {place}' if place else ''}"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _brief(value: Any) -> str:
+    shown = repr(value)
+    return f"{type(value).__name__} {shown if len(shown) <= 60 else shown[:57] + '…'}"
+
+
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    """An adapter that writes bytes as base64, where the type has no configuration of its own."""
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(ser_json_bytes="base64", val_json_bytes="base64"))
+    except PydanticUserError as error:
+        if error.code != "type-adapter-config-unused":
+            raise
+        return TypeAdapter(annotation)

@@ -1,0 +1,259 @@
+"""The one door for facts: everything that is ever known about a run enters through here.
+
+`Journal.commit(run_id, decide)` is for people and programs: it catches up with the run's history, takes the write
+lock, catches up with what came since, calls the pure `decide(state)`, appends what it returns and rewrites the
+summary, all in one transaction. `Journal.commit_all(histories, …)` is for the engine: the proposals of many runs in
+one transaction, fenced by the epoch.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from pydantic_core import from_json, to_json
+
+from vbl.clock import SYSTEM, Clock
+from vbl.errors import EpochLost, NotFound, StorageError
+from vbl.history.events import Fact, Payload
+from vbl.history.state import APPLY, RunState, Summary, summarise
+from vbl.store.payloads import Blob, Recorder, Resolver, spill
+from vbl.store.protocol import Head, Row, Store
+
+
+class Draft(NamedTuple):
+    """An event that is proposed: its type, its time, its payload as plain data and as stored text."""
+
+    type: str
+    at: int
+    payload: dict[str, Any]
+    text: str
+
+
+def draft(at: int, payload: Payload) -> Draft:
+    """The proposal of an event from its model. Fields that hold their default are left out."""
+    plain = {"v": payload.v, **payload.model_dump(mode="json", exclude_defaults=True)}
+    text = to_json(plain).decode()
+    return Draft(payload.TYPE.value, at, from_json(text), text)
+
+
+def chained(before: bytes, seq: int, type: str, at: int, text: str) -> bytes:
+    """The digest that an event carries: of the one before it and of its own content."""
+    return blake2b(b"%b%d %b %d %b" % (before, seq, type.encode(), at, text.encode()), digest_size=16).digest()
+
+
+class History:
+    """One run's history in memory: its state, the end of its chain, and the events proposed but not yet stored."""
+
+    __slots__ = ("blobs", "chain", "checkpoints", "delta_bytes", "full_bytes", "key", "recorder", "resolver", "rows", "state", "summary")
+
+    def __init__(self, key: int | None, resolver: Resolver) -> None:
+        self.key = key
+        self.state = RunState()
+        self.chain = b""
+        self.resolver = resolver
+        self.recorder = Recorder()
+        self.rows: list[tuple[int, str, int, str, bytes]] = []
+        self.blobs: list[Blob] = []
+        self.checkpoints: list[tuple[int, int, bytes]] = []
+        self.full_bytes = 0
+        self.delta_bytes = 0
+        self.summary: Summary | None = None
+
+    def take(self, row: Row) -> Fact:
+        """Take in a stored event."""
+        payload = self.resolver.resolve(row.seq, row.payload)
+        fact = Fact(row.seq, row.type, row.at, payload)
+        self._apply(fact, row.payload)
+        self.chain = row.chain
+        return fact
+
+    def propose(self, type: str, at: int, payload: dict[str, Any], text: str) -> Fact:
+        """Apply an event and hold it ready to be stored."""
+        state = self.state
+        seq = state.seq + 1
+        fact = Fact(seq, type, at, payload)
+        self._apply(fact, text)
+        self.resolver.note(seq, payload)
+        self.chain = chained(self.chain, seq, type, at, text)
+        self.rows.append((seq, type, at, text, self.chain))
+        return fact
+
+    def _apply(self, fact: Fact, text: str) -> None:
+        state = self.state
+        APPLY[fact.type](state, fact)
+        state.seq = fact.seq
+        state.at = fact.at
+        if fact.type == "CHECKPOINT_WRITTEN" and fact.payload.get("delta"):
+            self._weigh(fact, len(text))
+
+    def _weigh(self, fact: Fact, size: int) -> None:
+        """Keep the variables in full once the differences since the last time outweigh them."""
+        self.delta_bytes += size
+        if self.delta_bytes > self.full_bytes:
+            full = to_json(self.state.variables)
+            self.full_bytes, self.delta_bytes = len(full), 0
+            self.checkpoints[:] = [(fact.payload["checkpoint"], fact.seq, zlib.compress(full, 3))]
+
+    def stored(self) -> None:
+        """Forget the proposals: they are in the database."""
+        self.rows.clear()
+        self.blobs.clear()
+        self.checkpoints.clear()
+
+
+class Conflict(Exception):
+    """Somebody else appended to these runs (keys) since they were loaded; nothing was stored."""
+
+    def __init__(self, keys: set[int]) -> None:
+        super().__init__(keys)
+        self.keys = keys
+
+
+class Journal:
+    """The door to one database."""
+
+    def __init__(self, store: Store, clock: Clock = SYSTEM) -> None:
+        self.store = store
+        self.clock = clock
+
+    # Reading ------------------------------------------------------------------------------------------------------
+
+    def blob(self, digest: str) -> bytes:
+        """The stored form of a blob."""
+        row = self.store.one("blob", (digest,))
+        if row is None:
+            raise StorageError(f"blob {digest[:12]} is missing", "Run: vbl doctor", code="corrupt")
+        return row[0]
+
+    def rows(self, key: int, after: int = 0) -> list[Row]:
+        """The stored events of a run behind seq `after`."""
+        return [Row(*row) for row in self.store.all("events_of", (key, after))]
+
+    def load(self, key: int, until: int | None = None) -> tuple[History, list[Fact]]:
+        """A run's history and its facts, up to and with seq `until` where that is given."""
+        history = History(key, Resolver(self.blob))
+        facts = [history.take(row) for row in self.rows(key) if until is None or row.seq <= until]
+        history.checkpoints.clear()
+        return history, facts
+
+    def catch_up(self, history: History) -> list[Fact]:
+        """Take in the events that others appended. Returns them."""
+        assert history.key is not None
+        return [history.take(row) for row in self.rows(history.key, history.state.seq)]
+
+    def key_of(self, run_id: str) -> int:
+        """The integer key of a run. Raises NotFound."""
+        row = self.store.one("key_of", (run_id,))
+        if row is None:
+            raise NotFound(f"there is no run {run_id}", "List them: vbl ls", code="run_not_found")
+        return row[0]
+
+    # Writing ------------------------------------------------------------------------------------------------------
+
+    def commit(self, run_id: str, decide: Callable[[RunState], Iterable[Draft]]) -> RunState:
+        """Append what `decide` makes of the caught-up state. What `decide` raises reaches the caller; nothing is stored."""
+        key = self.key_of(run_id)
+        history, _ = self.load(key)
+        with self.store.write():
+            self.catch_up(history)
+            history.checkpoints.clear()
+            for item in decide(history.state):
+                history.propose(*item)
+            if history.rows:
+                self._store([history])
+        return history.state
+
+    def create(self, drafts: Sequence[Draft], *, blobs: Sequence[Blob] = (), check: Callable[[], None] | None = None) -> list[int]:
+        """Begin a history for each RUN_CREATED, all in one transaction. `check` may refuse inside it.
+
+        Returns the integer keys of the runs.
+        """
+        histories: list[History] = []
+        for item in drafts:
+            history = History(None, Resolver(self.blob))
+            history.chain = item.payload["run_id"].encode()
+            history.propose(*item)
+            histories.append(history)
+        with self.store.write():
+            if check is not None:
+                check()
+            if blobs:
+                self.store.many("insert_blob", blobs)
+            self._store(histories)
+        return [history.key for history in histories if history.key is not None]
+
+    def commit_all(self, histories: Sequence[History], seen: Head) -> Head:
+        """Append the proposals of many runs in one transaction.
+
+        `seen` is the epoch of the caller and the last event id that it knows. Raises EpochLost if another
+        supervisor took the file, and Conflict with the runs that others appended to; then nothing is stored.
+        Returns the new head.
+        """
+        store = self.store
+        with store.write():
+            head = store.head()
+            if head.epoch != seen.epoch:
+                raise EpochLost(
+                    f"epoch {seen.epoch} of this supervisor has ended: epoch {head.epoch} has the file now",
+                    "Only one supervisor moves the runs of a file; this one stops",
+                )
+            if head.last_id != seen.last_id:
+                changed = {key for key, _ in store.all("newer", (seen.last_id,))}
+                clash = {h.key for h in histories if h.key in changed}
+                if clash:
+                    raise Conflict({key for key in clash if key is not None})
+            appended = self._store(histories)
+        for history in histories:
+            history.stored()
+        return Head(head.epoch, head.last_id + appended)
+
+    def _store(self, histories: Sequence[History]) -> int:
+        """Write proposals, summaries and what hangs on them; inside a transaction. Returns the number of events."""
+        store = self.store
+        rows: list[tuple[Any, ...]] = []
+        updates: list[tuple[Any, ...]] = []
+        for history in histories:
+            if history.key is None:
+                self._insert_run(history)
+            else:
+                updates.append(_update(history))
+            key = history.key
+            rows += [(key, *row) for row in history.rows]
+            if history.blobs:
+                store.many("insert_blob", history.blobs)
+            for number, seq, variables in history.checkpoints:
+                store.many("insert_checkpoint", [(key, number, seq, variables)])
+                store.many("drop_older_checkpoints", [(key, number)])
+        store.many("append", rows)
+        if updates:
+            store.many("update_run", updates)
+        return len(rows)
+
+    def _insert_run(self, history: History) -> None:
+        summary = summarise(history.state)
+        history.key = self.store.insert("insert_run", summary_row(summary))
+        if history.state.tags:
+            self.store.many("insert_tag", [(tag, history.key) for tag in history.state.tags])
+
+
+def _update(history: History) -> tuple[Any, ...]:
+    s = history.state
+    return (s.version, s.status.value, s.at, s.finished_at, s.wake_at, s.due_at, s.in_flight, s.seq, history.key)
+
+
+def summary_row(summary: Summary) -> tuple[Any, ...]:
+    """The columns of `runs` in the order of insert_run."""
+    return (
+        summary.id, summary.workflow, summary.version, summary.status, summary.start_key, summary.parent_id, summary.tags,
+        summary.priority, summary.created_at, summary.updated_at, summary.finished_at, summary.wake_at, summary.due_at,
+        summary.in_flight, summary.seq,
+    )  # fmt: skip
+
+
+def value_text(plain: Any) -> tuple[str, list[Blob]]:
+    """The stored text of a value that has no earlier one to refer to, and the blob behind it where it is long."""
+    text, blob = spill(to_json(plain).decode())
+    return text, [blob] if blob is not None else []

@@ -1,0 +1,158 @@
+-- The SQL of the store, by name. One clause a line; a test explains each one and forbids a scan of events.
+
+-- name: head
+select
+    (select epoch from supervisor where one = 1),
+    (select seq from sqlite_sequence where name = 'events')
+
+-- name: append
+insert into events (run, seq, type, at, payload, chain)
+values (?, ?, ?, ?, ?, ?)
+
+-- name: insert_run
+insert into runs (
+    id, workflow, version, status, start_key, parent_id, tags, priority, created_at, updated_at, finished_at,
+    wake_at, due_at, in_flight, seq
+)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: restore_run
+insert into runs (
+    id, workflow, version, status, start_key, parent_id, tags, priority, created_at, updated_at, finished_at,
+    wake_at, due_at, in_flight, seq, key
+)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: update_run
+update runs
+set version = ?, status = ?, updated_at = ?, finished_at = ?, wake_at = ?, due_at = ?, in_flight = ?, seq = ?
+where key = ?
+
+-- name: insert_tag
+insert or ignore into run_tags (tag, run)
+values (?, ?)
+
+-- name: insert_blob
+insert or ignore into blobs (digest, bytes, data)
+values (?, ?, ?)
+
+-- name: blob
+select data
+from blobs
+where digest = ?
+
+-- name: events_of
+select seq, type, at, payload, chain, id
+from events
+where run = ?
+    and seq > ?
+order by seq
+
+-- name: newer
+select run, max(id)
+from events
+where id > ?
+group by run
+
+-- name: tail
+select events.id, runs.id, events.seq, events.type, events.at, events.payload, events.run
+from events
+join runs on runs.key = events.run
+where events.id > ?
+order by events.id
+limit ?
+
+-- name: due
+select key
+from runs
+where due_at <= ?
+order by due_at
+limit ?
+
+-- name: next_due
+select min(due_at)
+from runs
+where due_at > ?
+
+-- name: in_flight
+select key
+from runs
+where in_flight > 0
+
+-- name: blocked
+select key, workflow
+from runs
+where status = 'blocked'
+
+-- name: key_of
+select key
+from runs
+where id = ?
+
+-- name: keys_from
+select key, id
+from runs
+where id >= ?
+order by id
+limit 2
+
+-- name: newest
+select key
+from runs
+order by id desc
+limit 1
+
+-- name: newest_of
+select key
+from runs
+where status = ?
+order by id desc
+limit 1
+
+-- name: by_start_key
+select key
+from runs
+where workflow = ?
+    and start_key = ?
+
+-- name: run_row
+select id, workflow, version, status, start_key, parent_id, tags, priority, created_at, updated_at, finished_at,
+    wake_at, due_at, in_flight, seq, key
+from runs
+where key = ?
+
+-- name: definition
+select source, file, line, python
+from definitions
+where workflow = ?
+    and version = ?
+
+-- name: insert_definition
+insert or ignore into definitions (workflow, version, source, file, line, python, seen_at)
+values (?, ?, ?, ?, ?, ?, ?)
+
+-- name: insert_checkpoint
+insert or replace into checkpoints (run, checkpoint, seq, variables)
+values (?, ?, ?, ?)
+
+-- name: drop_older_checkpoints
+delete from checkpoints
+where run = ?
+    and checkpoint < ?
+
+-- name: take_epoch
+update supervisor
+set epoch = epoch + 1, holder = ?, workflows = ?, taken_at = ?, left_at = null
+where one = 1
+returning epoch
+
+-- name: leave
+update supervisor
+set left_at = ?
+where one = 1
+    and epoch = ?
+
+-- name: supervisor
+select epoch, holder, workflows, taken_at, left_at
+from supervisor
+where one = 1

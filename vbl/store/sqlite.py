@@ -1,0 +1,364 @@
+"""SQLite by apsw: one WAL-mode file, durable commits, short waits, and errors in words.
+
+Only this module imports apsw. A connection is used by one thread at a time (`_lock`); the engine, a client and the
+checkpointer each have their own. WAL checkpoints never run inside a commit: see `Checkpointer`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import apsw
+
+from vbl.errors import StorageError
+from vbl.store import guard, location
+from vbl.store.protocol import Head
+
+APPLICATION_ID = 0x76626C31  # "vbl1"
+Durability = Literal["power", "process"]
+
+_HERE = Path(__file__).parent
+WAL_RELIEF_PAGES = 1_000
+"""From here on the background copies the WAL into the file (4 MiB)."""
+WAL_FORCED_PAGES = 16_000
+"""From here on it is done between two commits (64 MiB)."""
+
+
+def _queries() -> dict[str, str]:
+    named: dict[str, str] = {}
+    for part in (_HERE / "queries.sql").read_text(encoding="utf-8").split("-- name: ")[1:]:
+        name, _, sql = part.partition("\n")
+        named[name.strip()] = sql.strip()
+    return named
+
+
+QUERIES = _queries()
+
+
+def migrations() -> list[tuple[int, str]]:
+    """The numbered migrations, in order."""
+    files = sorted((_HERE / "migrations").glob("*.sql"))
+    return [(int(file.name[:4]), file.read_text(encoding="utf-8")) for file in files]
+
+
+def translate(error: apsw.Error, path: Path) -> StorageError:
+    """Say a database error in words, with what to do."""
+    name = str(path)
+    match error:
+        case apsw.FullError():
+            return StorageError(f"{name}: the disk is full", "Free some space; nothing recorded is lost, and vbl goes on by itself", code="disk_full")
+        case apsw.BusyError() | apsw.LockedError():
+            return StorageError(f"{name}: another program keeps the file locked", "See who has it open: fuser -v " + name, code="locked")
+        case apsw.ReadOnlyError() | apsw.PermissionsError():
+            return StorageError(f"{name} cannot be written", f"Check its owner and mode: ls -l {name}*", code="read_only")
+        case apsw.NotADBError():
+            return StorageError(f"{name} is not a vbl file", "Name another one with --db PATH or VBL_DB", code="not_vbl")
+        case apsw.CorruptError():
+            return StorageError(f"{name} is damaged: {error}", f"Run: vbl doctor --db {name}", code="corrupt")
+        case apsw.CantOpenError():
+            return StorageError(f"{name} cannot be opened: {error}", "Check that the folder exists and is yours", code="cannot_open")
+        case apsw.IOError():
+            return StorageError(f"{name}: the disk reports an error: {error}", "Check the disk; vbl goes on when it answers again", code="io_error")
+        case _:
+            return StorageError(f"{name}: {error}", f"Run: vbl doctor --db {name}", code="storage")
+
+
+class Sqlite:
+    """A connection to a vbl file. Opening creates and migrates it where that is needed.
+
+    Raises StorageError: not_vbl, newer, network, not_wal, read_only, locked, missing.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        durability: Durability = "power",
+        create: bool = True,
+        wait_ms: int = 10_000,
+        vfs: str | None = None,
+    ) -> None:
+        self.path = path
+        self.durability: Durability = durability
+        self.wal_pages = 0
+        self.commits = 0
+        self._lock = threading.RLock()
+        self._wait_ms = wait_ms
+        location.prepare(path, create=create)
+        with self._worded():
+            self._db = apsw.Connection(str(path), vfs=vfs)
+        guard.hold(path)
+        try:
+            self._configure()
+        except BaseException:
+            self.close()
+            raise
+
+    def _configure(self) -> None:
+        with self._worded():
+            db = self._db
+            db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+            db.set_busy_handler(self._busy)
+            self._check_ours()
+            self.readonly = bool(db.readonly("main"))
+            if not self.readonly:
+                self._demand("journal_mode", "wal", "wal")
+            level = 2 if self.durability == "power" else 1
+            self._demand("synchronous", level, level)
+            db.set_wal_hook(self._committed)
+            db.pragma("temp_store", 2)
+            db.pragma("cache_size", -16_000)
+            if not self.readonly:
+                self._migrate()
+
+    def _demand(self, name: str, value: str | int, expected: str | int) -> None:
+        """Set a pragma and refuse the file where the answer is another: durability depends on it."""
+        db = self._db
+        if db.pragma(name) != expected:
+            db.pragma(name, value)
+        answer = db.pragma(name)
+        if answer != expected:
+            raise StorageError(
+                f"{self.path}: {name} is {answer!r} and cannot be set to {expected!r}",
+                "Keep the file on a local disk, where SQLite's write-ahead log works",
+                code="not_wal",
+            )
+
+    def _check_ours(self) -> None:
+        db = self._db
+        application, version = db.pragma("application_id"), db.pragma("user_version")
+        newest = migrations()[-1][0]
+        if application == APPLICATION_ID:
+            if isinstance(version, int) and version > newest:
+                raise StorageError(
+                    f"{self.path} was written by a newer vbl (schema {version}, this one knows {newest})",
+                    "Upgrade: pip install -U vbl",
+                    code="newer",
+                )
+        elif application != 0 or db.pragma("schema_version") != 0:
+            raise StorageError(f"{self.path} is a SQLite file, but not one of vbl's", "Name another one with --db PATH or VBL_DB", code="not_vbl")
+
+    def _migrate(self) -> None:
+        db = self._db
+        for number, script in migrations():
+            if int(str(db.pragma("user_version"))) >= number:
+                continue
+            db.execute("begin immediate")
+            try:
+                if int(str(db.pragma("user_version"))) < number:
+                    db.execute(script)
+                    db.pragma("application_id", APPLICATION_ID)
+                    db.pragma("user_version", number)
+                db.execute("commit")
+            except BaseException:
+                db.execute("rollback")
+                raise
+
+    def _busy(self, tries: int) -> bool:
+        if tries >= self._wait_ms:
+            return False
+        time.sleep(0.001)
+        return True
+
+    def _committed(self, _db: apsw.Connection, _name: str, pages: int) -> int:
+        self.wal_pages = pages
+        self.commits += 1
+        return 0
+
+    @contextlib.contextmanager
+    def _worded(self) -> Generator[None, None, None]:
+        try:
+            yield
+        except apsw.Error as error:
+            raise translate(error, self.path) from error
+
+    @contextlib.contextmanager
+    def write(self) -> Generator[None, None, None]:
+        """A write transaction, immediate: the lock is taken before anything is read."""
+        with self._lock:
+            db = self._db
+            try:
+                db.execute("begin immediate")
+            except apsw.Error as error:
+                raise translate(error, self.path) from error
+            try:
+                yield
+                db.execute("commit")
+            except BaseException as error:
+                if db.in_transaction:
+                    db.execute("rollback")
+                if isinstance(error, apsw.Error):
+                    raise translate(error, self.path) from error
+                raise
+
+    @contextlib.contextmanager
+    def read(self) -> Generator[None, None, None]:
+        """One consistent view; short, so that it never holds up a WAL checkpoint."""
+        with self._lock, self._worded():
+            if self._db.in_transaction:
+                yield
+                return
+            self._db.execute("begin")
+            try:
+                yield
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("commit")
+
+    def all(self, name: str, args: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Every row of a named query."""
+        with self._lock, self._worded():
+            return self._db.execute(QUERIES[name], args).fetchall()
+
+    def select(self, sql: str, args: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Columns and rows of a query that was put together from known parts, or that a person typed."""
+        with self._lock, self._worded():
+            cursor = self._db.cursor()
+            names: list[str] = []
+            for statement in (sql,):
+                cursor.execute(statement, args)
+                with contextlib.suppress(apsw.ExecutionCompleteError):
+                    names = [column[0] for column in cursor.get_description()]
+            return names, cursor.fetchall()
+
+    def one(self, name: str, args: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        """The first row of a named query, or None."""
+        with self._lock, self._worded():
+            return self._db.execute(QUERIES[name], args).fetchone()
+
+    def many(self, name: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a named statement once for each row."""
+        with self._lock, self._worded():
+            self._db.executemany(QUERIES[name], rows)
+
+    def insert(self, name: str, args: Sequence[Any]) -> int:
+        """Run a named insert and return the key of the new row."""
+        with self._lock, self._worded():
+            self._db.execute(QUERIES[name], args)
+            return self._db.last_insert_rowid()
+
+    def execute(self, sql: str, args: Sequence[Any] = ()) -> None:
+        """Run one statement of the rebuild, which is not worth a name."""
+        with self._lock, self._worded():
+            self._db.execute(sql, args)
+
+    def head(self) -> Head:
+        """The epoch and the last event id."""
+        with self._lock, self._worded():
+            epoch, last = self._db.execute(QUERIES["head"]).fetchone()  # type: ignore[misc]
+            return Head(epoch, last or 0)
+
+    def changed(self) -> int:
+        """SQLite's data_version: it changes when another connection has committed."""
+        with self._lock, self._worded():
+            return int(str(self._db.pragma("data_version")))
+
+    def checkpoint(self, mode: Literal["passive", "truncate"]) -> bool:
+        """Copy the WAL into the file; whether nothing was left behind."""
+        flag = apsw.SQLITE_CHECKPOINT_PASSIVE if mode == "passive" else apsw.SQLITE_CHECKPOINT_TRUNCATE
+        with self._lock:
+            try:
+                log, done = self._db.wal_checkpoint(mode=flag)
+            except (apsw.BusyError, apsw.LockedError):
+                return False
+            except apsw.Error as error:
+                raise translate(error, self.path) from error
+            return log == done
+
+    def close(self) -> None:
+        """Close the connection and let go of the file."""
+        with self._lock:
+            self._db.close()
+            guard.release(self.path)
+
+
+class Reader:
+    """A read-only connection for SQL that a person types: nothing it runs can change the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        location.prepare(path, create=False)
+        try:
+            self._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+            self._db.set_busy_timeout(2_000)
+            self._db.pragma("query_only", 1)
+            self._db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+            self._db.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+        except apsw.Error as error:
+            raise translate(error, path) from error
+        guard.hold(path)
+
+    def query(self, sql: str, args: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
+        """Columns and rows. Raises StorageError(code="sql") with SQLite's words where the SQL is wrong."""
+        try:
+            cursor = self._db.execute(sql, args)
+            try:
+                names = [column[0] for column in cursor.get_description()]
+            except apsw.ExecutionCompleteError:
+                names = []
+            return names, cursor.fetchall()
+        except (apsw.SQLError, apsw.ReadOnlyError, apsw.BindingsError, apsw.AuthError) as error:
+            raise StorageError(f"the SQL was refused: {error}", "Tables to read: vbl_runs, vbl_events, vbl_steps", code="sql") from error
+        except apsw.Error as error:
+            raise translate(error, self._path) from error
+
+    def integrity(self) -> list[str]:
+        """What SQLite's own check finds; ["ok"] when nothing."""
+        try:
+            return [str(row[0]) for row in self._db.execute("pragma integrity_check(20)")]
+        except apsw.Error as error:
+            return [str(error)]
+
+    def close(self) -> None:
+        """Close the connection and let go of the file."""
+        self._db.close()
+        guard.release(self._path)
+
+
+class Checkpointer(threading.Thread):
+    """Copies the WAL into the file in the background, on a connection of its own, and empties it when idle.
+
+    Durability does not depend on it: a commit is durable once it is in the WAL.
+    """
+
+    _EVERY_S = 0.25
+    _IDLE_TURNS = 8
+
+    def __init__(self, source: Sqlite, *, vfs: str | None = None) -> None:
+        super().__init__(name="vbl-checkpointer", daemon=True)
+        self._source = source
+        self._store = Sqlite(source.path, wait_ms=20, vfs=vfs)
+        self._stop = threading.Event()
+        self.error: StorageError | None = None
+
+    def run(self) -> None:
+        """Look at the WAL a few times a second until told to stop."""
+        seen, idle, emptied = -1, 0, 0
+        while not self._stop.wait(self._EVERY_S):
+            commits = self._source.commits
+            idle = idle + 1 if commits == seen else 0
+            try:
+                if self._source.wal_pages >= WAL_RELIEF_PAGES and idle == 0:
+                    self._store.checkpoint("passive")
+                elif idle >= self._IDLE_TURNS and commits != emptied and self._store.checkpoint("truncate"):
+                    self._source.wal_pages, emptied = 0, commits
+                self.error = None
+            except StorageError as error:
+                # the next turn tries again; until then the WAL keeps every commit, and doctor shows its size
+                self.error = error
+            seen = commits
+
+    def stop(self) -> None:
+        """Stop, and leave a small WAL behind where nobody else reads."""
+        self._stop.set()
+        if self.is_alive():
+            self.join()
+        with contextlib.suppress(StorageError):
+            self._store.checkpoint("truncate")
+        self._store.close()
