@@ -63,8 +63,8 @@ def events_page() -> str:
         "",
         "The history of a run is a sequence of these facts, numbered from 1 without a gap. Each event has `run_id`,",
         "`seq`, `type`, `at` (microseconds since 1970 UTC), a payload with the fields below, and the digest of the",
-        "event before it. Field names are stable; `v` is the version of the payload's form, and older forms are brought",
-        "up to date when they are read.",
+        "event before it. Field names are stable; `v` is the version of the payload's form, and older forms are",
+        "brought up to date when they are read.",
         "",
     ]
     left = dict(events.PAYLOADS)
@@ -108,7 +108,7 @@ def annotation(what: Any) -> str:
 
 def default(field: FieldInfo) -> str:
     if field.default_factory is not None:
-        return ticks(repr(field.default_factory()))  # pyright: ignore[reportCallIssue]
+        return ticks(repr(field.default_factory()))
     return "required" if field.default is PydanticUndefined else ticks(repr(field.default))
 
 
@@ -141,16 +141,19 @@ EXIT_CODES = {
 
 def errors_page() -> str:
     tree = (inspect.getdoc(errors) or "").split("\n\n")[1]
-    classes = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, errors.VblError)]
-    codes = codes_in_use({cls.__name__: cls.code for cls in classes})
+    classes = [
+        value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, errors.VblError)
+    ]
+    raised = places_of_raising({cls.__name__: cls.code for cls in classes})
     out = [
         NOTE,
         "",
         "# Errors",
         "",
-        "Every error that vbl raises has a `code` that stays the same, a `message` that says what is, and a `hint` that",
-        "says what to type next. With `--json` the terminal prints it as",
-        '`{"error": {"code": …, "message": …, "hint": …}}` and exits with the code of its class.',
+        "Every error that vbl raises has a `code` that stays the same, a `message` that says what is, and a `hint`",
+        "that says what to type next. With `--json` the terminal prints it as",
+        '`{"error": {"code": …, "message": …, "hint": …}}` and exits with the code of its class. In the tables below,',
+        "`…` stands for what the message names.",
         "",
         "```text",
         *(line.removeprefix("    ").rstrip() for line in tree.splitlines()),
@@ -158,32 +161,54 @@ def errors_page() -> str:
         "",
     ]
     for cls in classes:
-        mine = sorted({cls.code} | codes.get(cls.__name__, set()))
         out += [
             f"## {cls.__name__}",
             "",
             one_line(inspect.getdoc(cls)),
             "",
-            f"Exit code {cls.exit_code}. Codes: {', '.join(ticks(code) for code in mine)}.",
+            f"Code {ticks(cls.code)}, exit code {cls.exit_code}.",
             "",
+            *table(("code", "message", "what to do"), sorted(raised.get(cls.__name__, set()))),
         ]
     out += ["## Parked", "", one_line(inspect.getdoc(errors.Parked)), ""]
     out += ["## Exit codes", "", *table(("code", "means"), [(str(code), text) for code, text in EXIT_CODES.items()])]
     return finish(out)
 
 
-def codes_in_use(classes: dict[str, str]) -> dict[str, set[str]]:
-    """The codes that each class is raised with anywhere in the package, as `code="…"`."""
-    found: dict[str, set[str]] = {}
+def places_of_raising(classes: dict[str, str]) -> dict[str, set[tuple[str, str, str]]]:
+    """For each class the code, the message and the hint of every place that raises it in so many words."""
+    found: dict[str, set[tuple[str, str, str]]] = {}
     for path in sorted((ROOT / "vbl").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if not isinstance(node, ast.Call):
+            if not isinstance(node, ast.Call) or len(node.args) > 2:
                 continue
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            for given in node.keywords if name in classes else []:
-                if given.arg == "code" and isinstance(given.value, ast.Constant):
-                    found.setdefault(name, set()).add(str(given.value.value))
+            name = ast.unparse(node.func).removeprefix("errors.")
+            if name not in classes:
+                continue
+            named = {given.arg: given.value for given in node.keywords}
+            message, hint = [*(escaped(words(arg)) for arg in node.args), "", ""][:2]
+            code = words(named["code"]) if "code" in named else classes[name]
+            if re.search(r"\w", message.replace("…", "")) and "…" not in code:
+                found.setdefault(name, set()).add((ticks(code), message, hint))
     return found
+
+
+def words(node: ast.expr) -> str:
+    """The text of a string expression; what is filled in becomes `…`."""
+    match node:
+        case ast.Constant(value=str(text)):
+            said = text
+        case ast.JoinedStr(values=parts):
+            said = "".join(words(part) for part in parts)
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            said = words(left) + words(right)
+        case _:
+            said = "…"
+    return re.sub("……+", "…", said)
+
+
+def escaped(text: str) -> str:
+    return re.sub(r"([<*_\[\]`])", r"\\\1", one_line(text))
 
 
 # Commands
@@ -229,7 +254,7 @@ def option_row(option: click.Option, context: click.Context) -> tuple[str, str]:
 
 
 def prose(text: str) -> list[str]:
-    """A help text as Markdown: paragraphs that click keeps as they are (after a line of \\b) become code blocks."""
+    """A help text as Markdown: paragraphs that click keeps as they are (after a backspace) become code blocks."""
     out: list[str] = []
     for paragraph in inspect.cleandoc(text).split("\f")[0].split("\n\n"):
         if paragraph.startswith("\b\n"):
@@ -285,7 +310,7 @@ def signature_block(name: str, function: Callable[..., Any]) -> list[str]:
 def class_section(name: str, cls: type) -> list[str]:
     if issubclass(cls, str):
         out = [f"## vbl.{name}", "", *doc(cls)]
-        return out + [", ".join(ticks(str(member)) for member in cls.__members__.values()), ""]  # pyright: ignore
+        return [*out, ", ".join(ticks(str(member)) for member in cls.__members__.values()), ""]
     title = f"vbl.{name}" if hasattr(vbl, name) else name
     out = function_section(title, cls)
     for attribute, value in public_members(cls):
@@ -329,9 +354,10 @@ def views_page() -> str:
         "",
         "# Views",
         "",
-        "What a program may rely on when it reads the file with `vbl sql` or `client.sql()`. Columns may be added, none",
-        "goes. Instants are integers: microseconds since 1970 UTC. Payloads are JSON, readable by `json_extract`, with",
-        "the field names of [the events](events.md). Tables that are not views are vbl's own and change between versions.",
+        "What a program may rely on when it reads the file with `vbl sql` or `client.sql()`. Columns may be added,",
+        "none goes. Instants are integers: microseconds since 1970 UTC. Payloads are JSON, readable by `json_extract`,",
+        "with the field names of [the events](events.md). Tables that are not views are vbl's own and change between",
+        "versions.",
         "",
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -341,7 +367,13 @@ def views_page() -> str:
                 _, rows = client.sql("select name, type from pragma_table_info(?)", (view,))
                 if not rows:
                     raise SystemExit(f"docs/generate.py: there is no view {view}")
-                out += [f"## {view}", "", means, "", *table(("column", "type"), [(ticks(n), t.lower()) for n, t in rows])]
+                out += [
+                    f"## {view}",
+                    "",
+                    means,
+                    "",
+                    *table(("column", "type"), [(ticks(n), t.lower()) for n, t in rows]),
+                ]
             _, found = client.sql("select name from sqlite_schema where type = 'view'")
     if {name for (name,) in found} != set(VIEWS):
         raise SystemExit(f"docs/generate.py: views without a line here: {sorted({n for (n,) in found} - set(VIEWS))}")
@@ -372,7 +404,9 @@ def main() -> int:
         wanted = PAGES[name]()
         present = path.read_text("utf-8") if path.exists() else ""
         if asked.check:
-            difference = difflib.unified_diff(present.splitlines(), wanted.splitlines(), str(path.relative_to(ROOT)), "the code", lineterm="")
+            difference = difflib.unified_diff(
+                present.splitlines(), wanted.splitlines(), str(path.relative_to(ROOT)), "the code", lineterm=""
+            )
             shown = "\n".join(difference)
             if shown:
                 stale = True
