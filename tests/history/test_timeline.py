@@ -105,7 +105,7 @@ def test_pause_block_and_failure_are_stretches_with_an_end():
     h.step("a").failed("a", 1).add("RUN_FAILED", error={"kind": "bug", "type": "E", "message": "x"})
     h.add("RUN_RETRIED", 7, step="a", from_seq=h.facts[-2].seq)
     picture = timeline(h.facts, h.now)
-    assert stands(picture.waits)[1:] == [("paused", 1, 3), ("blocked", 4, 9), ("failed", 10, 17)]
+    assert stands(picture.waits)[1:] == [("paused", 1, 3), ("blocked", 4, 9), ("ended", 10, 17)]
     assert picture.waits[1].text == "paused by ada"
 
 

@@ -1,7 +1,7 @@
 """A run's history as a picture on one line of time: `timeline(facts) -> Timeline`.
 
 A lane for each step, a bar for each attempt, and a wait for each stretch in which the run stood still for a reason:
-queued, backing off, asleep, paused, blocked, failed until somebody retried it, or without a supervisor. The terminal,
+queued, backing off, asleep, paused, blocked, ended until somebody retried it, or without a supervisor. The terminal,
 a page, a notebook and a static file all draw this very model; so there are no characters, colours or widths in it.
 `axis` maps its instants to places between 0 and 1, with long idle stretches cut short.
 
@@ -42,7 +42,7 @@ class Stand(StrEnum):
     TIMER = "timer"
     PAUSED = "paused"
     BLOCKED = "blocked"
-    FAILED = "failed"
+    ENDED = "ended"
     DOWN = "down"
 
 
@@ -210,7 +210,7 @@ class _Draft:
         """Close what ends with the run, or show it as still going on."""
         if finished_at is not None:
             self.back(finished_at)
-            self.open.pop((Stand.FAILED, None), None)
+            self.open.pop((Stand.ENDED, None), None)
             for key in list(self.running):
                 self.close(key, finished_at, Outcome.CANCELLED)
             for stand, name in list(self.open):
@@ -255,7 +255,7 @@ def _ended(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
 
 def _run_failed(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
     _ended(draft, fact, p)
-    draft.wait(Wait(Stand.FAILED, fact.at, None, f"failed: {cause(p['error'])}"))
+    draft.wait(Wait(Stand.ENDED, fact.at, None, f"failed: {cause(p['error'])}"))
 
 
 def _blocked(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
@@ -272,7 +272,7 @@ def _unpaused(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
 
 def _retried(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
     draft.end(Stand.BLOCKED, fact.at)
-    draft.end(Stand.FAILED, fact.at)
+    draft.end(Stand.ENDED, fact.at)
     if p.get("step"):
         draft.end(Stand.BACKOFF, fact.at, p["step"])
     if p.get("from_seq") is not None:

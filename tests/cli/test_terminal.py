@@ -1,0 +1,83 @@
+"""The streams: what may reach a terminal, how wide it is, when it is coloured, what JSON looks like."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vbl.cli.terminal import STATUS, Terminal, columns, dumps, fit, say_error
+from vbl.history.state import Status
+
+
+class Screen(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    encoding = "utf-8"  # type: ignore[assignment]
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("option", "environment", "on_terminal", "colored"),
+    [
+        ("auto", {}, True, True),
+        ("auto", {}, False, False),
+        ("auto", {"NO_COLOR": "1"}, True, False),
+        ("auto", {"NO_COLOR": ""}, True, True),
+        ("auto", {"TERM": "dumb"}, True, False),
+        ("always", {"NO_COLOR": "1"}, False, True),
+        ("never", {}, True, False),
+    ],
+)
+def test_when_to_colour(monkeypatch, option, environment, on_terminal, colored):
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert Terminal(color=option).colored(Screen() if on_terminal else io.StringIO()) is colored
+
+
+def test_every_status_has_a_sign_and_a_word_of_its_own():
+    assert set(STATUS) == set(Status)
+    for place in (0, 1):
+        signs = [sign[place] for sign in STATUS.values()]
+        assert len(set(signs)) == len(signs)
+    assert all(ascii_sign.isascii() for _, ascii_sign, _ in STATUS.values())
+    assert all(columns(sign) == 1 for sign, _, _ in STATUS.values())
+
+
+@given(st.text(), st.integers(1, 40))
+def test_a_fitted_text_fits_and_is_printable(text, width):
+    shown = fit(text, width)
+    assert columns(shown) <= width
+    assert shown.isprintable()
+
+
+def test_wide_and_combining_characters_are_counted_as_they_are_shown():
+    assert columns("日本") == 4
+    assert columns("e\u0301") == 1
+    assert columns("\x1b[31mred\x1b[0m") == 3
+    assert fit("日本語", 5) == "日本…"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(json_values)
+def test_json_keeps_its_value_and_carries_no_control_character(value):
+    text = dumps(value)
+    assert json.loads(text) == value
+    assert not any(0x7F <= ord(c) < 0xA0 or c in "\u202e\u2066" or "\ud800" <= c <= "\udfff" for c in text)
+
+
+def test_an_error_keeps_its_lines_and_loses_its_escapes(capsys):
+    say_error({"code": "x", "message": "one\n\ttwo \x1b[2J", "hint": "three\nfour"}, as_json=False, args=[])
+    assert capsys.readouterr().err == "error: one\n\ttwo \\x1b[2J\n  three\n  four\n"

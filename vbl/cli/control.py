@@ -1,0 +1,91 @@
+"""`vbl cancel`, `pause`, `unpause` and `retry`: what a person may do to a run. Durable with no supervisor alive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from vbl.cli.terminal import Terminal, run_argument, shared
+
+if TYPE_CHECKING:
+    from vbl.client import Run
+
+
+def _steer(
+    name: str, summary: str, help_text: str, act: Callable[[Run, str | None], None], question: str = ""
+) -> click.Command:
+    """A command that does one thing to a run, and says what the run waits for then."""
+
+    @click.command(name, help=help_text, short_help=summary)
+    @run_argument()
+    @click.option("--reason", metavar="TEXT", help="Kept in the history.")
+    @shared
+    def command(terminal: Terminal, ref: str, reason: str | None) -> None:
+        with terminal.connect() as client:
+            run = client.run(ref)
+            if question:
+                terminal.confirm(question.format(run=f"{run.workflow} {run.id}"))
+            act(run, reason)
+            run.refresh()
+            answer = run.why()
+            if terminal.as_json:
+                from vbl.cli.documents import run_document, why_document
+
+                terminal.document(run_document(run) | {"why": why_document(answer)})
+                return
+            from vbl.cli.words import say_why
+
+            terminal.line(f"{terminal.paint(run.id, 'strong')}  {run.workflow}  {terminal.status(run.status)}")
+            say_why(terminal, answer)
+
+    return command
+
+
+cancel = _steer(
+    "cancel",
+    "Cancel a run.",
+    """Cancel a run. Its code sees a CancelledError where it waits, and may clean up; this can't be taken back.
+
+    \b
+    Example:
+      vbl cancel r_01h --reason "not needed any more"
+    """,
+    lambda run, reason: run.cancel(reason=reason),
+    "Cancel {run}?",
+)
+pause = _steer(
+    "pause",
+    "Start no more steps of a run.",
+    """Pause a run: steps in flight end and are recorded, no further one starts, timers wait.
+
+    \b
+    Example:
+      vbl pause @last
+    """,
+    lambda run, reason: run.pause(reason=reason),
+)
+unpause = _steer(
+    "unpause",
+    "Let a paused run go on.",
+    """Let a paused run go on from where it was.
+
+    \b
+    Example:
+      vbl unpause @last
+    """,
+    lambda run, reason: run.unpause(reason=reason),
+)
+retry = _steer(
+    "retry",
+    "Open a failed run again, from its failed step.",
+    """Open a failed run again: it goes on from the step that failed, and no completed step runs again. A blocked run
+    is tried again; a run that backs off stops waiting.
+
+    \b
+    Example:
+      vbl retry @failed
+    """,
+    lambda run, reason: run.retry(reason=reason),
+)

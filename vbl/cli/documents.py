@@ -1,0 +1,156 @@
+"""The JSON of `--json`: the documents for runs, events, states, waits and timelines. Keys are only ever added.
+
+Instants are RFC 3339 in UTC, durations integers of milliseconds under keys that end in `_ms`. What the user recorded
+(inputs, outputs, variables) is passed on as it is.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vbl.client import Run
+    from vbl.history.events import Event
+    from vbl.history.state import RunState
+    from vbl.history.timeline import Bar, Timeline, Wait
+    from vbl.history.why import Why
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_INSTANTS = {"RUN_CREATED": ("deadline",), "RETRY_SCHEDULED": ("at",), "TIMER_SET": ("at",)}
+"""Fields of payloads that are instants."""
+
+
+def instant(at: int | None) -> str | None:
+    """Microseconds since 1970 as RFC 3339, to the microsecond."""
+    if at is None:
+        return None
+    try:
+        return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    except OverflowError:
+        return None
+
+
+def milliseconds(us: int) -> int:
+    """A duration for a key that ends in `_ms`."""
+    return round(us / 1_000)
+
+
+def run_document(run: Run) -> dict[str, Any]:
+    """A run as `vbl ls` knows it."""
+    return {
+        "id": run.id,
+        "workflow": run.workflow,
+        "version": run.version,
+        "status": str(run.status),
+        "key": run.key,
+        "tags": list(run.tags),
+        "created_at": instant(run.created_at),
+        "updated_at": instant(run.updated_at),
+        "finished_at": instant(run.finished_at),
+        "wake_at": instant(run.wake_at),
+        "seq": run.seq,
+    }
+
+
+def event_document(event: Event) -> dict[str, Any]:
+    """An event with its payload."""
+    payload = event.payload.model_dump(mode="json")
+    for field in _INSTANTS.get(event.type, ()):
+        payload[field] = instant(payload[field])
+    return {
+        "id": event.id,
+        "run_id": event.run_id,
+        "seq": event.seq,
+        "type": str(event.type),
+        "at": instant(event.at),
+        "payload": payload,
+    }
+
+
+def why_document(answer: Why) -> dict[str, Any]:
+    """What a run waits for."""
+    return {
+        "status": str(answer.status),
+        "waits_for": answer.waits_for,
+        "detail": answer.detail,
+        "until": instant(answer.until),
+        "hint": answer.hint,
+    }
+
+
+def state_document(state: RunState) -> dict[str, Any]:
+    """The accumulated state of a run after one of its events."""
+    return {
+        "id": state.run_id,
+        "workflow": state.workflow,
+        "seq": state.seq,
+        "checkpoint": state.checkpoint,
+        "at": instant(state.at),
+        "status": str(state.status),
+        "input": state.input,
+        "variables": state.variables,
+        "outputs": state.outputs,
+        "pending": [
+            {
+                "step": key,
+                "status": state.steps[key].status,
+                "attempt": state.steps[key].attempt,
+                "retry_at": instant(state.steps[key].retry_at),
+            }
+            for key in state.pending
+        ],
+        "timers": [
+            {"timer": number, "until": instant(state.timers[number].at)} for number in sorted(state.open_timers)
+        ],
+        "attempts": state.attempts,
+        "usage": state.usage,
+        "output": state.output,
+        "error": state.error,
+    }
+
+
+def timeline_document(picture: Timeline) -> dict[str, Any]:
+    """The model that every timeline is drawn from."""
+    return {
+        "start_at": instant(picture.start_at),
+        "end_at": instant(picture.end_at),
+        "duration_ms": milliseconds(picture.end_at - picture.start_at),
+        "lanes": [
+            {
+                "step": lane.step,
+                "name": lane.name,
+                "status": lane.status,
+                "bars": [_bar(bar, picture.end_at) for bar in lane.bars],
+                "waits": [_wait(wait, picture.end_at) for wait in lane.waits],
+            }
+            for lane in picture.lanes
+        ],
+        "waits": [_wait(wait, picture.end_at) for wait in picture.waits],
+        "marks": [{"at": instant(mark.at), "seq": mark.seq, "text": mark.text} for mark in picture.marks],
+    }
+
+
+def _bar(bar: Bar, present: int) -> dict[str, Any]:
+    return {
+        "attempt": bar.attempt,
+        "start_at": instant(bar.start_at),
+        "end_at": instant(bar.end_at),
+        "duration_ms": milliseconds((present if bar.end_at is None else bar.end_at) - bar.start_at),
+        "outcome": str(bar.outcome),
+        "text": bar.text,
+        "alone": bar.alone,
+        "void": bar.void,
+    }
+
+
+def _wait(wait: Wait, present: int) -> dict[str, Any]:
+    return {
+        "stand": str(wait.stand),
+        "start_at": instant(wait.start_at),
+        "end_at": instant(wait.end_at),
+        "until_at": instant(wait.until_at),
+        "duration_ms": milliseconds((present if wait.end_at is None else wait.end_at) - wait.start_at),
+        "late_ms": milliseconds(wait.late),
+        "text": wait.text,
+    }

@@ -1,0 +1,213 @@
+"""Watching a run: what has ended as lasting lines, what is going on as a few live ones. Everything on stderr.
+
+`Watch` is fed with events and says nothing else than they do. `lively` draws with rich where a person looks;
+elsewhere the lines alone are written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vbl.cli.terminal import STATUS, STYLES, Terminal, fit
+from vbl.history.narration import duration, narrate, preview, printable, tries
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+    from vbl.history.events import Event
+
+SHOWN = 8
+"""So many steps in flight have a line of their own."""
+REPEATED = 10
+"""So many completions of one step have a line each; the rest is counted."""
+QUIET = frozenset(
+    {"CHECKPOINT_WRITTEN", "STEP_STARTED", "RUN_CREATED", "RUN_STARTED", "TIMER_CANCELLED", "RUN_COMPLETED"}
+)
+
+
+@dataclass(slots=True)
+class Doing:
+    """A step in flight or backing off, or a timer: since when, until when, which attempt."""
+
+    name: str
+    start_at: int
+    until_at: int | None = None
+    text: str = ""
+
+
+@dataclass(slots=True)
+class Watch:
+    """What is known of a run from the events seen so far. `take` returns the lasting lines of an event."""
+
+    start_at: int
+    doing: dict[str, Doing] = field(default_factory=dict[str, Doing])
+    done: int = 0
+    completions: Counter[str] = field(default_factory=Counter[str])
+
+    def take(self, event: Event) -> list[tuple[str, str, str]]:
+        """Lines as (status whose sign stands before it, text, style)."""
+        p, at = event.payload, event.at
+        match event.type:
+            case "STEP_STARTED":
+                attempt = f"attempt {p['attempt']}" if p["attempt"] > 1 else ""
+                self.doing[p["step"]] = Doing(p["step"], at, text=attempt)
+            case "STEP_COMPLETED":
+                return self._completed(event)
+            case "STEP_FAILED" | "STEP_CANCELLED" | "STEP_INTERRUPTED":
+                self.doing.pop(p["step"], None)
+            case "RETRY_SCHEDULED":
+                self.doing[p["step"]] = Doing(p["step"], at, p["at"], tries(p["attempt"], p["max_attempts"]))
+            case "TIMER_SET":
+                self.doing[f"timer {p['timer']}"] = Doing(f"timer {p['timer']}", at, p["at"])
+            case "TIMER_FIRED" | "TIMER_CANCELLED":
+                self.doing.pop(f"timer {p['timer']}", None)
+            case _:
+                pass
+        if event.type in QUIET or (event.type == "TIMER_SET"):
+            return []
+        sign, style = _SIGNS.get(event.type, ("", ""))
+        return [(sign, narrate(event), style)]
+
+    def _completed(self, event: Event) -> list[tuple[str, str, str]]:
+        step = event.payload["step"]
+        doing = self.doing.pop(step, None)
+        self.done += 1
+        name = step.split("#", 1)[0].split("[", 1)[0]
+        self.completions[name] += 1
+        if self.completions[name] > REPEATED:
+            return []
+        took = duration(event.at - doing.start_at) if doing else ""
+        output = event.payload["output"]
+        return [
+            (
+                "completed",
+                f"{printable(step)}  {took}" + (f"  {printable(preview(output, 60))}" if output is not None else ""),
+                "",
+            )
+        ]
+
+    def rest(self) -> list[str]:
+        """What was counted and not shown."""
+        return [
+            f"{name}: {count - REPEATED} more completed" for name, count in self.completions.items() if count > REPEATED
+        ]
+
+
+_SIGNS = {
+    "STEP_FAILED": ("failed", "bad"),
+    "RUN_FAILED": ("failed", "bad"),
+    "RUN_BLOCKED": ("blocked", "bad"),
+    "RETRY_SCHEDULED": ("retrying", "warn"),
+    "STEP_INTERRUPTED": ("failed", "warn"),
+    "RUN_RESUMED": ("running", "warn"),
+    "RUN_PAUSED": ("paused", "warn"),
+    "RUN_UNPAUSED": ("running", ""),
+    "CANCEL_REQUESTED": ("cancelled", "warn"),
+    "STEP_CANCELLED": ("cancelled", "dim"),
+    "RUN_CANCELLED": ("cancelled", "warn"),
+    "TIMER_FIRED": ("waiting", ""),
+}
+
+
+class Plain:
+    """Lasting lines only, for a pipe or a log."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal = terminal
+
+    def __enter__(self) -> Plain:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def say(self, watch: Watch, events: Iterable[Event]) -> None:
+        """Write what the events tell."""
+        for event in events:
+            for sign, text, style in watch.take(event):
+                offset = f"+{duration(event.at - watch.start_at)}"
+                self.terminal.note(f"{offset:>10}  {STATUS[sign][1] if sign else ' '} {text}", style)
+
+    def tick(self, watch: Watch, now: int) -> None:
+        """Nothing moves here."""
+
+
+class Lively:
+    """Lasting lines above a few live ones, redrawn in place by rich."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        colored = terminal.color == "always" or None
+        self.console: Console = Console(
+            stderr=True, highlight=False, no_color=terminal.color == "never" or None, force_terminal=colored
+        )
+        self.unicode = terminal.unicode
+        self.live: Live = Live(console=self.console, transient=True, auto_refresh=False, redirect_stdout=False)
+
+    def __enter__(self) -> Lively:
+        self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.live.stop()
+
+    def say(self, watch: Watch, events: Iterable[Event]) -> None:
+        """Write what the events tell above the live lines."""
+        from rich.text import Text
+
+        for event in events:
+            for sign, text, style in watch.take(event):
+                mark, plain, mark_style = STATUS.get(sign, (" ", " ", ""))
+                line = Text.assemble(
+                    ("  ", ""), (mark if self.unicode else plain, _rich(mark_style)), " ", (text, _rich(style))
+                )
+                self.console.print(line, soft_wrap=False, overflow="ellipsis", no_wrap=True)
+
+    def tick(self, watch: Watch, now: int) -> None:
+        """Redraw what is going on."""
+        self.live.update(self._picture(watch, now), refresh=True)
+
+    def _picture(self, watch: Watch, now: int) -> RenderableType:
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, 2))
+        frames = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏" if self.unicode else "|/-\\"
+        frame = frames[now // 100_000 % len(frames)]
+        for doing in list(watch.doing.values())[:SHOWN]:
+            if doing.until_at is None:
+                mark, when, style = frame, duration(now - doing.start_at), "cyan"
+            else:
+                sleeping = doing.name.startswith("timer ")
+                mark, style = ("◔" if sleeping else "↻", "cyan" if sleeping else "yellow")
+                mark = mark if self.unicode else "."
+                when = f"in {duration(doing.until_at - now)}" if doing.until_at > now else "now"
+            grid.add_row(f"  [{style}]{mark}[/]", Text(fit(doing.name, 40)), Text(when), Text(doing.text, style="dim"))
+        hidden = len(watch.doing) - SHOWN
+        if hidden > 0:
+            grid.add_row("", Text(f"and {hidden} more", style="dim"))
+        clock = f"{duration(now - watch.start_at)}, {watch.done} step{'' if watch.done == 1 else 's'} done"
+        grid.add_row("", Text(clock, style="dim"))
+        return grid
+
+
+def _rich(style: str) -> str:
+    """A style of ours in rich's words."""
+    asked = STYLES.get(style, {})
+    return " ".join([*(name for name in ("bold", "dim") if asked.get(name)), asked.get("fg", "")]).strip()
+
+
+def display(terminal: Terminal) -> Plain | Lively:
+    """Live where a person looks at stderr, plain lines elsewhere."""
+    import os
+    import sys
+
+    if terminal.as_json or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return Plain(terminal)
+    return Lively(terminal)

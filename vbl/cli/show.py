@@ -1,0 +1,131 @@
+"""`vbl show`: a run at a glance: where it is and why, its timeline, and what went wrong on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from vbl.cli.terminal import Terminal, fit, run_argument, shared
+from vbl.clock import SYSTEM
+from vbl.history.narration import duration, preview
+
+if TYPE_CHECKING:
+    from vbl.client import Run
+    from vbl.history.state import RunState
+    from vbl.history.timeline import Timeline
+    from vbl.history.why import Why
+
+NOTES = 12
+"""So many remarks below the picture; the history has the rest."""
+
+
+@click.command(short_help="Show a run: its state, and its timeline.")
+@run_argument()
+@click.option("--at", type=click.IntRange(min=1), metavar="SEQ", help="Print the state as it was after this event.")
+@click.option("--checkpoint", type=click.IntRange(min=1), metavar="N", help="Print the state at this checkpoint.")
+@click.option("--all", "whole", is_flag=True, help="A row for every step, however many.")
+@shared
+def command(terminal: Terminal, ref: str, at: int | None, checkpoint: int | None, whole: bool) -> None:
+    """Show a run: where it is and why, and its timeline, a bar for each attempt.
+
+    With --at or --checkpoint: the accumulated state at that point instead.
+
+    \b
+    Examples:
+      vbl show @last
+      vbl show r_01h --checkpoint 3
+    """
+    if at is not None or checkpoint is not None:
+        from vbl.cli.state import print_state
+
+        print_state(terminal, ref, at, checkpoint)
+        return
+    from vbl.history.state import fold
+    from vbl.history.timeline import timeline
+
+    with terminal.connect() as client:
+        run = client.run(ref)
+        facts = run.facts()
+        answer = run.why()
+        supervised = client.supervisor() is not None
+    state = fold(facts)
+    picture = timeline(facts, SYSTEM.now(), supervised=supervised)
+    if terminal.as_json:
+        from vbl.cli.documents import run_document, timeline_document, why_document
+
+        run_part = run_document(run) | {"input": state.input, "output": state.output, "error": state.error}
+        terminal.document(run_part | {"why": why_document(answer), "timeline": timeline_document(picture)})
+        return
+    _head(terminal, run, state, answer, picture)
+    from vbl.cli.draw import draw
+
+    terminal.line()
+    for line in draw(picture, terminal.width, terminal.unicode, terminal.paint, whole):
+        terminal.line(line)
+    _remarks(terminal, picture, run)
+
+
+def _head(terminal: Terminal, run: Run, state: RunState, answer: Why, picture: Timeline) -> None:
+    """Who it is, how it stands, what went in and what came out."""
+    from vbl.cli.words import field, local, say_why
+
+    took = duration(picture.end_at - picture.start_at)
+    terminal.line(
+        f"{terminal.paint(fit(state.workflow, 40), 'strong')}  {run.id}  {terminal.status(state.status)}"
+        f"  {'after' if state.finished else 'for'} {took}"
+    )
+    room = max(terminal.width - 14, 40)
+    by = f" by {state.actor}" if state.actor else ""
+    field(terminal, "created", f"{local(state.created_at)}{by}")
+    if state.key or state.tags:
+        field(
+            terminal, "key, tags", fit("  ".join([state.key or "", *(f"#{tag}" for tag in state.tags)]).strip(), room)
+        )
+    if state.input not in (None, {}, []):
+        field(terminal, "input", preview(state.input, room))
+    if state.output is not None:
+        field(terminal, "output", preview(state.output, room))
+    steps = [step for step in state.steps.values() if not step.void]
+    if steps:
+        done = sum(step.status == "completed" for step in steps)
+        again = sum(step.attempt - 1 for step in steps)
+        repeated = f", {again} more attempt{'s' if again > 1 else ''}" if again else ""
+        field(terminal, "steps", f"{done} of {len(steps)} completed{repeated}, checkpoint {state.checkpoint}")
+    if answer.waits_for != "nothing":
+        say_why(terminal, answer)
+
+
+def _remarks(terminal: Terminal, picture: Timeline, run: Run) -> None:
+    """What is worth a sentence: failures, backoffs, losses, and what people did."""
+    told: list[tuple[int, str, str]] = []
+    for lane in picture.lanes:
+        backoffs = {wait.start_at for wait in lane.waits}
+        told += [(wait.start_at, f"{wait.text}{_late(wait.late)}", "warn") for wait in lane.waits]
+        for bar in lane.bars:
+            if bar.text and bar.end_at is not None:
+                word = "lost: " if bar.outcome == "interrupted" else ""
+                suffix = "" if bar.end_at in backoffs or bar.outcome == "interrupted" else ", for good"
+                told.append(
+                    (bar.end_at, f"{lane.step} attempt {bar.attempt} {bar.outcome}{suffix}: {word}{bar.text}", "bad")
+                )
+    for wait in picture.waits:
+        if wait.stand not in ("timer", "queued"):
+            told.append((wait.start_at, wait.text, "warn"))
+        elif wait.late:
+            told.append((wait.start_at, f"{wait.text}{_late(wait.late)}", "warn"))
+    told += [(mark.at, mark.text, "") for mark in picture.marks]
+    if not told:
+        return
+    told.sort(key=lambda remark: remark[0])
+    terminal.line()
+    for at, text, style in told[-NOTES:]:
+        offset = f"+{duration(at - picture.start_at)}"
+        text = fit(text, max(terminal.width - 18, 40))
+        terminal.line(f"  {terminal.paint(f'{offset:>12}', 'dim')}  {terminal.paint(text, style)}")
+    if len(told) > NOTES:
+        terminal.line(terminal.paint(f"  {len(told) - NOTES} earlier remarks: vbl events {run.id}", "dim"))
+
+
+def _late(late: int) -> str:
+    return f"; {duration(late)} late" if late else ""

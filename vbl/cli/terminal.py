@@ -1,0 +1,258 @@
+"""What every command shares: its common options, its two streams, its colours, and its JSON.
+
+Data goes to stdout, everything else to stderr. Text that came from a file or a user is made printable before it
+reaches a terminal. Commands get a `Terminal` by `@command(...)`; no command reads the environment or a stream itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import shutil
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from vbl.errors import VblError
+from vbl.history.narration import printable
+
+if TYPE_CHECKING:
+    from vbl.client import Client
+
+STYLES: dict[str, dict[str, Any]] = {
+    "good": {"fg": "green"},
+    "bad": {"fg": "red"},
+    "warn": {"fg": "yellow"},
+    "live": {"fg": "cyan"},
+    "dim": {"dim": True},
+    "strong": {"bold": True},
+}
+
+STATUS: dict[str, tuple[str, str, str]] = {
+    "queued": ("○", "o", "dim"),
+    "running": ("●", "*", "live"),
+    "retrying": ("↻", "r", "warn"),
+    "waiting": ("◔", "w", "live"),
+    "waiting_for_approval": ("?", "?", "warn"),
+    "paused": ("‖", "=", "warn"),
+    "blocked": ("■", "#", "bad"),
+    "completed": ("✓", "+", "good"),
+    "failed": ("✗", "x", "bad"),
+    "cancelled": ("⊘", "-", "dim"),
+}
+"""Sign, its ASCII form and its style; the word always stands beside it."""
+
+
+class Terminal:
+    """The two streams of a command, and what the common options say about them."""
+
+    def __init__(self, db: str | None = None, as_json: bool = False, color: str = "auto", yes: bool = False) -> None:
+        self.db = db
+        self.as_json = as_json
+        self.color = color
+        self.yes = yes
+
+    def connect(self) -> Client:
+        """A client of the file that the options name. Raises NotFound where there is no file."""
+        from vbl.client import connect
+
+        return connect(self.path)
+
+    @property
+    def path(self) -> Path:
+        """The file that the options name, absolute."""
+        from vbl.config import database_path
+
+        return database_path(self.db)
+
+    def colored(self, stream: IO[str]) -> bool:
+        """Whether to write colours: --color, else NO_COLOR (https://no-color.org), else whether a person looks."""
+        if self.color != "auto":
+            return self.color == "always"
+        if os.environ.get("NO_COLOR"):
+            return False
+        return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+    @property
+    def unicode(self) -> bool:
+        """Whether stdout can carry more than ASCII."""
+        return _carries_unicode(sys.stdout)
+
+    @property
+    def width(self) -> int:
+        """Columns to fill; a pipe gets as many as a wide terminal."""
+        return shutil.get_terminal_size((100, 24)).columns
+
+    @property
+    def asks(self) -> bool:
+        """Whether a question can be asked: stdin is a terminal, and --yes has not answered it."""
+        return not self.yes and not self.as_json and sys.stdin.isatty()
+
+    def paint(self, text: str, style: str) -> str:
+        """The text in a style, for stdout."""
+        return click.style(text, **STYLES[style]) if style and self.colored(sys.stdout) else text
+
+    def status(self, status: str) -> str:
+        """Sign and word of a status, painted."""
+        sign, plain, style = STATUS.get(status, ("·", ".", ""))
+        return self.paint(f"{sign if self.unicode else plain} {status.replace('_', ' ')}", style)
+
+    def line(self, text: str = "") -> None:
+        """A line of data."""
+        _write(sys.stdout, text, self.colored(sys.stdout))
+
+    def note(self, text: str, style: str = "") -> None:
+        """A line beside the data; programs that asked for JSON are spared it."""
+        if not self.as_json:
+            colored = self.colored(sys.stderr)
+            _write(sys.stderr, click.style(text, **STYLES[style]) if style and colored else text, colored)
+
+    def emit(self, document: Any) -> None:
+        """One JSON document, on one line where a list of them is written."""
+        _write(sys.stdout, dumps(document), False)
+
+    def document(self, document: Any) -> None:
+        """The one JSON document of a command."""
+        _write(sys.stdout, dumps(document, indent=2), False)
+
+    def confirm(self, question: str) -> None:
+        """Ask before something that cannot be taken back. Without a terminal, asking for it was the answer."""
+        if self.asks and not click.confirm(question, err=True):
+            raise click.Abort
+
+    def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:
+        """Aligned columns under dim heads, those numbered in `right` to the right. Cells may be painted."""
+        cells = [list(row) for row in rows]
+        shown = range(len(heads))
+        widths = [
+            max(columns(heads[n]), *(columns(row[n]) for row in cells)) if cells else columns(heads[n]) for n in shown
+        ]
+        sides = [n in right for n in shown]
+        self.line(self.paint(_aligned(heads, widths, sides), "dim"))
+        for row in cells:
+            self.line(_aligned(row, widths, sides))
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    padded = [
+        " " * (width - columns(cell)) + cell if to_right else cell + " " * (width - columns(cell))
+        for cell, width, to_right in zip(cells, widths, right, strict=True)
+    ]
+    return "  ".join(padded).rstrip()
+
+
+def columns(text: str) -> int:
+    """The columns that a text fills on a terminal; styles fill none, wide characters two."""
+    if text.isascii():
+        return len(text) if "\x1b" not in text else len(click.unstyle(text))
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in click.unstyle(text)
+    )
+
+
+def fit(text: str, width: int, ellipsis: str = "…") -> str:
+    """The text, printable and cut to `width` columns."""
+    text = printable(text)
+    if columns(text) <= width:
+        return text
+    while text and columns(text) > width - len(ellipsis):
+        text = text[:-1]
+    return text + ellipsis
+
+
+_UNSAFE = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def dumps(document: Any, indent: int | None = None) -> str:
+    """JSON as it is written to a stream: readable, and without a character that steers a terminal."""
+    text = json.dumps(document, ensure_ascii=not _carries_unicode(sys.stdout), indent=indent, default=str)
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _carries_unicode(stream: IO[str]) -> bool:
+    return (stream.encoding or "").lower().replace("-", "") == "utf8"
+
+
+_PLAIN = str.maketrans({"…": "...", "×": "x", "⏎": "\\n", "·": ".", "‹": "<", "›": ">", "µ": "u"})
+
+
+def _write(stream: IO[str], text: str, colored: bool) -> None:
+    """click.echo keeps colours only for what it takes for a terminal; --color always wants them anyway."""
+    click.echo(text if _carries_unicode(stream) else text.translate(_PLAIN), file=stream, color=colored)
+
+
+def say_error(error: dict[str, Any], as_json: bool, args: Sequence[str]) -> None:
+    """An error on stderr: `{"error": …}`, or the message and what to type next."""
+    if as_json:
+        click.echo(json.dumps({"error": error}, ensure_ascii=not _carries_unicode(sys.stderr)), err=True)
+        return
+    terminal = Terminal(color=_color_asked(args))
+    lines = [_safe(line) for line in str(error["message"]).splitlines()] or [""]
+    terminal.note(f"error: {lines[0]}", "bad")
+    for line in lines[1:]:
+        terminal.note(line)
+    for line in str(error["hint"]).splitlines():
+        terminal.note(f"  {_safe(line)}")
+
+
+def _safe(line: str) -> str:
+    return "".join(c if c == "\t" else printable(c) for c in line)
+
+
+def _color_asked(args: Sequence[str]) -> str:
+    """The value of --color, read from the raw line: the error may be that it could not be parsed."""
+    for n, arg in enumerate(args):
+        value = (
+            arg.partition("=")[2]
+            if arg.startswith("--color=")
+            else args[n + 1]
+            if arg == "--color" and n + 1 < len(args)
+            else ""
+        )
+        if value in ("always", "never"):
+            return value
+    return "auto"
+
+
+def shared(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the common options, and hand it the Terminal that they make."""
+
+    @click.option("--yes", "-y", is_flag=True, help="Answer every question with yes.")
+    @click.option(
+        "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="When to use colours."
+    )
+    @click.option("--json", "as_json", is_flag=True, help="JSON: one document, or one object a line.")
+    @click.option("--db", metavar="PATH", help="The file; else $VBL_DB, else your data folder's.")
+    @functools.wraps(function)
+    def with_terminal(**given: Any) -> None:
+        terminal = Terminal(given.pop("db"), given.pop("as_json"), given.pop("color"), given.pop("yes"))
+        function(terminal, **given)
+
+    return with_terminal
+
+
+def _runs_beginning(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """Complete the id of a run; a file that can't be read completes to nothing."""
+    from click.shell_completion import CompletionItem
+
+    named = [CompletionItem(name) for name in ("@last", "@failed") if name.startswith(incomplete)]
+    try:
+        with Terminal(ctx.params.get("db")).connect() as client:
+            runs = client.runs(limit=50)
+    except VblError:
+        return named
+    return named + [
+        CompletionItem(run.id, help=f"{run.workflow} {run.status}") for run in runs if run.id.startswith(incomplete)
+    ]
+
+
+def run_argument(required: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The argument RUN: an id, a unique prefix, @last or @failed."""
+    return click.argument("ref", metavar="RUN", required=required, shell_complete=_runs_beginning)

@@ -1,0 +1,96 @@
+"""Paragraphs that several commands print: what a run waits for, its error, its state."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from vbl.cli.terminal import Terminal, dumps, fit
+from vbl.history.narration import cause, printable
+
+if TYPE_CHECKING:
+    from vbl.history.state import RunState
+    from vbl.history.why import Why
+
+
+def local(at: int) -> str:
+    """An instant on the clock of the reader, to the second; the date where it is not today."""
+    then = time.localtime(at / 1_000_000)
+    today = time.localtime()
+    same_day = (then.tm_year, then.tm_yday) == (today.tm_year, today.tm_yday)
+    return time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S", then)
+
+
+def say_why(terminal: Terminal, answer: Why) -> None:
+    """What a run waits for: the thing, the sentence, the time, the command."""
+    lines = answer.detail.splitlines() or [""]
+    if answer.waits_for != "nothing":
+        field(terminal, "waits for", answer.waits_for)
+    field(terminal, "", lines[0])
+    for line in lines[1:]:
+        field(terminal, "", line)
+    if answer.until is not None:
+        field(terminal, "until", local(answer.until))
+    for number, line in enumerate(answer.hint.splitlines()):
+        field(terminal, "" if number else "type", line, "strong")
+
+
+def field(terminal: Terminal, name: str, text: str, style: str = "") -> None:
+    """A dim name and its value, aligned with its neighbours."""
+    safe = "".join(c if c.isprintable() else printable(c) for c in text)
+    terminal.line(f"  {terminal.paint(f'{name:<10}', 'dim')} {terminal.paint(safe, style)}")
+
+
+def say_error_of_run(terminal: Terminal, error: dict[str, Any]) -> None:
+    """A recorded error with its traceback, on stderr."""
+    if error.get("traceback"):
+        for line in str(error["traceback"]).rstrip().splitlines():
+            terminal.note("  " + "".join(c if c.isprintable() else printable(c) for c in line), "dim")
+    terminal.note(f"  {printable(cause(error))}")
+
+
+def say_state(terminal: Terminal, state: RunState) -> None:
+    """The accumulated state: variables, outputs, what is pending."""
+    head = f"{terminal.paint(state.run_id, 'strong')}  {state.workflow}  {terminal.status(state.status)}"
+    terminal.line(f"{head}  after event {state.seq}, checkpoint {state.checkpoint}, at {local(state.at)}")
+    _section(terminal, "input", state.input)
+    _section(terminal, "variables", state.variables)
+    _outputs(terminal, state)
+    if state.pending:
+        terminal.line()
+        terminal.line(terminal.paint("pending", "strong"))
+        for key in state.pending:
+            step = state.steps[key]
+            until = f" until {local(step.retry_at)}" if step.retry_at else ""
+            terminal.line(f"  {printable(key)}  {step.status}, attempt {step.attempt}{until}")
+    for number in sorted(state.open_timers):
+        terminal.line(f"  timer {number}  until {local(state.timers[number].at)}")
+    if state.output is not None:
+        _section(terminal, "output", state.output)
+    if state.error is not None:
+        terminal.line()
+        terminal.line(terminal.paint("error", "strong"))
+        terminal.line(f"  {printable(cause(state.error))}")
+
+
+def _section(terminal: Terminal, title: str, value: Any) -> None:
+    if value is None or value in ({}, []):
+        return
+    terminal.line()
+    terminal.line(terminal.paint(title, "strong"))
+    for line in dumps(value, indent=2).splitlines():
+        terminal.line(f"  {line}")
+
+
+def _outputs(terminal: Terminal, state: RunState) -> None:
+    """One line for each completed step; `--json` has them whole."""
+    if not state.outputs:
+        return
+    from vbl.history.narration import preview
+
+    terminal.line()
+    terminal.line(terminal.paint("outputs", "strong"))
+    width = min(max(len(key) for key in state.outputs), 28)
+    room = max(terminal.width - width - 6, 40)
+    for key, output in state.outputs.items():
+        terminal.line(f"  {fit(key, width):<{width}}  {fit(preview(output, room), room)}")
