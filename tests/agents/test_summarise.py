@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vbl.agents import extract
-from vbl.agents.briefing import TEXTS
 from vbl.agents.prompts import QUESTIONS
 from vbl.agents.summarise import answer, digest, split, summarise
+from vbl.demo.scene import TEXTS
 
 CUES = [question.cues for question in QUESTIONS if question.cues]
 SHIPPED = [extract.read(TEXTS / name) for name in extract.survey(TEXTS).documents]

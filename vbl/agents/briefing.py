@@ -21,9 +21,6 @@ from vbl.agents.extract import Document, LeftOut, Survey
 from vbl.agents.models import Message
 from vbl.agents.prompts import QUESTIONS, Question
 
-TEXTS = Path(__file__).parent / "texts"
-"""The documents that the package ships."""
-
 PATIENT = vbl.Retry(max_attempts=6, delay=1.0, max_delay=30.0)
 """Rate limits, overload and time-outs of a model pass; a refused key does not, and is not tried again."""
 

@@ -1,0 +1,48 @@
+"""What a demonstration needs before it begins: documents, a model or none, and places for its files."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from vbl.agents import extract, models
+from vbl.agents.extract import Survey
+
+TEXTS = Path(extract.__file__).parent / "texts"
+"""The documents that the package ships."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The folder that is read, who summarises, and where everything is kept.
+
+    `model` is None where sentences are chosen by counting words; `shipped` says that the documents are vbl's own.
+    """
+
+    survey: Survey
+    shipped: bool
+    model: str | None
+    db: Path
+    briefing: Path
+    diary: Path
+    log: Path
+
+
+def set_scene(folder: Path | None, db: Path | None, use_model: bool) -> Scene:
+    """Look through the folder (the shipped texts if None) and make a place for the files.
+
+    Raises UsageError, before anything is written, for a folder without documents or a model address that is none.
+    """
+    survey = extract.survey((folder or TEXTS).expanduser().absolute())
+    model = models.from_environment() if use_model else None
+    place = Path(tempfile.mkdtemp(prefix="vbl-demo-"))
+    return Scene(
+        survey=survey,
+        shipped=folder is None,
+        model=str(model) if model else None,
+        db=db or place / "demo.db",
+        briefing=place / "briefing.md",
+        diary=place / "side-effects.jsonl",
+        log=place / "worker.log",
+    )
