@@ -261,6 +261,7 @@ def _run_retried(state: RunState, fact: Fact) -> None:
     state.blocked, state.blocked_by, state.reopened = None, [], True
     for step in state.steps.values():
         step.interruptions = step.deaths_alone = 0
+        step.interrupted = False
     failed_at = fact.payload.get("from_seq")
     if state.outcome is not None:
         state.outcome = state.error = state.output = state.finished_at = None

@@ -5,6 +5,8 @@ Each raises Conflict where the history already says something that refuses it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from vbl.errors import Conflict
 from vbl.history.events import (
     CancelRequested,
@@ -64,11 +66,14 @@ def retry(state: RunState, actor: str | None, reason: str | None) -> list[Payloa
     )
 
 
-def interrupt(state: RunState, epoch: int, *, counted: bool, reason: str | None = None) -> list[Payload]:
-    """Record that the steps in flight have no outcome: their process died, or was stopped (then not counted)."""
+def interrupt(
+    state: RunState, epoch: int, *, counted: bool, reason: str | None = None, but: Collection[str] = ()
+) -> list[Payload]:
+    """Record that the steps in flight, `but` those, have no outcome: their process died, or was stopped (then not
+    counted). With `reason` the run is resumed at this epoch."""
     lost: list[Payload] = [
         StepInterrupted(step=key, attempt=step.attempt, epoch=epoch, counted=counted)
         for key, step in state.steps.items()
-        if step.status == "running"
+        if step.status == "running" and key not in but
     ]
     return [*lost, RunResumed(epoch=epoch, reason=reason)] if reason is not None else lost

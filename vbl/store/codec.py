@@ -175,6 +175,10 @@ class Codec:
         """Validate data that came from outside. Raises pydantic's ValidationError."""
         return self._adapter.validate_json(to_json(plain))
 
+    def validate(self, value: Any) -> Any:
+        """Validate a Python value. Raises pydantic's ValidationError."""
+        return self._adapter.validate_python(value)
+
 
 def _by_key(plain: dict[str, Json], text: str, recorder: Recorder) -> str:
     """A dict whose large entries repeat earlier values, written with a `$ref` at those entries."""

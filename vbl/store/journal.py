@@ -185,12 +185,12 @@ class Journal:
             self._store(histories)
         return [history.key for history in histories if history.key is not None]
 
-    def commit_all(self, histories: Sequence[History], seen: Head) -> Head:
+    def commit_all(self, histories: Sequence[History], seen: Head) -> tuple[Head, set[int]]:
         """Append the proposals of many runs in one transaction.
 
         `seen` is the epoch of the caller and the last event id that it knows. Raises EpochLost if another
         supervisor took the file, and Conflict with the runs that others appended to; then nothing is stored.
-        Returns the new head.
+        Returns the new head, and the runs (keys) that others appended to.
         """
         store = self.store
         with store.write():
@@ -200,15 +200,18 @@ class Journal:
                     f"epoch {seen.epoch} of this supervisor has ended: epoch {head.epoch} has the file now",
                     "Only one supervisor moves the runs of a file; this one stops",
                 )
-            if head.last_id != seen.last_id:
-                changed = {key for key, _ in store.all("newer", (seen.last_id,))}
-                clash = {h.key for h in histories if h.key in changed}
-                if clash:
-                    raise Conflict({key for key in clash if key is not None})
+            changed = self.newer(seen.last_id) if head.last_id != seen.last_id else set[int]()
+            clash = {h.key for h in histories if h.key is not None and h.key in changed}
+            if clash:
+                raise Conflict(clash)
             appended = self._store(histories)
         for history in histories:
             history.stored()
-        return Head(head.epoch, head.last_id + appended)
+        return Head(head.epoch, head.last_id + appended), changed
+
+    def newer(self, last_id: int) -> set[int]:
+        """The runs (keys) that have events behind the cursor `last_id`."""
+        return {key for key, _ in self.store.all("newer", (last_id,))}
 
     def _store(self, histories: Sequence[History]) -> int:
         """Write proposals, summaries and what hangs on them; inside a transaction. Returns the number of events."""

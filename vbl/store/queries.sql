@@ -65,14 +65,16 @@ limit ?
 -- name: due
 select key
 from runs
-where due_at <= ?
+where workflow = ?
+    and due_at <= ?
 order by due_at
 limit ?
 
 -- name: next_due
 select min(due_at)
 from runs
-where due_at > ?
+where workflow = ?
+    and due_at > ?
 
 -- name: in_flight
 select key
@@ -156,3 +158,8 @@ where one = 1
 select epoch, holder, workflows, taken_at, left_at
 from supervisor
 where one = 1
+
+-- name: handle
+select id, workflow, version, status, start_key, parent_id, tags, created_at, updated_at, finished_at, wake_at, seq, key
+from runs
+where key = ?

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import apsw
 
-from vbl.errors import StorageError
+from vbl.errors import StorageError, UsageError
 from vbl.store import guard, location
 from vbl.store.protocol import Head
 
@@ -219,12 +219,10 @@ class Sqlite:
     def select(self, sql: str, args: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Columns and rows of a query that was put together from known parts, or that a person typed."""
         with self._lock, self._worded():
-            cursor = self._db.cursor()
+            cursor = self._db.execute(sql, args)
             names: list[str] = []
-            for statement in (sql,):
-                cursor.execute(statement, args)
-                with contextlib.suppress(apsw.ExecutionCompleteError):
-                    names = [column[0] for column in cursor.get_description()]
+            with contextlib.suppress(apsw.ExecutionCompleteError):
+                names = [column[0] for column in cursor.get_description()]
             return names, cursor.fetchall()
 
     def one(self, name: str, args: Sequence[Any] = ()) -> tuple[Any, ...] | None:
@@ -295,7 +293,7 @@ class Reader:
         guard.hold(path)
 
     def query(self, sql: str, args: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Columns and rows. Raises StorageError(code="sql") with SQLite's words where the SQL is wrong."""
+        """Columns and rows. Raises UsageError(code="sql") with SQLite's words where the SQL is wrong."""
         try:
             cursor = self._db.execute(sql, args)
             try:
@@ -304,7 +302,7 @@ class Reader:
                 names = []
             return names, cursor.fetchall()
         except (apsw.SQLError, apsw.ReadOnlyError, apsw.BindingsError, apsw.AuthError) as error:
-            raise StorageError(f"the SQL was refused: {error}", "Tables to read: vbl_runs, vbl_events, vbl_steps", code="sql") from error
+            raise UsageError(f"the SQL was refused: {error}", "Tables to read: vbl_runs, vbl_events, vbl_steps", code="sql") from error
         except apsw.Error as error:
             raise translate(error, self._path) from error
 

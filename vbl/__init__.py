@@ -1,0 +1,80 @@
+"""vbl: durable execution for agentic workflows, in one SQLite file.
+
+The front door: names are loaded when they are first used, so that `import vbl` costs next to nothing and nobody pays
+for the engine who only reads.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from vbl.client import Client, Run, connect
+    from vbl.engine.context import key, map, now, parked, patched, random, sleep, state, uuid4
+    from vbl.engine.definitions import AsyncStep, Step, Workflow, step, workflow
+    from vbl.engine.runtime import Runtime, open, run
+    from vbl.errors import (
+        AmbiguousRun,
+        Conflict,
+        Divergence,
+        EpochLost,
+        InvalidInput,
+        KeyTaken,
+        NotFound,
+        NotInWorkflow,
+        Parked,
+        RunBlocked,
+        RunCancelled,
+        RunFailed,
+        RunWaiting,
+        StepFailed,
+        StorageError,
+        SupervisorHeld,
+        UsageError,
+        ValueNotStorable,
+        VblError,
+        WorkflowError,
+    )
+    from vbl.history.events import Event, EventType
+    from vbl.history.retry import Kind, Retry
+    from vbl.history.state import RunState, Status
+
+_HOMES = {
+    "vbl.client": ("Client", "Run", "connect"),
+    "vbl.engine.context": ("key", "map", "now", "parked", "patched", "random", "sleep", "state", "uuid4"),
+    "vbl.engine.definitions": ("AsyncStep", "Step", "Workflow", "step", "workflow"),
+    "vbl.engine.runtime": ("Runtime", "open", "run"),
+    "vbl.errors": (
+        "AmbiguousRun", "Conflict", "Divergence", "EpochLost", "InvalidInput", "KeyTaken", "NotFound", "NotInWorkflow",
+        "Parked", "RunBlocked", "RunCancelled", "RunFailed", "RunWaiting", "StepFailed", "StorageError", "SupervisorHeld",
+        "UsageError", "ValueNotStorable", "VblError", "WorkflowError",
+    ),
+    "vbl.history.events": ("Event", "EventType"),
+    "vbl.history.retry": ("Kind", "Retry"),
+    "vbl.history.state": ("RunState", "Status"),
+}  # fmt: skip
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AmbiguousRun", "AsyncStep", "Client", "Conflict", "Divergence", "EpochLost", "Event", "EventType", "InvalidInput",
+    "KeyTaken", "Kind", "NotFound", "NotInWorkflow", "Parked", "Retry", "Run", "RunBlocked", "RunCancelled", "RunFailed",
+    "RunState", "RunWaiting", "Runtime", "Status", "Step", "StepFailed", "StorageError", "SupervisorHeld", "UsageError",
+    "ValueNotStorable", "VblError", "Workflow", "WorkflowError", "connect", "key", "map", "now", "open", "parked", "patched",
+    "random", "run", "sleep", "state", "step", "uuid4", "workflow",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'vbl' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

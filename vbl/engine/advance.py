@@ -1,0 +1,453 @@
+"""The one path for motion: an execution of a workflow's code, driven by inputs, asking for commands.
+
+`Execution.activate(fact)` hands one input to the code and lets it run until it rests; what it asked for meanwhile is
+in `asks`. Live and replay do exactly the same. During a replay the asks are held against the script of the history;
+where they differ, `Divergence` says what the history has, what the code asks for now, and on which line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import random
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from vbl.engine.context import CURRENT
+from vbl.engine.definitions import Step, Workflow
+from vbl.engine.loop import RunFuture, Timer, WorkflowLoop
+from vbl.engine.sync import Thread
+from vbl.engine.variables import Variables
+from vbl.errors import Divergence, NotInWorkflow, Parked, StepFailed, UsageError, WorkflowError
+from vbl.history.events import Fact
+from vbl.history.script import Command, Script
+from vbl.store.codec import Recorded
+from vbl.store.journal import History
+from vbl.store.payloads import Blob, Json, dumps, same
+
+
+MISSING: Any = object()
+"""No value at hand: it is decoded from the history."""
+
+
+@dataclass(slots=True)
+class Ask:
+    """Something that the code asks for: the type of the command, its subject, and where in the code."""
+
+    type: str
+    subject: str | int | None
+    call: StepCall | None = None
+    timer: Timer | None = None
+    where: str = ""
+    withdrawn: bool = False
+
+
+class StepFuture(RunFuture):
+    """What a step call waits for. Cancelling it gives the step up."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: StepCall) -> None:
+        super().__init__(loop=call.execution.loop)
+        self.call = call
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """As asyncio's; the history hears of it."""
+        if not super().cancel(msg):
+            return False
+        self.call.execution.give_up(self.call)
+        return True
+
+
+class StepCall(Coroutine[Any, Any, Any]):
+    """A durable call of a step: its key and input are taken at the call, its start is asked for when it is awaited."""
+
+    __slots__ = ("_iterator", "args", "execution", "future", "input", "key", "number", "step", "where")
+
+    def __init__(self, execution: Execution, step: Step[..., Any], key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.execution = execution
+        self.step = step
+        self.key = key
+        self.number = execution.loop.count()
+        self.where = _call_site() if execution.replaying else ""
+        self.future: StepFuture | None = None
+        self._iterator: Generator[Any, Any, Any] | None = None
+        self.input, self.args = self._record(args, kwargs)
+
+    def _record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Recorded], dict[str, Any]]:
+        signature = self.step.signature
+        recorder = self.execution.history.recorder
+        codecs = signature.codecs
+        taken = {name: codecs[name].record(value, recorder) for name, value in signature.bind(args, kwargs).items()}
+        return taken, {name: recorded.value for name, recorded in taken.items()}
+
+    def input_text(self) -> str:
+        """The recorded form of the arguments: an object by parameter name."""
+        return "{" + ",".join([f'"{name}":{recorded.text}' for name, recorded in self.input.items()]) + "}"
+
+    def input_plain(self) -> dict[str, Json]:
+        """The arguments as plain data."""
+        return {name: recorded.plain for name, recorded in self.input.items()}
+
+    def blobs(self) -> list[Blob]:
+        """The long texts among the arguments."""
+        return [recorded.blob for recorded in self.input.values() if recorded.blob is not None]
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        if self.future is not None:
+            raise WorkflowError(f"step {self.key} was awaited twice", "Keep its result in a variable, or wrap the call in asyncio.ensure_future", code="awaited_twice")
+        self.future = self.execution.ask_step(self)
+        return self.future.__await__()
+
+    def send(self, value: Any) -> Any:
+        """Start, then go on when the step has ended."""
+        if self._iterator is None:
+            self._iterator = self.__await__()
+        return self._iterator.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raise in the place of the result."""
+        if self._iterator is None:
+            self._iterator = self.__await__()
+        return self._iterator.throw(*error)
+
+    def close(self) -> None:
+        """Drop the call."""
+        if self._iterator is not None:
+            self._iterator.close()
+
+
+class Execution:
+    """A run's code in memory. Made for each load; dropped by `close`."""
+
+    def __init__(self, history: History, workflow: Workflow[..., Any], script: Script, notify: Callable[[], None]) -> None:
+        self._notify = notify
+        self.history = history
+        self.workflow = workflow
+        self.script = script
+        self.matched = 0
+        self.replaying = bool(script.commands or script.inputs)
+        self.asks: list[Ask] = []
+        self.calls: dict[str, StepCall] = {}
+        self.timers: dict[int, Timer] = {}
+        self.context = contextvars.copy_context()
+        self.context.run(CURRENT.set, self)
+        self.loop = WorkflowLoop(self._timer_set, self._timer_cancelled, self.context)
+        self.random = random.Random(history.state.run_id)
+        self.variables = Variables(history.recorder)
+        self.main: asyncio.Task[Any] | None = None
+        self.thread: Thread | None = None
+        self.outcome: Ask | None = None
+        self._keys: dict[str, int] = {}
+        self._timer_count = 0
+        self._digested = False
+        self._patches: set[str] = set()
+
+    # Inputs --------------------------------------------------------------------------------------------------------
+
+    def activate(self, fact: Fact, value: Any = MISSING) -> None:
+        """Hand one input to the code and let it rest. `value` is a completed step's result where it is at hand.
+
+        For a sync workflow the code may still be running in its thread afterwards: see `resting`.
+        Raises Divergence where nothing waits for the input, WorkflowError for a spin.
+        """
+        self.loop.now = fact.at
+        self.loop.muted = self.replaying
+        self._digested = self.script.whole and fact.seq <= self.script.applied
+        self._deliver(fact, value)
+        self.settle()
+
+    def _deliver(self, fact: Fact, value: Any) -> None:
+        payload = fact.payload
+        match fact.type:
+            case "STEP_COMPLETED":
+                call = self._waiting(fact)
+                assert call.future is not None
+                call.future.set_result(call.step.signature.result.load(payload.get("output")) if value is MISSING else value)
+            case "STEP_FAILED":
+                call = self._waiting(fact)
+                assert call.future is not None
+                error = payload["error"]
+                call.future.set_exception(StepFailed(call.key, error["kind"], payload["attempt"], error["type"], error["message"]))
+            case "TIMER_FIRED":
+                timer = self.timers.pop(payload["timer"], None)
+                if timer is None:
+                    raise self._unmet(fact)
+                self.loop.call_soon(timer.callback, *timer.args, context=timer.context)
+            case "CANCEL_REQUESTED":
+                assert self.main is not None
+                self.main.cancel(payload.get("reason"))
+            case _:
+                self._start()
+
+    def _waiting(self, fact: Fact) -> StepCall:
+        call = self.calls.pop(fact.payload["step"], None)
+        if call is None or call.future is None or call.future.done():
+            raise self._unmet(fact)
+        return call
+
+    def _unmet(self, fact: Fact) -> Divergence:
+        subject = fact.payload.get("step", fact.payload.get("timer"))
+        return Divergence(f"the history goes on with {fact.type} {subject} (event {fact.seq}), but the code does not wait for it")
+
+    def _start(self) -> None:
+        signature = self.workflow.signature
+        given: dict[str, Json] = self.history.state.input or {}
+        bound = {name: signature.codecs[name].load(plain) for name, plain in given.items() if name in signature.codecs}
+        unknown = [name for name in given if name not in signature.codecs]
+        if unknown:
+            raise Divergence(f"the run was started with {', '.join(unknown)}, which the workflow no longer takes: {signature}")
+        args, kwargs = signature.spread(bound)
+        if self.workflow.is_async:
+            coro = self.workflow.function(*args, **kwargs)
+        else:
+            self.thread = Thread(self.workflow, self.context, args, kwargs, self._notify)
+            coro = self.thread.drive(self.loop)
+        self.main = self.loop.create_task(coro, context=self.context)
+
+    def settle(self) -> None:
+        """Let the code run until it rests, then finish if the workflow function has returned."""
+        self.loop.settle()
+        if self.main is not None and self.main.done() and self.outcome is None and not self.loop.hold:
+            self._finish()
+
+    def resume(self) -> None:
+        """Go on where a sync workflow's thread has reached its next call."""
+        if self.thread is not None and self.thread.resume(self.loop):
+            self.settle()
+
+    @property
+    def resting(self) -> bool:
+        """Whether the activation is over: false while a sync workflow's thread computes."""
+        return not self.loop.hold
+
+    def _finish(self) -> None:
+        """The function has ended: cancel what it left behind, then say how it ended."""
+        main = cast("asyncio.Task[Any]", self.main)
+        for task in self.loop.open_tasks():
+            task.cancel()
+        self.loop.settle()
+        for timer in list(self.timers.values()):
+            timer.cancel()
+        for call in list(self.calls.values()):
+            self.give_up(call)
+        if main.cancelled():
+            kind = "RUN_CANCELLED"
+        else:
+            kind = "RUN_FAILED" if main.exception() is not None else "RUN_COMPLETED"
+        self.outcome = Ask(kind, None)
+        self.asks.append(self.outcome)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether nothing can ever move the code: it rests, and waits for no step and no timer."""
+        return self.outcome is None and not self.calls and not self.timers and self.resting
+
+    # What the code asks for ----------------------------------------------------------------------------------------
+
+    def reserve(self, name: str) -> str:
+        """The next key for a call of that name: `name`, `name#2`, …"""
+        count = self._keys[name] = self._keys.get(name, 0) + 1
+        return name if count == 1 else f"{name}#{count}"
+
+    def call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepCall:
+        """A durable call from async workflow code."""
+        if not self.workflow.is_async:
+            raise UsageError(f"step {step.name} is called as for an async workflow, and {self.workflow.name} is a sync one", f"Make step {step.name} a plain def and call {step.name}(…), or make the workflow async")
+        return self._call(step, args, kwargs)
+
+    def _call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], key: str | None = None) -> StepCall:
+        if self.loop.closed:
+            raise Parked
+        key = key or step.key or self.reserve(step.name)
+        return StepCall(self, step, key, args, kwargs)
+
+    def call_blocking(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A durable call from a sync workflow: its thread waits for the result."""
+        if self.workflow.is_async:
+            raise UsageError(f"step {step.name} is sync, and {self.workflow.name} is an async workflow", f"Write: await {step.name}.aio(…)")
+        return self._blocking(self._call(step, args, kwargs))
+
+    def _blocking(self, call: Awaitable[Any]) -> Any:
+        if self.thread is None:
+            raise NotInWorkflow("a durable call came from outside the workflow's own thread", "Call it in the workflow function")
+        return self.thread.hand_over(call)
+
+    def ask_step(self, call: StepCall) -> StepFuture:
+        """Ask for the start of a step; what comes back is resolved when it has ended."""
+        if self.loop.closed:
+            raise Parked
+        if call.key in self.calls or (call.step.key is not None and not self._keys.setdefault(f"={call.key}", 1)):
+            raise UsageError(f"two calls have the key {call.key!r}", "Keys given by options(key=…) must be unique within a run")
+        future = StepFuture(call)
+        self.calls[call.key] = call
+        self.asks.append(Ask("STEP_STARTED", call.key, call=call, where=call.where))
+        return future
+
+    def give_up(self, call: StepCall) -> None:
+        """The code no longer waits for a step."""
+        if self.loop.closed or self.calls.get(call.key) is not call:
+            return
+        del self.calls[call.key]
+        for ask in self.asks:
+            if ask.call is call:
+                ask.withdrawn = True
+                return
+        self.asks.append(Ask("STEP_CANCELLED", call.key))
+
+    def _timer_set(self, timer: Timer) -> None:
+        if self.loop.closed:
+            raise Parked
+        self._timer_count += 1
+        timer.number = self._timer_count
+        self.timers[timer.number] = timer
+        where = _call_site() if self.replaying else ""
+        self.asks.append(Ask("TIMER_SET", timer.number, timer=timer, where=where))
+
+    def _timer_cancelled(self, timer: Timer) -> None:
+        if self.timers.pop(timer.number, None) is None:
+            return
+        for ask in self.asks:
+            if ask.timer is timer:
+                ask.withdrawn = True
+                return
+        self.asks.append(Ask("TIMER_CANCELLED", timer.number))
+
+    def patched(self, patch: str) -> bool:
+        """See vbl.patched."""
+        if patch in self._patches:
+            return True
+        position = self.matched + sum(not ask.withdrawn for ask in self.asks)
+        if position < len(self.script.commands):
+            command = self.script.commands[position]
+            taken = command.type == "VERSION_MARKED" and command.subject == patch
+        else:
+            taken = not self._digested
+        if taken:
+            self._patches.add(patch)
+            self.asks.append(Ask("VERSION_MARKED", patch))
+        return taken
+
+    def sleep(self, seconds: float) -> Awaitable[None]:
+        """See vbl.sleep."""
+        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 <= seconds < 1e12:
+            raise UsageError(f"vbl.sleep({seconds!r}): not a number of seconds, zero or more", "For example vbl.sleep(60)")
+        waiting = asyncio.sleep(seconds)
+        return waiting if self.workflow.is_async else self._blocking(waiting)
+
+    def map(self, step: Step[..., Any], items: Iterable[Any], limit: int | None, tolerate: int) -> Any:
+        """See vbl.map."""
+        if limit is not None and (not isinstance(limit, int) or limit < 1):
+            raise UsageError(f"vbl.map(limit={limit!r}): at least one call at a time is needed", "For example limit=8, or leave it out")
+        if not isinstance(tolerate, int) or tolerate < 0:
+            raise UsageError(f"vbl.map(tolerate={tolerate!r}): a number of failures, zero or more", "For example tolerate=2")
+        base = self.reserve(step.name)
+        calls = [self._call(step, (item,), {}, f"{base}[{index}]") for index, item in enumerate(items)]
+        running = _mapped(self, calls, limit or len(calls) or 1, tolerate)
+        return running if self.workflow.is_async else self._blocking(running)
+
+    # Replay --------------------------------------------------------------------------------------------------------
+
+    def take_asks(self) -> list[Ask]:
+        """What the code asked for since the last time, less what it withdrew; matched with the script as far as that goes.
+
+        Returns the asks that are not in the history. Raises Divergence.
+        """
+        if not self.asks:
+            return []
+        asks = [ask for ask in self.asks if not ask.withdrawn]
+        self.asks = []
+        commands = self.script.commands
+        while asks and self.matched < len(commands):
+            self._match(commands[self.matched], asks.pop(0))
+            self.matched += 1
+        return asks
+
+    def _match(self, command: Command, ask: Ask) -> None:
+        if command.type != ask.type or command.subject != ask.subject:
+            raise self._differs(command, str(Command(0, ask.type, ask.subject)), ask)
+        if ask.call is not None and not same(command.input or {}, ask.call.input_plain()):
+            raise self._differs(command, f"{ask.type} {ask.subject} with {_short(ask.call.input_plain())}", ask, f" with {_short(command.input)}")
+
+    def _differs(self, command: Command, now: str, ask: Ask, detail: str = "") -> Divergence:
+        where = f"  at {ask.where}" if ask.where else ""
+        return Divergence(
+            f"the code asks for something else than the history holds\n"
+            f"  history, event {command.seq}: {command}{detail}\n"
+            f"  code now:           {now}{where}",
+            "Bring the old code back, guard the change by vbl.patched(…), or cancel the run",
+        )
+
+    def check_whole(self, extra: list[Ask]) -> None:
+        """At the end of a replay: nothing may be left over on either side. Raises Divergence."""
+        if self.matched < len(self.script.commands):
+            command = self.script.commands[self.matched]
+            raise Divergence(
+                f"the code asks for less than the history holds\n  history, event {command.seq}: {command}\n  code now:           nothing more",
+                "Bring the old code back, or cancel the run",
+            )
+        if self.script.whole and extra:
+            ask = extra[0]
+            raise Divergence(
+                f"the code asks for more than the history holds\n  history:  nothing more\n"
+                f"  code now: {Command(0, ask.type, ask.subject)}" + (f"  at {ask.where}" if ask.where else ""),
+                "Bring the old code back, guard the change by vbl.patched(…), or cancel the run",
+            )
+        self.replaying = False
+
+    def close(self) -> None:
+        """Drop the run from memory."""
+        if self.thread is not None:
+            self.thread.abandon()
+        self.loop.close()
+        self.calls.clear()
+        self.timers.clear()
+
+
+async def _mapped(execution: Execution, calls: list[StepCall], limit: int, tolerate: int) -> list[Any]:
+    """Run the calls, at most `limit` at a time, in order."""
+    results: list[Any] = [None] * len(calls)
+    waiting = iter(enumerate(calls))
+    failures: list[StepFailed] = []
+
+    async def worker() -> None:
+        for index, call in waiting:
+            try:
+                results[index] = await call
+            except StepFailed as error:
+                failures.append(error)
+                results[index] = error
+                if len(failures) > tolerate:
+                    raise
+
+    tasks = [execution.loop.create_task(worker()) for _ in range(min(limit, len(calls)))]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+    return results
+
+
+def _call_site() -> str:
+    """The innermost frame that is not ours or asyncio's: file and line, as a traceback shows them."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if not name.startswith(("vbl.engine", "asyncio", "contextvars")):
+            return f'File "{frame.f_code.co_filename}", line {frame.f_lineno}, in {frame.f_code.co_name}'
+        frame = frame.f_back
+    return ""
+
+
+def _short(plain: Json) -> str:
+    text = dumps(plain)
+    return text if len(text) <= 200 else text[:197] + "…"

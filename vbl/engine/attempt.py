@@ -1,0 +1,176 @@
+"""One attempt of a step: runs its body and turns whatever happens into one value. Never raises.
+
+An async body runs as a task of the supervisor's real loop, a sync one in a thread, an isolated one in a child
+process that is killed at its time-out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import queue
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from vbl.engine.context import CURRENT, StepScope
+from vbl.engine.definitions import Step
+from vbl.errors import VblError
+from vbl.history.retry import Kind, kind_of, retry_after_of
+
+_TRACEBACK_CHARS = 8_000
+_MESSAGE_CHARS = 2_000
+
+
+@dataclass(slots=True)
+class Succeeded:
+    """The body returned."""
+
+    value: Any
+
+
+@dataclass(slots=True)
+class Failed:
+    """The body raised, or its time was up. `error` is the exception, for a policy's predicate."""
+
+    kind: Kind
+    type: str
+    message: str
+    traceback: str | None
+    error: BaseException | None = None
+    retry_after: float | None = None
+
+    def record(self) -> dict[str, Any]:
+        """The form that is recorded."""
+        recorded = {"kind": self.kind.value, "type": self.type, "message": self.message}
+        return {**recorded, "traceback": self.traceback} if self.traceback else recorded
+
+
+@dataclass(slots=True)
+class Stopped:
+    """The supervisor took the attempt back: a graceful stop, or the step was given up."""
+
+
+Outcome = Succeeded | Failed | Stopped
+
+
+def failure(error: BaseException, *, skip: int = 1) -> Failed:
+    """Describe an exception; the first `skip` frames of its traceback, which are ours, are left out."""
+    frames = error.__traceback__
+    for _ in range(skip):
+        frames = frames.tb_next if frames is not None and frames.tb_next is not None else frames
+    text = "".join(traceback.format_exception(type(error), error, frames))
+    message = error.message if isinstance(error, VblError) else str(error)
+    return Failed(
+        kind_of(error),
+        type(error).__qualname__,
+        _printable(message[:_MESSAGE_CHARS]),
+        _printable(text if len(text) <= _TRACEBACK_CHARS else text[:2_000] + "\n  …\n" + text[-6_000:]),
+        error,
+        retry_after_of(error),
+    )
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def timed_out(step: Step[..., Any]) -> Failed:
+    """The failure of an attempt whose time was up."""
+    return Failed(Kind.TIMEOUT, "TimeoutError", f"the attempt took longer than {step.timeout:g} s", None, TimeoutError())
+
+
+async def run_async(step: Step[..., Any], scope: StepScope, bound: dict[str, Any]) -> Outcome:
+    """Run an async body, within its time-out."""
+    CURRENT.set(scope)
+    try:
+        args, kwargs = step.signature.spread(bound)
+        if step.timeout is None:
+            return Succeeded(await step.function(*args, **kwargs))
+        limit = asyncio.timeout(step.timeout)
+        try:
+            async with limit:
+                return Succeeded(await step.function(*args, **kwargs))
+        except TimeoutError:
+            if limit.expired():
+                return timed_out(step)
+            raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        return Stopped() if task is not None and task.cancelling() else failure(error)
+    except (KeyboardInterrupt, SystemExit) as error:
+        return failure(error)
+    except BaseException as error:
+        return failure(error)
+
+
+async def run_sync(step: Step[..., Any], scope: StepScope, bound: dict[str, Any], pool: Pool) -> Outcome:
+    """Run a sync body in a thread. At its time-out the thread is left to itself and its result is dropped."""
+    done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    pool.submit(step, scope, bound, done)
+    try:
+        async with asyncio.timeout(step.timeout):
+            return await done
+    except TimeoutError:
+        return timed_out(step)
+    except asyncio.CancelledError:
+        return Stopped()
+
+
+class Pool:
+    """Daemon threads for sync bodies: made when needed, at most `size`, never waited for at exit."""
+
+    def __init__(self, size: int = 64) -> None:
+        self._size = size
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._idle = 0
+
+    def submit(self, step: Step[..., Any], scope: StepScope, bound: dict[str, Any], done: asyncio.Future[Outcome]) -> None:
+        """Run the body in a thread and resolve `done` on its loop."""
+        context = contextvars.copy_context()
+        loop = done.get_loop()
+
+        def work() -> None:
+            outcome = context.run(_body, step, scope, bound)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_resolve, done, outcome)
+
+        with self._lock:
+            if self._idle == 0 and self._threads < self._size:
+                self._threads += 1
+                threading.Thread(target=self._run, name=f"vbl-step-{self._threads}", daemon=True).start()
+            else:
+                self._idle -= 1
+        self._work.put(work)
+
+    def _run(self) -> None:
+        while True:
+            work = self._work.get()
+            if work is None:
+                return
+            work()
+            with self._lock:
+                self._idle += 1
+
+    def close(self) -> None:
+        """Let idle threads end."""
+        for _ in range(self._threads):
+            self._work.put(None)
+
+
+def _resolve(done: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not done.done():
+        done.set_result(outcome)
+
+
+def _body(step: Step[..., Any], scope: StepScope, bound: dict[str, Any]) -> Outcome:
+    CURRENT.set(scope)
+    try:
+        args, kwargs = step.signature.spread(bound)
+        return Succeeded(step.function(*args, **kwargs))
+    except BaseException as error:
+        return failure(error)

@@ -1,0 +1,139 @@
+"""What code inside a run may ask for without being handed anything: ambient by `contextvars`.
+
+`CURRENT` is the workflow that is being executed, or the step whose body runs, or None. The functions here are the
+public ones of `vbl`; each says where it may be called.
+"""
+
+from __future__ import annotations
+
+import datetime
+import random as random_module
+import time
+import uuid
+from collections.abc import Awaitable, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from pydantic import BaseModel
+
+from vbl.errors import NotInWorkflow
+
+if TYPE_CHECKING:
+    from vbl.engine.advance import Execution
+    from vbl.engine.definitions import Step
+
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class StepScope:
+    """The step whose body is running."""
+
+    run_id: str
+    key: str
+    attempt: int
+    idempotency_key: str
+
+
+CURRENT: ContextVar[Any] = ContextVar("vbl", default=None)
+"""An Execution in workflow code, a StepScope in a step's body, else None."""
+
+
+def execution(what: str) -> Execution:
+    """The workflow that calls. Raises NotInWorkflow, naming `what`, where none does."""
+    scope = CURRENT.get()
+    if scope is None:
+        raise NotInWorkflow(
+            f"{what} was called where no workflow is running",
+            "Call it in a function marked @vbl.workflow. A thread of your own has no context: pass "
+            "contextvars.copy_context().run to it, or put the thread in a step",
+        )
+    if isinstance(scope, StepScope):
+        raise NotInWorkflow(f"{what} was called in the body of step {scope.key}", "Call it in the workflow and pass the value to the step")
+    return cast("Execution", scope)
+
+
+def _workflow() -> Execution | None:
+    scope = CURRENT.get()
+    return None if scope is None or isinstance(scope, StepScope) else cast("Execution", scope)
+
+
+def now() -> datetime.datetime:
+    """The present time in UTC; in workflow code the time of the event being applied, the same on every replay."""
+    workflow = _workflow()
+    micros = workflow.loop.now if workflow is not None else time.time_ns() // 1000
+    return datetime.datetime.fromtimestamp(micros // 1_000_000, datetime.UTC) + datetime.timedelta(microseconds=micros % 1_000_000)
+
+
+def random() -> float:
+    """A number in [0, 1); in workflow code from a generator seeded by the run, the same on every replay."""
+    workflow = _workflow()
+    return workflow.random.random() if workflow is not None else random_module.random()
+
+
+def uuid4() -> uuid.UUID:
+    """A random UUID; in workflow code from a generator seeded by the run, the same on every replay."""
+    workflow = _workflow()
+    if workflow is None:
+        return uuid.uuid4()
+    return uuid.UUID(int=workflow.random.getrandbits(128), version=4)
+
+
+def key() -> str:
+    """The idempotency key of the step call whose body is running: the same in every attempt of it."""
+    scope = CURRENT.get()
+    if isinstance(scope, StepScope):
+        return scope.idempotency_key
+    raise NotInWorkflow(
+        "vbl.key() was called outside the body of a step",
+        "Call it in a function marked @vbl.step, in its own thread and context",
+    )
+
+
+def state(model: type[M]) -> M:
+    """The run's own instance of a pydantic model; what it holds is part of every checkpoint.
+
+    Mutate it freely in workflow code. Every field needs a default. Raises NotInWorkflow elsewhere.
+    """
+    return execution("vbl.state").variables(model)
+
+
+def sleep(seconds: float) -> Awaitable[None]:
+    """Sleep durably: the process may end meanwhile. `await` it in an async workflow; it blocks in a sync one.
+
+    Raises UsageError for a time that is negative or not a number.
+    """
+    return execution("vbl.sleep").sleep(seconds)
+
+
+def map(step: Step[..., T], items: Iterable[Any], *, limit: int | None = None, tolerate: int = 0) -> Results[T]:
+    """Call a step once for each item, at most `limit` at a time; the outputs in the order of the items.
+
+    `await` it in an async workflow; in a sync one it returns the list. When more than `tolerate` calls fail for
+    good, the others are cancelled and the first StepFailed is raised; a tolerated failure stands in the list as its
+    StepFailed.
+    """
+    return execution("vbl.map").map(step, items, limit, tolerate)
+
+
+class Results(list[T]):
+    """The outputs of `vbl.map`: a list in a sync workflow, awaited in an async one."""
+
+    def __await__(self) -> Any:
+        raise NotImplementedError
+
+
+def parked() -> bool:
+    """Whether the workflow's `finally:` runs only because the run is dropped from memory."""
+    workflow = _workflow()
+    return workflow is not None and workflow.loop.closed
+
+
+def patched(patch: str) -> bool:
+    """Whether this run takes the branch named `patch`: true for runs that come here for the first time with it.
+
+    A run whose history passed this point before the patch existed gets False, on every replay.
+    """
+    return execution("vbl.patched").patched(patch)

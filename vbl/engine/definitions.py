@@ -1,0 +1,381 @@
+"""What users declare: steps and workflows, with their signatures, policies, versions and source.
+
+A step called in workflow code becomes a durable call; anywhere else it is the plain function. The registry holds the
+workflows that this process knows; registering a name again replaces it, which in a notebook is the normal case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import hashlib
+import inspect
+import math
+import sys
+import types
+import typing
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+
+from pydantic import ValidationError
+
+from vbl.engine.context import CURRENT, StepScope
+from vbl.errors import InvalidInput, UsageError, WorkflowError
+from vbl.history.retry import ONCE, Retry
+from vbl.store.codec import Codec
+from vbl.store.payloads import Json
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Effect = Literal["pure", "read", "write"]
+
+
+class Signature:
+    """The parameters of a function with a codec for each, and a codec for what it returns."""
+
+    __slots__ = ("_plain", "_signature", "codecs", "names", "result", "what")
+
+    def __init__(self, function: Callable[..., Any], what: str) -> None:
+        self.what = what
+        self._signature = inspect.signature(function)
+        hints = _hints(function)
+        parameters = self._signature.parameters.values()
+        self.names = tuple(p.name for p in parameters)
+        self.codecs = {p.name: Codec(_annotation(p, hints), f"{what}, parameter {p.name}") for p in parameters}
+        self.result = Codec(hints.get("return", inspect.Parameter.empty), f"{what}, its result")
+        self._plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The arguments by parameter name. Raises TypeError as the call itself would."""
+        if self._plain and not kwargs and len(args) == len(self.names):
+            return dict(zip(self.names, args, strict=True))
+        return dict(self._signature.bind(*args, **kwargs).arguments)
+
+    def spread(self, bound: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments again."""
+        if self._plain and len(bound) == len(self.names):
+            return tuple(bound.values()), {}
+        arguments = inspect.BoundArguments(self._signature, cast("Any", bound))
+        return arguments.args, arguments.kwargs
+
+    def accept(self, given: Json) -> dict[str, Any]:
+        """Typed arguments from data that came from outside: an object is keyword arguments, anything else the one
+        argument. Raises InvalidInput with pydantic's words."""
+        try:
+            named = self.bind((), cast("dict[str, Any]", given)) if isinstance(given, dict) else self.bind((given,), {})
+        except TypeError as error:
+            raise InvalidInput(f"{self.what}: {error}", f"It takes {self._signature}") from None
+        typed: dict[str, Any] = {}
+        for name, value in named.items():
+            try:
+                typed[name] = self.codecs[name].accept(value)
+            except ValidationError as error:
+                raise InvalidInput(f"{self.what}, parameter {name}: {_said(error)}", f"It takes {self._signature}") from None
+        return typed
+
+    def misfit(self, name: str, value: Any) -> InvalidInput | None:
+        """The error for a Python value that the annotation of a parameter refuses; None where it accepts it."""
+        try:
+            self.codecs[name].validate(value)
+        except ValidationError as error:
+            return InvalidInput(f"{self.what}, parameter {name}: {_said(error)}", f"It takes {self._signature}")
+        return None
+
+    def __str__(self) -> str:
+        return str(self._signature)
+
+
+def _said(error: ValidationError) -> str:
+    """Pydantic's words, a line for each error, without the addresses of its documentation."""
+    lines = [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors(include_url=False)]
+    return "; ".join(f"{place}: {message}" if place else message for place, message in lines)
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise UsageError(
+            f"{function.__qualname__}: its annotations name {error.name!r}, which can't be found",
+            "Define the type at module level, before the function",
+        ) from error
+
+
+def _annotation(parameter: inspect.Parameter, hints: dict[str, Any]) -> Any:
+    hint = hints.get(parameter.name, inspect.Parameter.empty)
+    if hint is inspect.Parameter.empty:
+        return hint
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return tuple[hint, ...]
+    return dict[str, hint] if parameter.kind is parameter.VAR_KEYWORD else hint
+
+
+# Steps ------------------------------------------------------------------------------------------------------------
+
+
+class Step(Generic[P, R]):
+    """A named piece of work; the unit of retry. Made by `@vbl.step`.
+
+    Attributes: `name`, `function`, `retry` (Retry), `timeout` (seconds an attempt, or None), `effect`, `idempotent`,
+    `isolation`.
+    """
+
+    is_async = False
+
+    def __init__(
+        self,
+        function: Callable[P, Any],
+        *,
+        name: str | None = None,
+        retry: Retry | bool | None = None,
+        timeout: float | None = None,
+        effect: Effect | None = None,
+        idempotent: bool = False,
+        isolation: Literal["process"] | None = None,
+    ) -> None:
+        self.function = function
+        self.name = _checked_name(name or function.__name__)
+        self.retry = _policy(retry)
+        self.timeout = _seconds(timeout, f"step {self.name}")
+        if effect not in (None, "pure", "read", "write"):
+            raise UsageError(f"step {self.name}: effect={effect!r}", 'It is "pure", "read" or "write"')
+        if isolation not in (None, "process"):
+            raise UsageError(f"step {self.name}: isolation={isolation!r}", 'It is "process", or left out')
+        self.effect: Effect | None = effect
+        self.idempotent = idempotent
+        self.isolation = isolation
+        self.key: str | None = None
+        functools.update_wrapper(self, function)
+
+    @functools.cached_property
+    def signature(self) -> Signature:
+        """Parameters and result, with codecs; made at the first durable call."""
+        return Signature(self.function, f"step {self.name}")
+
+    def options(self, *, key: str | None = None, retry: Retry | bool | None = None, timeout: float | None = None) -> typing.Self:
+        """The same step with another key, policy or time-out for the calls made through it.
+
+        `key` names the call by hand; it must be unique within the run.
+        """
+        other = copy.copy(self)
+        if key is not None:
+            other.key = _checked_name(key, "key")
+        if retry is not None:
+            other.retry = _policy(retry)
+        if timeout is not None:
+            other.timeout = _seconds(timeout, f"step {self.name}")
+        return other
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        scope = CURRENT.get()
+        if scope is None or isinstance(scope, StepScope):
+            return self.function(*args, **kwargs)
+        return scope.call_blocking(self, args, kwargs)
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[R]:
+        """Call a sync step from async code: durable in an async workflow, else the function in a thread."""
+        scope = CURRENT.get()
+        if scope is None or isinstance(scope, StepScope):
+            return asyncio.to_thread(self.function, *args, **kwargs)
+        return scope.call(self, args, kwargs)
+
+    def __repr__(self) -> str:
+        return f"<step {self.name}>"
+
+
+class AsyncStep(Step[P, R]):
+    """A step whose body is an `async def`; awaited in an async workflow."""
+
+    is_async = True
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:  # type: ignore[override]
+        scope = CURRENT.get()
+        if scope is None or isinstance(scope, StepScope):
+            return self.function(*args, **kwargs)
+        return scope.call(self, args, kwargs)
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[R]:
+        """Refused: an async step is awaited as it is. Raises UsageError."""
+        raise UsageError(f"step {self.name} is async: it has no .aio", f"Write: await {self.name}(…)")
+
+
+def _checked_name(name: str, what: str = "name") -> str:
+    if not name or any(c in name for c in "#[]\n\0") or len(name) > 200:
+        raise UsageError(f"{what} {name!r} cannot be used", "Use letters, digits, spaces and - _ . : / in it, at most 200 characters")
+    return name
+
+
+def _policy(retry: Retry | bool | None) -> Retry:
+    if retry is None or retry is False:
+        return ONCE
+    if retry is True:
+        return Retry()
+    if isinstance(retry, Retry):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return retry
+    raise UsageError(f"retry={retry!r} is not a policy", "Write retry=True or retry=vbl.Retry(max_attempts=5)")
+
+
+def _seconds(value: float | None, what: str) -> float | None:
+    if value is None:
+        return None
+    number = value.total_seconds() if hasattr(value, "total_seconds") else value  # type: ignore[union-attr]
+    if not isinstance(number, (int, float)) or isinstance(number, bool) or not math.isfinite(number) or number <= 0:
+        raise UsageError(f"{what}: timeout={value!r} must be a number of seconds above zero", "For example timeout=30")
+    return float(number)
+
+
+@overload
+def step(function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncStep[P, R]: ...
+@overload
+def step(function: Callable[P, R], /) -> Step[P, R]: ...
+@overload
+def step(
+    *,
+    name: str | None = None,
+    retry: Retry | bool | None = None,
+    timeout: float | None = None,
+    effect: Effect | None = None,
+    idempotent: bool = False,
+    isolation: Literal["process"] | None = None,
+) -> _StepDecorator: ...
+
+
+def step(function: Any = None, /, **options: Any) -> Any:
+    """Mark a function as a step. Options: `name`, `retry` (a vbl.Retry, or True for the default policy), `timeout`
+    (seconds an attempt), `effect` ("pure", "read", "write"), `idempotent`, `isolation` ("process": the body runs in
+    a child process that is killed at its time-out).
+
+    Raises UsageError for generators and for limits that make no sense.
+    """
+    return _make_step(function, **options) if function is not None else functools.partial(_make_step, **options)
+
+
+class _StepDecorator(typing.Protocol):
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncStep[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Step[P, R]: ...
+
+
+def _make_step(function: Callable[..., Any], **options: Any) -> Step[..., Any]:
+    if not callable(function):
+        raise UsageError(f"@vbl.step was given {function!r}", "Put it above a function, options by name: @vbl.step(timeout=30)")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise UsageError(f"step {function.__qualname__} is a generator", "A step returns one value: collect what it yields in a list")
+    made = AsyncStep if inspect.iscoroutinefunction(function) else Step
+    return made(function, **options)
+
+
+# Workflows --------------------------------------------------------------------------------------------------------
+
+REGISTRY: dict[str, Workflow[..., Any]] = {}
+"""The workflows that this process knows, by name."""
+
+
+class Workflow(Generic[P, R]):
+    """A registered function, with a name and a version. Made by `@vbl.workflow`.
+
+    Called outside a run it is the plain function, so that it can be tested as one.
+    """
+
+    def __init__(self, function: Callable[P, Any], *, name: str | None = None) -> None:
+        if not callable(function):
+            raise UsageError(f"@vbl.workflow was given {function!r}", "Put it above a function: @vbl.workflow")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise UsageError(f"workflow {function.__qualname__} is a generator", "A workflow returns one value; use async def or def")
+        self.function = function
+        self.name = _checked_name(name or function.__name__)
+        self.is_async = inspect.iscoroutinefunction(function)
+        self._versions: dict[int, tuple[types.CodeType, str]] = {}
+        functools.update_wrapper(self, function)
+        REGISTRY[self.name] = self
+
+    @functools.cached_property
+    def signature(self) -> Signature:
+        """Parameters and result, with codecs."""
+        return Signature(self.function, f"workflow {self.name}")
+
+    @property
+    def version(self) -> str:
+        """The digest of the code object and of the sources it can reach in its own package; 16 hex digits."""
+        code = inspect.unwrap(self.function).__code__
+        known = self._versions.get(id(code))
+        if known is None or known[0] is not code:
+            known = self._versions[id(code)] = (code, _version(self.function, code))
+        return known[1]
+
+    def source(self) -> tuple[str, str, int]:
+        """The text of the definition, its file and its first line; the text is empty where Python has none."""
+        code = inspect.unwrap(self.function).__code__
+        try:
+            text = inspect.getsource(self.function)
+        except (OSError, TypeError):
+            text = ""
+        return text, code.co_filename, code.co_firstlineno
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        scope = CURRENT.get()
+        if scope is not None and not isinstance(scope, StepScope):
+            raise WorkflowError(
+                f"workflow {self.name} was called inside a workflow",
+                f"Call its plain function, as a part of this run: {self.name}.function(…)",
+            )
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<workflow {self.name} {self.version}>"
+
+
+@overload
+def workflow(function: Callable[P, R], /) -> Workflow[P, R]: ...
+@overload
+def workflow(*, name: str | None = None) -> Callable[[Callable[P, R]], Workflow[P, R]]: ...
+
+
+def workflow(function: Any = None, /, *, name: str | None = None) -> Any:
+    """Register a function as a workflow, under its own name or `name`."""
+    return Workflow(function, name=name) if function is not None else functools.partial(Workflow, name=name)
+
+
+def _version(function: Callable[..., Any], code: types.CodeType) -> str:
+    digest = hashlib.sha256()
+    _digest_code(digest, code)
+    for name in sorted(_reachable(inspect.unwrap(function).__module__)):
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file and file.endswith(".py"):
+            try:
+                digest.update(name.encode() + b"\0" + Path(file).read_bytes())
+            except OSError:
+                # a file that is gone: the code object alone has to tell
+                digest.update(name.encode())
+    return digest.hexdigest()[:16]
+
+
+def _digest_code(digest: Any, code: types.CodeType) -> None:
+    digest.update(repr((code.co_name, code.co_names, code.co_varnames[: code.co_argcount])).encode() + code.co_code)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            _digest_code(digest, constant)
+        else:
+            digest.update(repr(constant).encode())
+
+
+def _reachable(module: str) -> set[str]:
+    """The modules of the function's own package that its module can reach; only itself for a script."""
+    if module == "__main__":
+        return set() if getattr(sys.modules.get("__main__"), "__file__", None) is None else {"__main__"}
+    package = module.partition(".")[0]
+    seen: set[str] = set()
+    todo = [module]
+    while todo:
+        name = todo.pop()
+        if name in seen or name not in sys.modules:
+            continue
+        seen.add(name)
+        for value in list(vars(sys.modules[name]).values()):
+            owner = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
+            if isinstance(owner, str) and owner.partition(".")[0] == package:
+                todo.append(owner)
+    return seen

@@ -1,0 +1,116 @@
+"""Steps with isolation="process": the body runs in a child process, which is killed at its time-out.
+
+Parent and child exchange JSON: the recorded form of the arguments and of the result. The child finds the step by
+module and name, so such a step must be defined at the top level of a module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import multiprocessing
+import sys
+from multiprocessing.connection import Connection
+from typing import Any
+
+from vbl.engine.attempt import Failed, Outcome, Stopped, Succeeded, failure, timed_out
+from vbl.engine.context import CURRENT, StepScope
+from vbl.engine.definitions import Step
+from vbl.errors import UsageError
+from vbl.history.retry import Kind
+from vbl.store.payloads import Json, Recorder, dumps, loads
+
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+async def run_isolated(step: Step[..., Any], scope: StepScope, given: dict[str, Json]) -> Outcome:
+    """Run the body in a new process. Its death is an ordinary failure of the attempt (kind transient)."""
+    here, there = _SPAWN.Pipe()
+    home = _home(step)
+    child = _SPAWN.Process(target=_serve, args=(there, *home, dumps(given), scope.run_id, scope.key, scope.attempt), daemon=True)
+    await asyncio.to_thread(child.start)
+    there.close()
+    try:
+        async with asyncio.timeout(step.timeout):
+            answer = await _answer(here)
+    except TimeoutError:
+        return timed_out(step)
+    except asyncio.CancelledError:
+        return Stopped()
+    finally:
+        child.kill()
+        await asyncio.shield(asyncio.to_thread(child.join))
+        here.close()
+    if answer is None:
+        return Failed(Kind.TRANSIENT, "ProcessDied", f"the step's process ended with exit code {child.exitcode}", None)
+    fine, body = answer
+    if fine:
+        return Succeeded(step.signature.result.load(loads(body)))
+    error = loads(body)
+    return Failed(Kind(error["kind"]), error["type"], error["message"], error.get("traceback"), None, error.get("retry_after"))
+
+
+async def _answer(here: Connection) -> tuple[bool, str] | None:
+    """What the child sends; None when it dies first."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Event = asyncio.Event()
+    loop.add_reader(here.fileno(), ready.set)
+    try:
+        await ready.wait()
+        return await asyncio.to_thread(here.recv)
+    except EOFError:
+        return None
+    finally:
+        loop.remove_reader(here.fileno())
+
+
+def _home(step: Step[..., Any]) -> tuple[str, str | None, str]:
+    function = step.function
+    module = sys.modules.get(function.__module__)
+    found: Any = module
+    for part in function.__qualname__.split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, Step):
+        raise UsageError(
+            f"step {step.name} has isolation=\"process\" but is not at the top level of a module",
+            "Move it to the top level of a module, so that the child process can find it",
+        )
+    return function.__module__, getattr(module, "__file__", None), function.__qualname__
+
+
+def _serve(there: Connection, module: str, file: str | None, name: str, given: str, run_id: str, key: str, attempt: int) -> None:
+    """The child: find the step, run its body, send back the recorded form of what it returned."""
+    try:
+        found: Any = _load(module, file)
+        for part in name.split("."):
+            found = getattr(found, part)
+        signature = found.signature
+        bound = {k: signature.codecs[k].load(v) for k, v in loads(given).items()}
+        CURRENT.set(StepScope(run_id, key, attempt, f"{run_id}:{key}"))
+        args, kwargs = signature.spread(bound)
+        value = asyncio.run(found.function(*args, **kwargs)) if found.is_async else found.function(*args, **kwargs)
+        recorded = signature.result.record(value, Recorder())
+        there.send((True, dumps(recorded.plain)))
+    except BaseException as error:
+        failed = failure(error)
+        there.send((False, dumps({**failed.record(), "retry_after": failed.retry_after})))
+
+
+def _load(module: str, file: str | None) -> Any:
+    if module == "__main__":
+        module = "__mp_main__"
+    if module in sys.modules:
+        return sys.modules[module]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        if file is None:
+            raise
+    spec = importlib.util.spec_from_file_location(module, file)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(module)
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[module] = loaded
+    spec.loader.exec_module(loaded)
+    return loaded

@@ -1,0 +1,212 @@
+"""A supervisor in this process, with a client beside it: `vbl.open` and `vbl.run`.
+
+The supervisor lives on a thread of its own, so a blocking `run.result()` works in a script, inside a running asyncio
+program and in a notebook.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import threading
+import weakref
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from vbl import config
+from vbl.client import Client
+from vbl.clock import SYSTEM, Clock
+from vbl.engine.definitions import REGISTRY, Workflow
+from vbl.engine.supervisor import Supervisor
+from vbl.errors import SupervisorHeld
+from vbl.history.events import Fact
+from vbl.store.sqlite import Durability
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_open: weakref.WeakValueDictionary[Path, Runtime] = weakref.WeakValueDictionary()
+_WAIT_FOR_LEASE_S = 0.25
+
+
+class Runtime(Client):
+    """A client whose runs are moved by a supervisor in this process; or, attached, by one elsewhere."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        attach: bool = False,
+        clock: Clock = SYSTEM,
+        durability: Durability = "power",
+        grace_s: float = 10.0,
+    ) -> None:
+        super().__init__(path, clock=clock, durability=durability)
+        self._grace_s = grace_s
+        self._users = 1
+        self._supervisor: Supervisor | None = Supervisor(path, clock=clock, durability=durability)
+        try:
+            self._supervisor.start()
+        except SupervisorHeld as error:
+            self._supervisor = None
+            if not attach:
+                super().close()
+                raise SupervisorHeld(error.message, "Start runs there as a client with vbl.open(…, attach=True), or stop it") from None
+        except BaseException:
+            self._supervisor = None
+            super().close()
+            raise
+
+    @property
+    def attached(self) -> bool:
+        """Whether the supervisor is another process."""
+        return self._supervisor is None
+
+    def start(self, workflow: Workflow[..., Any] | str, /, *args: Any, **options: Any) -> Any:
+        """As Client.start; attached, the supervisor elsewhere has to know the workflow. Raises SupervisorHeld."""
+        name = workflow if isinstance(workflow, str) else workflow.name
+        if self._supervisor is None:
+            info = self.supervisor()
+            if info is not None and name not in info.workflows:
+                known = ", ".join(info.workflows) or "none"
+                raise SupervisorHeld(
+                    f"{self.path} is supervised by process {info.pid} ({info.program}), which does not have workflow {name} (it has: {known})",
+                    "Restart that one with the file of this workflow: vbl up FILE…",
+                )
+        return super().start(workflow, *args, **options)
+
+    def _workflow(self, name: str) -> Workflow[..., Any] | None:
+        return super()._workflow(name) or REGISTRY.get(name)
+
+    @contextlib.contextmanager
+    def _watching(self, run_id: str) -> Generator[Callable[[float | None], None], None, None]:
+        supervisor = self._supervisor
+        if supervisor is None:
+            with super()._watching(run_id) as pause:
+                yield pause
+            return
+        event = threading.Event()
+        supervisor.listen(run_id, event)
+
+        def wait(left: float | None) -> None:
+            event.wait(0.5 if left is None else min(left, 0.5))
+            event.clear()
+            self._check_alive()
+
+        try:
+            yield wait
+        finally:
+            supervisor.unlisten(run_id, event)
+
+    def _check_alive(self) -> None:
+        if self._supervisor is not None and self._supervisor.failure is not None:
+            raise self._supervisor.failure
+
+    def _nudge(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.nudge()
+
+    def close(self) -> None:
+        """Stop the supervisor gracefully, then give the file back. Runs that are open stay resumable."""
+        self._users -= 1
+        if self._users > 0 or self._closed:
+            return
+        _open.pop(self.path, None)
+        if self._supervisor is not None:
+            self._supervisor.stop(self._grace_s)
+        super().close()
+
+
+def open(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    attach: bool = False,
+    durability: Durability = "power",
+    grace_s: float = 10.0,
+) -> Runtime:
+    """Open a file with a supervisor in this process; it resumes what was open.
+
+    Opening it again in the same process gives the same runtime. Where another process supervises the file: raises
+    SupervisorHeld, or with `attach=True` starts runs there as a client. `durability="process"` may lose the last
+    acknowledged commits on loss of power. `grace_s` is how long running steps may go on at `close`, in seconds.
+    """
+    resolved = config.database_path(path)
+    known = _open.get(resolved)
+    if known is not None and not known._closed and (known._supervisor is None or known._supervisor.alive):
+        known._users += 1
+        return known
+    runtime = Runtime(resolved, attach=attach, durability=durability, grace_s=grace_s)
+    _open[resolved] = runtime
+    return runtime
+
+
+def run(workflow: Workflow[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+    """Run a workflow in the default file and return its output: open, start, wait."""
+    with open(attach=True) as runtime:
+        return runtime.start(workflow, *args, **kwargs).result()
+
+
+@atexit.register
+def _close_all() -> None:
+    for runtime in list(_open.values()):
+        runtime._users = 1
+        runtime._grace_s = min(runtime._grace_s, 1.0)
+        runtime.close()
+
+
+def serve(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    wait: bool = False,
+    force: bool = False,
+    grace_s: float = 10.0,
+    durability: Durability = "power",
+    on_fact: Callable[[str, Fact], None] | None = None,
+    on_start: Callable[[Supervisor], None] | None = None,
+) -> None:
+    """Supervise a file until SIGTERM or Ctrl-C; what `vbl up` does. Must be called on the main thread.
+
+    `wait` waits for another holder to leave; `force` takes the file from one that does not answer. `on_fact` is
+    called on the supervisor's thread with the run's id and each fact, after its commit. Raises SupervisorHeld, also
+    when a newer supervisor takes the file later.
+    """
+    resolved = config.database_path(path)
+    asked = threading.Event()
+    handlers = {number: signal.signal(number, lambda *_: asked.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        supervisor = _when_free(resolved, wait, force, durability, on_fact, asked)
+        if supervisor is None:
+            return
+        if on_start is not None:
+            on_start(supervisor)
+        while not asked.wait(0.2) and not supervisor.join(0):
+            pass
+        supervisor.stop(grace_s)
+        supervisor.join()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _when_free(
+    path: Path,
+    wait: bool,
+    force: bool,
+    durability: Durability,
+    on_fact: Callable[[str, Fact], None] | None,
+    asked: threading.Event,
+) -> Supervisor | None:
+    while True:
+        supervisor = Supervisor(path, durability=durability, force=force, on_fact=on_fact)
+        try:
+            supervisor.start()
+        except SupervisorHeld:
+            if not wait:
+                raise
+            if asked.wait(_WAIT_FOR_LEASE_S):
+                return None
+        else:
+            return supervisor
