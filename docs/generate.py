@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
 import difflib
 import inspect
 import re
@@ -17,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_overloads
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -299,12 +300,52 @@ def function_section(title: str, function: Callable[..., Any], level: int = 2) -
 
 
 def signature_block(name: str, function: Callable[..., Any]) -> list[str]:
-    try:
-        signature = str(inspect.signature(function))
-    except ValueError:
-        return []
-    text = re.sub(r"\b(typing|collections\.abc|vbl(\.\w+)+)\.", "", signature).replace("'", "")
-    return ["```text", f"{name}{text}", "```", ""]
+    forms = get_overloads(function) if inspect.isfunction(function) else []
+    written = "\n".join(signature_text(name, form) for form in forms or [function])
+    return ["```text", written, "```", ""]
+
+
+def signature_text(name: str, function: Callable[..., Any]) -> str:
+    signature = inspect.signature(function)
+    parameters = [plain_default(one) for one in signature.parameters.values() if one.name not in ("self", "/")]
+    text = f"{name}{annotations(str(signature.replace(parameters=parameters)))}"
+    if len(text) > 100:
+        inner, _, result = text.partition("(")[2].rpartition(")")
+        text = "\n".join([f"{name}(", *(f"    {part}," for part in split_outside_brackets(inner)), f"){result}"])
+    return text
+
+
+class Shown:
+    """A default value that prints as the text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def plain_default(parameter: inspect.Parameter) -> inspect.Parameter:
+    """The parameter with a default that prints the same in every process."""
+    if parameter.default is inspect.Parameter.empty:
+        return parameter
+    default = re.sub(r"<(\w+\.\w+): [^>]+>", r"\1", repr(parameter.default)).replace("'", '"')
+    return parameter.replace(default=Shown("…" if default.startswith("<") else default))
+
+
+def annotations(text: str) -> str:
+    return re.sub(r"\b(typing|collections\.abc|pathlib|vbl(\.\w+)+)\.", "", text).replace("'", "")
+
+
+def split_outside_brackets(text: str) -> list[str]:
+    parts, depth = [""], 0
+    for char in text:
+        depth += (char in "([{") - (char in ")]}")
+        if char == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += char
+    return [part.strip() for part in parts]
 
 
 def class_section(name: str, cls: type) -> list[str]:
@@ -312,7 +353,7 @@ def class_section(name: str, cls: type) -> list[str]:
         out = [f"## vbl.{name}", "", *doc(cls)]
         return [*out, ", ".join(ticks(str(member)) for member in cls.__members__.values()), ""]
     title = f"vbl.{name}" if hasattr(vbl, name) else name
-    out = function_section(title, cls)
+    out = function_section(title, cls) if dataclasses.is_dataclass(cls) else [f"## {title}", "", *doc(cls)]
     for attribute, value in public_members(cls):
         if isinstance(value, property):
             out += [f"### {name}.{attribute}", "", *doc(value)]

@@ -39,10 +39,15 @@ class Session:
     """One reader at one terminal in an empty folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder / "work"
+        self.folder.mkdir()
+        command = folder / "bin" / "vbl"
+        command.parent.mkdir()
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vbl "$@"\n', "utf-8")
+        command.chmod(0o755)
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("VBL_")} | {
             "VBL_DB": str(folder / "default.db"),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "NO_COLOR": "1",
             "COLUMNS": "120",

@@ -37,7 +37,7 @@ def _steer(
                 return
             from vbl.cli.words import say_why
 
-            terminal.line(f"{terminal.paint(run.id, 'strong')}  {run.workflow}  {terminal.status(run.status)}")
+            terminal.line(f"{terminal.paint(run.id, 'strong')}  {run.workflow}  {terminal.status(run.last_status)}")
             say_why(terminal, answer)
 
     return command

@@ -52,7 +52,7 @@ def events(terminal: Terminal, ref: str, types: tuple[str, ...], after: int) -> 
     wanted = {_event_type(name) for name in types}
     with terminal.connect() as client:
         run = client.run(ref)
-        for event in _paged(client, run.id):
+        for event in run.events():
             if event.seq > after and (not wanted or event.type in wanted):
                 _print(terminal, event, run.created_at)
 
@@ -82,9 +82,13 @@ def tail(terminal: Terminal, ref: str | None, follow: bool, lines: int) -> None:
     """
     with terminal.connect() as client:
         run = client.run(ref) if ref else None
-        after = _print_latest(terminal, client, run.id if run else None, lines)
+        after = client.cursor()
+        latest = run.events()[-lines:] if run else _paged(client, max(after - lines, 0), after)
+        for event in latest if lines else ():
+            _print(terminal, event, None)
+            after = max(after, event.id)
         while follow:
-            over = run is not None and run.refresh().status.finished
+            over = run is not None and run.status.finished
             for event in client.events(after=after, run=run.id if run else None, limit=PAGE):
                 _print(terminal, event, None)
                 after = event.id
@@ -93,19 +97,9 @@ def tail(terminal: Terminal, ref: str | None, follow: bool, lines: int) -> None:
             time.sleep(POLL_S)
 
 
-def _print_latest(terminal: Terminal, client: Client, run_id: str | None, lines: int) -> int:
-    """Print the last `lines` events; return the cursor behind them."""
-    where, params = ("where run_id = ?", (run_id,)) if run_id else ("", ())
-    _, rows = client.sql(f"select id from vbl_events {where} order by id desc limit ?", (*params, lines + 1))
-    after = rows[-1][0] if len(rows) > lines else 0
-    for event in _paged(client, run_id, after) if lines else ():
-        _print(terminal, event, None)
-        after = event.id
-    return after
-
-
-def _paged(client: Client, run_id: str | None, after: int = 0) -> Iterator[Event]:
-    while page := client.events(after=after, run=run_id, limit=PAGE):
+def _paged(client: Client, after: int, until: int) -> Iterator[Event]:
+    """The events of the file between two cursors."""
+    while after < until and (page := client.events(after=after, limit=PAGE)):
         yield from page
         after = page[-1].id
 

@@ -96,7 +96,7 @@ def _table(terminal: Terminal, runs: list[Run]) -> None:
             [
                 run.id,
                 fit(run.workflow, 32),
-                terminal.status(run.status),
+                terminal.status(run.last_status),
                 f"{duration(now - run.created_at)} ago",
                 duration(end_at - run.created_at),
                 wakes,

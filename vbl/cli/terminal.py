@@ -58,11 +58,11 @@ class Terminal:
         self.color = color
         self.yes = yes
 
-    def connect(self) -> Client:
-        """A client of the file that the options name. Raises NotFound where there is no file."""
+    def connect(self, *, create: bool = False) -> Client:
+        """A client of the file that the options name. Raises NotFound where there is no file, unless it may be made."""
         from vbl.client import connect
 
-        return connect(self.path)
+        return connect(self.path, create=create)
 
     @property
     def path(self) -> Path:
@@ -249,7 +249,7 @@ def _runs_beginning(ctx: click.Context, param: click.Parameter, incomplete: str)
     except VblError:
         return named
     return named + [
-        CompletionItem(run.id, help=f"{run.workflow} {run.status}") for run in runs if run.id.startswith(incomplete)
+        CompletionItem(run.id, help=f"{run.workflow} {run.last_status}") for run in runs if run.id.startswith(incomplete)
     ]
 
 

@@ -29,7 +29,7 @@ class Worker:
         self.began_at = SYSTEM.now()
         with scene.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "vbl", "up", TARGET, "--db", str(scene.db)],
+                supervise(scene),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -65,6 +65,11 @@ class Worker:
             return self._process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
             return self.kill()
+
+
+def supervise(scene: Scene) -> list[str]:
+    """The command line of the worker: what anybody types to supervise a file."""
+    return [sys.executable, "-P", "-m", "vbl", "up", TARGET, "--db", str(scene.db)]
 
 
 def environment(outer: Mapping[str, str], scene: Scene, pace_s: float) -> dict[str, str]:

@@ -280,9 +280,11 @@ class Resolver:
         """The payload of event `seq` as plain data. Raises StorageError where a part is missing."""
         payload: dict[str, Json] = from_json(text)
         if '"$ref"' in text:
-            for field in self.FIELDS:
+            if "output" in payload:
+                payload["output"] = self._value(payload["output"])
+            for field in ("input", "delta"):
                 if field in payload:
-                    payload[field] = self._value(payload[field])
+                    payload[field] = self._named(payload[field])
         self._seen[seq] = payload
         return payload
 
@@ -290,18 +292,35 @@ class Resolver:
         """Take in the payload of an event that was just written."""
         self._seen[seq] = payload
 
-    def _value(self, value: Json, depth: int = 0) -> Json:
+    def _named(self, values: Json) -> Json:
+        """Values by name: parameters, or fields of the state."""
+        if isinstance(values, dict) and _MARK in values and "blob" in values[_MARK]:
+            values = self._unpacked(cast(dict[str, Json], values)[_MARK])
+        if not isinstance(values, dict):
+            return values
+        return {name: self._value(value) for name, value in cast(dict[str, Json], values).items()}
+
+    def _value(self, value: Json) -> Json:
+        """One value; a `$ref` may stand for it, or for the entries of a dict."""
         if not isinstance(value, dict):
             return value
         entries = cast(dict[str, Json], value)
         if _MARK not in entries:
-            return {k: self._value(v, 1) for k, v in entries.items()} if depth == 0 else entries
+            return {name: self._referred(item) for name, item in entries.items()}
         mark = entries[_MARK]
         if "literal" in mark:
             return mark["literal"]
         if "blob" in mark:
-            return self._value(from_json(unpack(self._blob(mark["blob"]), mark["blob"])), depth)
+            return self._value(self._unpacked(mark))
         return self._joined(mark)
+
+    def _referred(self, item: Json) -> Json:
+        if isinstance(item, dict) and _MARK in item:
+            return self._joined(cast(dict[str, Json], item)[_MARK])
+        return item
+
+    def _unpacked(self, mark: dict[str, Json]) -> Json:
+        return from_json(unpack(self._blob(mark["blob"]), mark["blob"]))
 
     def _joined(self, mark: dict[str, Json]) -> Json:
         seq, *path = mark["of"]

@@ -332,13 +332,13 @@ class Checkpointer(threading.Thread):
         super().__init__(name="vbl-checkpointer", daemon=True)
         self._source = source
         self._store = Sqlite(source.path, wait_ms=20, vfs=vfs)
-        self._stop = threading.Event()
+        self._stopping = threading.Event()
         self.error: StorageError | None = None
 
     def run(self) -> None:
         """Look at the WAL a few times a second until told to stop."""
         seen, idle, emptied = -1, 0, 0
-        while not self._stop.wait(self._EVERY_S):
+        while not self._stopping.wait(self._EVERY_S):
             commits = self._source.commits
             idle = idle + 1 if commits == seen else 0
             try:
@@ -354,7 +354,7 @@ class Checkpointer(threading.Thread):
 
     def stop(self) -> None:
         """Stop, and leave a small WAL behind where nobody else reads."""
-        self._stop.set()
+        self._stopping.set()
         if self.is_alive():
             self.join()
         with contextlib.suppress(StorageError):
