@@ -2,7 +2,8 @@
 
 A page is one session in an empty folder. A Python block that begins with `# name.py` is written to that file and run; a
 console block is typed line by line, and its output is compared, with `…` for anything. A command is expected to exit
-with 0, or with the code that a trailing comment names: `# exits with 5`.
+with 0, or with the code that a trailing comment names: `# exits with 5`; or it is killed at the moment that the comment
+names: `# kill -9 it while it is waiting`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+import vbl
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -71,15 +75,38 @@ class Session:
             if export := re.fullmatch(r"export (\w+)=(.*)", command):
                 self.environment[export[1]] = export[2].replace("$PWD", str(self.folder))
                 continue
+            if moment := re.search(r"# kill -9 it while it is (\w+)$", command):
+                self.kill(command, moment[1])
+                continue
             wanted = int(found[1]) if (found := re.search(r"# exits with (\d+)$", command)) else 0
             code, said = self.shell(command)
-            if "kill -9" not in command:
-                assert code == wanted, f"$ {command}\nexited with {code}:\n{said}"
+            assert code == wanted, f"$ {command}\nexited with {code}:\n{said}"
             pattern = ".*".join(re.escape(part.strip()) for part in expected.split("…"))
             assert re.fullmatch(f"\\s*{pattern}\\s*", said, re.DOTALL), f"$ {command}\n{said}\nis not\n{expected}"
 
+    def kill(self, command: str, status: str) -> None:
+        """Start a command and kill it, SIGKILL, as soon as the newest run of its file has the status."""
+        with self.started(f"exec {command}") as process:
+            deadline = time.monotonic() + 60
+            path = Path(self.environment["VBL_DB"])
+            while not (path.exists() and newest(path) == status):
+                assert process.poll() is None, f"$ {command}\nended by itself:\n{process.communicate()[0]}"
+                assert time.monotonic() < deadline, f"$ {command}\nwas never {status}"
+                time.sleep(0.02)
+            os.killpg(process.pid, signal.SIGKILL)
+
     def shell(self, command: str) -> tuple[int, str]:
-        with subprocess.Popen(
+        with self.started(command) as process:
+            try:
+                said, _ = process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                said, _ = process.communicate()
+                pytest.fail(f"$ {command}\ndid not end in 60 s:\n{said}")
+        return process.returncode, said
+
+    def started(self, command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             ["bash", "-c", command],
             cwd=self.folder,
             env=self.environment,
@@ -88,14 +115,12 @@ class Session:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-        ) as process:
-            try:
-                said, _ = process.communicate(timeout=60)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                said, _ = process.communicate()
-                pytest.fail(f"$ {command}\ndid not end in 60 s:\n{said}")
-        return process.returncode, said
+        )
+
+
+def newest(path: Path) -> str | None:
+    with vbl.connect(path) as client:
+        return next((str(run.status) for run in client.runs(limit=1)), None)
 
 
 @pytest.mark.parametrize("page", sessions(), ids=name_of)
