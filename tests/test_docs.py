@@ -1,9 +1,9 @@
 """What the pages say is true: their programs run, their commands exit as they should, their references exist.
 
 A page is one session in an empty folder. A Python block that begins with `# name.py` is written to that file and run; a
-console block is typed line by line, and its output is compared, with `…` for anything. A command is expected to exit
-with 0, or with the code that a trailing comment names: `# exits with 5`; or it is killed at the moment that the comment
-names: `# kill -9 it while it is waiting`.
+console block is typed line by line, and the output that it shows is compared, with `…` for anything. A command is
+expected to exit with 0, or with the code that a trailing comment names: `# exits with 5`; or it is killed at the moment
+that the comment names: `# kill -9 it while it is waiting`; or it ends in `&` and is stopped at the end of the page.
 """
 
 from __future__ import annotations
@@ -56,6 +56,15 @@ class Session:
             "NO_COLOR": "1",
             "COLUMNS": "120",
         }
+        self.background: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.background:
+            process.terminate()
+            process.communicate(timeout=60)
 
     def run_python(self, source: str, number: int) -> None:
         named = re.match(r"# ([\w.]+\.py)\n", source)
@@ -75,12 +84,17 @@ class Session:
             if export := re.fullmatch(r"export (\w+)=(.*)", command):
                 self.environment[export[1]] = export[2].replace("$PWD", str(self.folder))
                 continue
+            if command.endswith(" &"):
+                self.background.append(self.started(f"exec {command.removesuffix(' &')}"))
+                continue
             if moment := re.search(r"# kill -9 it while it is (\w+)$", command):
                 self.kill(command, moment[1])
                 continue
             wanted = int(found[1]) if (found := re.search(r"# exits with (\d+)$", command)) else 0
             code, said = self.shell(command)
             assert code == wanted, f"$ {command}\nexited with {code}:\n{said}"
+            if not expected.strip():
+                continue
             pattern = ".*".join(re.escape(part.strip()) for part in expected.split("…"))
             assert re.fullmatch(f"\\s*{pattern}\\s*", said, re.DOTALL), f"$ {command}\n{said}\nis not\n{expected}"
 
@@ -125,12 +139,12 @@ def newest(path: Path) -> str | None:
 
 @pytest.mark.parametrize("page", sessions(), ids=name_of)
 def test_every_program_and_command_of_a_page_works(page: Path, tmp_path: Path) -> None:
-    session = Session(tmp_path)
-    for number, (language, text) in enumerate(blocks(page), 1):
-        if language == "python":
-            session.run_python(text, number)
-        elif language == "console":
-            session.type(text)
+    with Session(tmp_path) as session:
+        for number, (language, text) in enumerate(blocks(page), 1):
+            if language == "python":
+                session.run_python(text, number)
+            elif language == "console":
+                session.type(text)
 
 
 def test_the_reference_is_what_the_code_says() -> None:

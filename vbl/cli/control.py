@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _steer(
-    name: str, summary: str, help_text: str, act: Callable[[Run, str | None], None], question: str = ""
+    name: str, summary: str, help_text: str, act: Callable[[Run, str | None], object], question: str = ""
 ) -> click.Command:
     """A command that does one thing to a run, and says what the run waits for then."""
 

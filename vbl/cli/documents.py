@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vbl.client import Run
-    from vbl.history.events import Event
+    from vbl.history.events import Event, Fact
     from vbl.history.state import RunState
     from vbl.history.timeline import Bar, Timeline, Wait
     from vbl.history.why import Why
@@ -55,18 +55,23 @@ def run_document(run: Run) -> dict[str, Any]:
 
 
 def event_document(event: Event) -> dict[str, Any]:
-    """An event with its payload."""
+    """An event with its payload; `id` is its place in the file."""
     payload = event.payload.model_dump(mode="json")
-    for field in _INSTANTS.get(event.type, ()):
+    return {"id": event.id, **_event(event.run_id, event.seq, event.type, event.at, payload)}
+
+
+def fact_document(run_id: str, fact: Fact) -> dict[str, Any]:
+    """The same for an event that has just been committed, and whose place in the file is not known yet."""
+    from vbl.history.events import payload_model
+
+    payload = payload_model(fact.type, fact.payload).model_dump(mode="json")
+    return _event(run_id, fact.seq, fact.type, fact.at, payload)
+
+
+def _event(run_id: str, seq: int, type: str, at: int, payload: dict[str, Any]) -> dict[str, Any]:
+    for field in _INSTANTS.get(type, ()):
         payload[field] = instant(payload[field])
-    return {
-        "id": event.id,
-        "run_id": event.run_id,
-        "seq": event.seq,
-        "type": str(event.type),
-        "at": instant(event.at),
-        "payload": payload,
-    }
+    return {"run_id": run_id, "seq": seq, "type": str(type), "at": instant(at), "payload": payload}
 
 
 def why_document(answer: Why) -> dict[str, Any]:

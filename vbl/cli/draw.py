@@ -281,7 +281,8 @@ def _legend(pen: Pen, name_width: int, width: int, paint: Paint) -> list[str]:
     ]
     if not parts:
         return []
-    lines, line = [], ""
+    lines: list[str] = []
+    line = ""
     for part in parts:
         if line and columns(line) + columns(part) + 3 > width - name_width - 4:
             lines.append(line)

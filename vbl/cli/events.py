@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vbl.cli.terminal import Terminal, fit, run_argument, shared
-from vbl.history.narration import duration, narrate
+from vbl.history.narration import narrate, offset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +116,7 @@ def _print(terminal: Terminal, event: Event, since: int | None) -> None:
         clock = time.strftime("%H:%M:%S", time.localtime(event.at / 1_000_000))
         head = f"{clock}  {event.run_id}  {event.seq:>4}"
     else:
-        head = f"{event.seq:>4}  {'+' + duration(event.at - since):>12}"
+        head = f"{event.seq:>4}  {offset(event.at - since):>12}"
     room = max(terminal.width - len(head) - 24, 40)
     terminal.line(
         f"{terminal.paint(head, 'dim')}  {terminal.paint(f'{event.type:<18}', style)}  {fit(narrate(event), room)}"

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vbl.cli.terminal import STATUS, STYLES, Terminal, fit
-from vbl.history.narration import duration, narrate, preview, printable, tries
+from vbl.history.narration import duration, narrate, offset, preview, printable, tries
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
     from vbl.history.events import Event
+    from vbl.history.state import RunState
 
 SHOWN = 8
 """So many steps in flight have a line of their own."""
@@ -47,6 +48,13 @@ class Watch:
     doing: dict[str, Doing] = field(default_factory=dict[str, Doing])
     done: int = 0
     completions: Counter[str] = field(default_factory=Counter[str])
+
+    def begin(self, state: RunState) -> None:
+        """Take over what a run that was begun before has in hand."""
+        self.done = len(state.outputs)
+        for key in state.pending:
+            step = state.steps[key]
+            self.doing[key] = Doing(key, step.started_at, step.retry_at)
 
     def take(self, event: Event) -> list[tuple[str, str, str]]:
         """Lines as (status whose sign stands before it, text, style)."""
@@ -129,8 +137,7 @@ class Plain:
         """Write what the events tell."""
         for event in events:
             for sign, text, style in watch.take(event):
-                offset = f"+{duration(event.at - watch.start_at)}"
-                self.terminal.note(f"{offset:>10}  {STATUS[sign][1] if sign else ' '} {text}", style)
+                self.terminal.note(f"{offset(event.at - watch.start_at):>11}  {STATUS[sign][1] if sign else ' '} {text}", style)
 
     def tick(self, watch: Watch, now: int) -> None:
         """Nothing moves here."""
@@ -148,7 +155,7 @@ class Lively:
             stderr=True, highlight=False, no_color=terminal.color == "never" or None, force_terminal=colored
         )
         self.unicode = terminal.unicode
-        self.live: Live = Live(console=self.console, transient=True, auto_refresh=False, redirect_stdout=False)
+        self.live: Live = Live(console=self.console, transient=True, auto_refresh=False, redirect_stdout=True)
 
     def __enter__(self) -> Lively:
         self.live.start()

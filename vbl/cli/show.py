@@ -8,7 +8,7 @@ import click
 
 from vbl.cli.terminal import Terminal, fit, run_argument, shared
 from vbl.clock import SYSTEM
-from vbl.history.narration import duration, preview
+from vbl.history.narration import duration, offset, preview
 
 if TYPE_CHECKING:
     from vbl.client import Run
@@ -120,9 +120,8 @@ def _remarks(terminal: Terminal, picture: Timeline, run: Run) -> None:
     told.sort(key=lambda remark: remark[0])
     terminal.line()
     for at, text, style in told[-NOTES:]:
-        offset = f"+{duration(at - picture.start_at)}"
         text = fit(text, max(terminal.width - 18, 40))
-        terminal.line(f"  {terminal.paint(f'{offset:>12}', 'dim')}  {terminal.paint(text, style)}")
+        terminal.line(f"  {terminal.paint(f'{offset(at - picture.start_at):>12}', 'dim')}  {terminal.paint(text, style)}")
     if len(told) > NOTES:
         terminal.line(terminal.paint(f"  {len(told) - NOTES} earlier remarks: vbl events {run.id}", "dim"))
 

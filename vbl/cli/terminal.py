@@ -15,7 +15,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -50,13 +50,17 @@ STATUS: dict[str, tuple[str, str, str]] = {
 
 
 class Terminal:
-    """The two streams of a command, and what the common options say about them."""
+    """The two streams of a command, and what the common options say about them.
+
+    `stdout` is the one that the command was started with, also while a user's code has its prints sent elsewhere.
+    """
 
     def __init__(self, db: str | None = None, as_json: bool = False, color: str = "auto", yes: bool = False) -> None:
         self.db = db
         self.as_json = as_json
         self.color = color
         self.yes = yes
+        self.stdout = sys.stdout
 
     def connect(self, *, create: bool = False) -> Client:
         """A client of the file that the options name. Raises NotFound where there is no file, unless it may be made."""
@@ -71,7 +75,7 @@ class Terminal:
 
         return database_path(self.db)
 
-    def colored(self, stream: IO[str]) -> bool:
+    def colored(self, stream: TextIO) -> bool:
         """Whether to write colours: --color, else NO_COLOR (https://no-color.org), else whether a person looks."""
         if self.color != "auto":
             return self.color == "always"
@@ -82,7 +86,7 @@ class Terminal:
     @property
     def unicode(self) -> bool:
         """Whether stdout can carry more than ASCII."""
-        return _carries_unicode(sys.stdout)
+        return _carries_unicode(self.stdout)
 
     @property
     def width(self) -> int:
@@ -96,7 +100,7 @@ class Terminal:
 
     def paint(self, text: str, style: str) -> str:
         """The text in a style, for stdout."""
-        return click.style(text, **STYLES[style]) if style and self.colored(sys.stdout) else text
+        return click.style(text, **STYLES[style]) if style and self.colored(self.stdout) else text
 
     def status(self, status: str) -> str:
         """Sign and word of a status, painted."""
@@ -105,7 +109,7 @@ class Terminal:
 
     def line(self, text: str = "") -> None:
         """A line of data."""
-        _write(sys.stdout, text, self.colored(sys.stdout))
+        _write(self.stdout, text, self.colored(self.stdout))
 
     def note(self, text: str, style: str = "") -> None:
         """A line beside the data; programs that asked for JSON are spared it."""
@@ -114,12 +118,12 @@ class Terminal:
             _write(sys.stderr, click.style(text, **STYLES[style]) if style and colored else text, colored)
 
     def emit(self, document: Any) -> None:
-        """One JSON document, on one line where a list of them is written."""
-        _write(sys.stdout, dumps(document), False)
+        """One object of a list of JSON objects, on a line of its own."""
+        _write(self.stdout, dumps(document), False)
 
     def document(self, document: Any) -> None:
         """The one JSON document of a command."""
-        _write(sys.stdout, dumps(document, indent=2), False)
+        _write(self.stdout, dumps(document, indent=2), False)
 
     def confirm(self, question: str) -> None:
         """Ask before something that cannot be taken back. Without a terminal, asking for it was the answer."""
@@ -176,14 +180,14 @@ def dumps(document: Any, indent: int | None = None) -> str:
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def _carries_unicode(stream: IO[str]) -> bool:
+def _carries_unicode(stream: TextIO) -> bool:
     return (stream.encoding or "").lower().replace("-", "") == "utf8"
 
 
 _PLAIN = str.maketrans({"…": "...", "×": "x", "⏎": "\\n", "·": ".", "‹": "<", "›": ">", "µ": "u"})
 
 
-def _write(stream: IO[str], text: str, colored: bool) -> None:
+def _write(stream: TextIO, text: str, colored: bool) -> None:
     """click.echo keeps colours only for what it takes for a terminal; --color always wants them anyway."""
     click.echo(text if _carries_unicode(stream) else text.translate(_PLAIN), file=stream, color=colored)
 
@@ -249,7 +253,9 @@ def _runs_beginning(ctx: click.Context, param: click.Parameter, incomplete: str)
     except VblError:
         return named
     return named + [
-        CompletionItem(run.id, help=f"{run.workflow} {run.last_status}") for run in runs if run.id.startswith(incomplete)
+        CompletionItem(run.id, help=f"{run.workflow} {run.last_status}")
+        for run in runs
+        if run.id.startswith(incomplete)
     ]
 
 

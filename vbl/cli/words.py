@@ -23,11 +23,9 @@ def local(at: int) -> str:
 
 def say_why(terminal: Terminal, answer: Why) -> None:
     """What a run waits for: the thing, the sentence, the time, the command."""
-    lines = answer.detail.splitlines() or [""]
     if answer.waits_for != "nothing":
         field(terminal, "waits for", answer.waits_for)
-    field(terminal, "", lines[0])
-    for line in lines[1:]:
+    for line in answer.detail.splitlines():
         field(terminal, "", line)
     if answer.until is not None:
         field(terminal, "until", local(answer.until))
@@ -41,12 +39,10 @@ def field(terminal: Terminal, name: str, text: str, style: str = "") -> None:
     terminal.line(f"  {terminal.paint(f'{name:<10}', 'dim')} {terminal.paint(safe, style)}")
 
 
-def say_error_of_run(terminal: Terminal, error: dict[str, Any]) -> None:
-    """A recorded error with its traceback, on stderr."""
-    if error.get("traceback"):
-        for line in str(error["traceback"]).rstrip().splitlines():
-            terminal.note("  " + "".join(c if c.isprintable() else printable(c) for c in line), "dim")
-    terminal.note(f"  {printable(cause(error))}")
+def say_traceback(terminal: Terminal, error: dict[str, Any]) -> None:
+    """The traceback of a recorded error, on stderr."""
+    for line in str(error.get("traceback") or "").rstrip().splitlines():
+        terminal.note("  " + "".join(c if c.isprintable() else printable(c) for c in line), "dim")
 
 
 def say_state(terminal: Terminal, state: RunState) -> None:

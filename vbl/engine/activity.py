@@ -7,6 +7,7 @@ no I/O of its own; the supervisor commits, then starts the bodies.
 
 from __future__ import annotations
 
+import difflib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from vbl.store.journal import History, Journal, draft
 from vbl.store.payloads import dumps, spill
 
 _RECENT_FACTS = 40
+_DIFF_LINES = 80
 _REPEATED_INPUT_BYTES = 2_048
 
 
@@ -150,6 +152,7 @@ class ActiveRun:
     def _load(self) -> None:
         journal = self.host.journal
         self.history, self._facts = journal.load(self.key)
+        self.history.resolver.forget()
         for fact in self._facts[-_RECENT_FACTS:]:
             self.history.recorder.know_payload(fact.seq, fact.payload)
         ours = {*self.in_flight, *(landed.key for landed in self.inbox)}
@@ -510,8 +513,20 @@ class ActiveRun:
         state = self.state
         if state.finished or version in state.blocked_by:
             return
-        unblock = error.hint or "Change the code, or cancel the run"
-        self._propose(RunBlocked(reason=reason, version=version, message=error.message, unblock=unblock))
+        unblock = error.hint or "Bring the old code back, or cancel the run"
+        message = error.message
+        if reason == "diverged" and workflow is not None:
+            message += self._changes(workflow)
+        self._propose(RunBlocked(reason=reason, version=version, message=message, unblock=unblock))
+
+    def _changes(self, workflow: Workflow[..., Any]) -> str:
+        """How the definition differs from the one that the run began with, as far as its text was kept."""
+        row = self.host.journal.store.one("definition", (workflow.name, self.state.version))
+        source, file, _line = workflow.source()
+        if row is None or not row[0] or row[0] == source:
+            return ""
+        lines = difflib.unified_diff(row[0].splitlines(), source.splitlines(), f"{workflow.name} as the run began", f"{file} now", lineterm="", n=1)
+        return "\n\n" + "\n".join(list(lines)[:_DIFF_LINES])
 
     def _drop_code(self) -> None:
         if self.execution is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import random as random_module
+import sys
 import time
 import uuid
 from collections.abc import Awaitable, Iterable
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel
 
-from vbl.errors import NotInWorkflow
+from vbl.errors import NotInWorkflow, WorkflowError
 
 if TYPE_CHECKING:
     from vbl.engine.advance import Execution
@@ -39,6 +40,19 @@ class StepScope:
 
 CURRENT: ContextVar[Any] = ContextVar("vbl", default=None)
 """An Execution in workflow code, a StepScope in a step's body, else None."""
+
+
+def _refuse_threads(event: str, _args: tuple[Any, ...]) -> None:
+    if event in _THREAD_STARTS and _workflow() is not None:
+        raise WorkflowError(
+            "workflow code started a thread: what it does would not be repeated by a replay, and it has no context",
+            "Put it in a step: the body of a sync step runs in a thread",
+            code="thread_in_workflow",
+        )
+
+
+_THREAD_STARTS = frozenset({"_thread.start_new_thread", "_thread.start_joinable_thread"})
+sys.addaudithook(_refuse_threads)
 
 
 def execution(what: str) -> Execution:

@@ -8,6 +8,7 @@ other path: recovery only records what was lost and lets the same tick find the 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import threading
@@ -228,11 +229,16 @@ class Supervisor:
             self._loop.call_soon_threadsafe(self.wake, run)
 
     def _tick(self) -> None:
+        collecting = gc.isenabled()
+        gc.disable()  # a tick makes many objects at once, of which few are garbage: look for that once, behind it
         try:
             self._tick_once()
         except BaseException as error:
             # our own mistake: stop rather than go on with a doubtful picture of the runs
             self._fail(error)
+        finally:
+            if collecting:
+                gc.enable()
 
     def _tick_once(self) -> None:
         self._ticking = False

@@ -45,7 +45,8 @@ class Thread:
         self._waiter = loop.create_future()
         loop.hold = True
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        self._thread.start()
+        # in a context of its own: workflow code may not start threads, and this is not workflow code
+        contextvars.Context().run(self._thread.start)
         while True:
             kind, subject = await self._waiter
             if kind == "returned":

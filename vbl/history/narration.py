@@ -47,6 +47,11 @@ def duration(us: int) -> str:
     return f"{seconds} s"
 
 
+def offset(us: int) -> str:
+    """A time since a beginning, fine enough to order by: `+0.006 s`, `+12.340 s`; from a minute on in words."""
+    return f"+{us / 1_000_000:.3f} s" if us < 60_000_000 else f"+{duration(us)}"
+
+
 def utc(at: int) -> str:
     """An instant as text, to the second, in UTC."""
     from datetime import UTC, datetime
@@ -150,7 +155,7 @@ def _created(p: _Fields, at: int) -> str:
         f"{p['workflow']} created"
         + (f" by {actor}" if actor else "")
         + (f" with key {preview(key, 40)}" if key else "")
-        + (f": {preview(given)}" if given is not None else "")
+        + (f": {preview(given)}" if given not in (None, {}) else "")
     )
 
 

@@ -170,6 +170,8 @@ class RunState:
     @property
     def wake_at(self) -> int | None:
         """When time alone moves the run on: the earliest open timer, backoff or deadline."""
+        if not self.open_timers and not self.backing_off and self.deadline is None:
+            return None
         if self.outcome is not None or self.paused or self.blocked is not None:
             return None
         moments = [self.timers[number].at for number in self.open_timers]

@@ -72,11 +72,9 @@ class History:
 
     def propose(self, type: str, at: int, payload: dict[str, Any], text: str) -> Fact:
         """Apply an event and hold it ready to be stored."""
-        state = self.state
-        seq = state.seq + 1
+        seq = self.state.seq + 1
         fact = Fact(seq, type, at, payload)
         self._apply(fact, text)
-        self.resolver.note(seq, payload)
         self.chain = chained(self.chain, seq, type, at, text)
         self.rows.append((seq, type, at, text, self.chain))
         return fact

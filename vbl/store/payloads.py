@@ -288,9 +288,9 @@ class Resolver:
         self._seen[seq] = payload
         return payload
 
-    def note(self, seq: int, payload: dict[str, Json]) -> None:
-        """Take in the payload of an event that was just written."""
-        self._seen[seq] = payload
+    def forget(self) -> None:
+        """Let go of what was read: nothing more of this history will be."""
+        self._seen.clear()
 
     def _named(self, values: Json) -> Json:
         """Values by name: parameters, or fields of the state."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import weakref
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,25 @@ WAL_RELIEF_PAGES = 1_000
 """From here on the background copies the WAL into the file (4 MiB)."""
 WAL_FORCED_PAGES = 16_000
 """From here on it is done between two commits (64 MiB)."""
+
+
+class _Gate:
+    """Lets the writers of one process take turns without polling; between processes SQLite's own lock does it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+_gates: weakref.WeakValueDictionary[Path, _Gate] = weakref.WeakValueDictionary()
+_gates_lock = threading.Lock()
+
+
+def _gate(path: Path) -> _Gate:
+    with _gates_lock:
+        gate = _gates.get(path)
+        if gate is None:
+            gate = _gates[path] = _Gate()
+        return gate
 
 
 def _queries() -> dict[str, str]:
@@ -88,6 +108,7 @@ class Sqlite:
         self.wal_pages = 0
         self.commits = 0
         self._lock = threading.RLock()
+        self._gate = _gate(path)
         self._wait_ms = wait_ms
         location.prepare(path, create=create)
         with self._worded():
@@ -181,7 +202,7 @@ class Sqlite:
     @contextlib.contextmanager
     def write(self) -> Generator[None, None, None]:
         """A write transaction, immediate: the lock is taken before anything is read."""
-        with self._lock:
+        with self._lock, self._gate.lock:
             db = self._db
             try:
                 db.execute("begin immediate")
