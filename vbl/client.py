@@ -109,7 +109,7 @@ class Run:
 
         Raises RunFailed, RunCancelled, RunBlocked, and TimeoutError after `timeout` seconds.
         """
-        self._wait_until(lambda status: status.finished or status is Status.BLOCKED, timeout)
+        self._wait_until(lambda status: self._client._settled(self, status), timeout)
         return self._outcome()
 
     def wait(self, *statuses: Status | str, timeout: float | None = None) -> Status:
@@ -153,7 +153,7 @@ class Run:
 
     async def _awaited(self) -> Any:
         wait_s = _FIRST_WAIT_S
-        while not ((status := self.status).finished or status is Status.BLOCKED):
+        while not self._client._settled(self, self.status):
             await asyncio.sleep(wait_s)
             self._client._check_alive()
             wait_s = min(wait_s * 1.5, _LAST_WAIT_S)
@@ -461,6 +461,10 @@ class Client:
             self._check_alive()
 
         yield pause
+
+    def _settled(self, run: Run, status: Status) -> bool:
+        """Whether `result()` need not wait any longer."""
+        return status.finished or status is Status.BLOCKED
 
     def _check_alive(self) -> None:
         """Raise where the wait can never end; a plain client cannot know that."""

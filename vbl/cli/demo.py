@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from vbl.demo.proof import Proof
     from vbl.demo.scene import Scene
 
-PACE_S = 0.8
-
 
 @click.command("demo", short_help="Watch a workflow survive being killed, twice.")
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
@@ -30,12 +28,10 @@ PACE_S = 0.8
 @click.option(
     "--pace",
     type=click.FloatRange(0.1, 60),
-    default=PACE_S,
-    show_default=True,
-    help="Seconds that a summary takes, so that you can watch; a model takes its own time.",
+    help="Seconds that a summary takes without a model, so that you can watch; about 1.",
 )
 @shared
-def command(terminal: Terminal, folder: Path | None, no_model: bool, pace: float) -> None:
+def command(terminal: Terminal, folder: Path | None, no_model: bool, pace: float | None) -> None:
     """Read the documents in FOLDER (or those that vbl ships), summarise each, and write a briefing.
 
     The process that does the work is killed twice on the way, by SIGKILL. In the end the history is compared with a
@@ -56,9 +52,9 @@ def command(terminal: Terminal, folder: Path | None, no_model: bool, pace: float
     from vbl.demo.proof import prove
     from vbl.demo.scene import set_scene
 
-    scene = set_scene(folder, terminal.path if terminal.db else None, use_model=not no_model)
+    scene = set_scene(folder, terminal.path if terminal.db else None, use_model=not no_model, pace_s=pace)
     with _client(scene) as client, Stage(terminal, scene) as stage:
-        performance = perform(client, scene, stage, pace)
+        performance = perform(client, scene, stage)
         _raise_unless_completed(performance, scene)
         words = len(scene.briefing.read_text("utf-8").split()) if scene.briefing.exists() else 0
         proof = prove(performance, diary.read(scene.diary), words)

@@ -26,7 +26,15 @@ SHOWN = 8
 REPEATED = 10
 """So many completions of one step have a line each; the rest is counted."""
 QUIET = frozenset(
-    {"CHECKPOINT_WRITTEN", "STEP_STARTED", "RUN_CREATED", "RUN_STARTED", "TIMER_CANCELLED", "RUN_COMPLETED"}
+    {
+        "CHECKPOINT_WRITTEN",
+        "STEP_STARTED",
+        "RUN_CREATED",
+        "RUN_STARTED",
+        "TIMER_SET",
+        "TIMER_CANCELLED",
+        "RUN_COMPLETED",
+    }
 )
 
 
@@ -75,8 +83,8 @@ class Watch:
                 self.doing.pop(f"timer {p['timer']}", None)
             case _:
                 pass
-        if event.type in QUIET or (event.type == "TIMER_SET"):
-            return []
+        if event.type in QUIET or (event.type == "STEP_FAILED" and not p["final"]):
+            return []  # a failure that is not final is told by the RETRY_SCHEDULED beside it
         sign, style = _SIGNS.get(event.type, ("", ""))
         return [(sign, narrate(event), style)]
 
@@ -85,8 +93,9 @@ class Watch:
         doing = self.doing.pop(step, None)
         self.done += 1
         name = step.split("#", 1)[0].split("[", 1)[0]
-        self.completions[name] += 1
-        if self.completions[name] > REPEATED:
+        again = event.payload["attempt"] > 1
+        self.completions[name] += not again
+        if self.completions[name] > REPEATED and not again:
             return []
         took = duration(event.at - doing.start_at) if doing else ""
         output = event.payload["output"]
@@ -137,7 +146,9 @@ class Plain:
         """Write what the events tell."""
         for event in events:
             for sign, text, style in watch.take(event):
-                self.terminal.note(f"{offset(event.at - watch.start_at):>11}  {STATUS[sign][1] if sign else ' '} {text}", style)
+                self.terminal.note(
+                    f"{offset(event.at - watch.start_at):>11}  {STATUS[sign][1] if sign else ' '} {text}", style
+                )
 
     def tick(self, watch: Watch, now: int) -> None:
         """Nothing moves here."""

@@ -121,7 +121,9 @@ def _remarks(terminal: Terminal, picture: Timeline, run: Run) -> None:
     terminal.line()
     for at, text, style in told[-NOTES:]:
         text = fit(text, max(terminal.width - 18, 40))
-        terminal.line(f"  {terminal.paint(f'{offset(at - picture.start_at):>12}', 'dim')}  {terminal.paint(text, style)}")
+        terminal.line(
+            f"  {terminal.paint(f'{offset(at - picture.start_at):>12}', 'dim')}  {terminal.paint(text, style)}"
+        )
     if len(told) > NOTES:
         terminal.line(terminal.paint(f"  {len(told) - NOTES} earlier remarks: vbl events {run.id}", "dim"))
 

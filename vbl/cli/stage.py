@@ -5,6 +5,7 @@ On a stream that is no terminal the same lines are written without what moves. W
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,10 @@ class Stage:
         """Say what will be done, with what, and where."""
         survey = self._scene.survey
         whose = "the documents that vbl ships" if self._scene.shipped else survey.folder
-        how = self._scene.model or "sentences chosen by counting words; no model is used"
+        how = (
+            self._scene.model
+            or f"sentences chosen by counting words, slowed to about {self._scene.pace_s:.1g} s each; no model"
+        )
         self._line(("A briefing from ", ""), (f"{len(survey.documents)} documents", "bold"), (f": {whose}", ""))
         for name, value in {"summaries": how, "run": run.id, "file": str(self._scene.db)}.items():
             self._line((f"  {name:<10} ", "dim"), (value, ""))
@@ -106,7 +110,8 @@ class Stage:
         """A worker was killed, or stopped because all is done."""
         self._in_flight = []
         if not life.killed:
-            self._line(("  the run is complete; ", "dim"), (f"worker {life.number} was asked to stop, and did", "dim"))
+            end = f"the run is {state.status}; worker {life.number} was asked to stop: exit code {life.exit_code}"
+            self._line((f"  {end}", "dim"))
             return
         torn = ", ".join(sorted(label(state, key) for key in life.torn)) or "nothing"
         self._line(
@@ -145,7 +150,7 @@ class Stage:
         for claim in proof.claims:
             sign, style = ("done", "green") if claim.holds else ("killed", "bold red")
             self._line((f"{self._signs[sign]} {claim.text}", style))
-            self._console.print(Padding(Text(printable(claim.facts), "dim"), (0, 0, 0, 2)))
+            self._indented(claim.facts, "dim")
         self._line()
         state = performance.state
         took = duration((state.finished_at or state.at) - state.created_at)
@@ -190,24 +195,27 @@ class Stage:
         self._line()
         self._line(("The briefing begins", "bold"))
         for line in lines[: EXCERPT + 1]:
-            self._console.print(Padding(Text(printable(line)), (0, 0, 0, 2)))
+            self._indented(line)
 
     def _further(self, performance: Performance) -> None:
         self._line()
         self._line(("Look for yourself", "bold"))
-        db = self._scene.db
-        for command in (
-            f"vbl show {performance.run.id} --db {db}",
-            f"vbl state {performance.run.id} --db {db}",
-            f"cat {self._scene.briefing}",
-            f"cat {self._scene.diary}",
-        ):
-            self._console.print(f"  {command}", soft_wrap=True)
+        scene = self._scene
+        for command, path in {
+            f"vbl show {performance.run.id} --db": scene.db,
+            f"vbl state {performance.run.id} --db": scene.db,
+            "cat": scene.briefing,
+            "less": scene.diary,
+        }.items():
+            self._line((f"  {command} {shlex.quote(str(path))}", ""))
 
     # --- lines
 
     def _line(self, *parts: tuple[str, str]) -> None:
         self._console.print(Text.assemble(*((printable(text), style) for text, style in parts)), soft_wrap=True)
+
+    def _indented(self, text: str, style: str = "") -> None:
+        self._console.print(Padding(Text(printable(text), style), (0, 0, 0, 2), expand=False))
 
     def _step(self, step: StepState, state: RunState, sign: str, style: str, words: str) -> None:
         name = Text(printable(label(state, step.key)))

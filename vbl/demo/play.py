@@ -78,7 +78,7 @@ class Audience(Protocol):
         """The worker was killed, or stopped at the end."""
 
 
-def perform(client: Client, scene: Scene, audience: Audience, pace_s: float) -> Performance:
+def perform(client: Client, scene: Scene, audience: Audience) -> Performance:
     """Run the briefing in a worker that dies twice. Raises VblError if it doesn't come to an end."""
     from vbl.agents.briefing import briefing
 
@@ -88,7 +88,7 @@ def perform(client: Client, scene: Scene, audience: Audience, pace_s: float) -> 
     patience_s = PATIENCE_WITH_MODEL_S if scene.model else PATIENCE_S
     lives: list[Life] = []
     while not watch.over:
-        worker = Worker(scene, pace_s)
+        worker = Worker(scene)
         try:
             audience.born(len(lives) + 1, worker.pid)
             watch.until(worker, len(lives) + 1, patience_s)

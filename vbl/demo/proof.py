@@ -17,6 +17,8 @@ from vbl.demo.play import Life, Performance, calls
 from vbl.demo.worker import KILLED
 from vbl.history.events import Event
 
+STRANGER = 0
+"""The life of a process that was no worker of ours."""
 OUTCOMES = {
     "STEP_COMPLETED": "completed",
     "STEP_FAILED": "failed",
@@ -94,7 +96,7 @@ def _steps(performance: Performance, entries: Sequence[Entry]) -> list[StepProof
     life_of_pid = {life.pid: life.number for life in lives}
     notes: dict[tuple[str, str], Counter[int]] = {}
     for entry in entries:
-        notes.setdefault((entry.key, entry.phase), Counter())[life_of_pid[entry.pid]] += 1
+        notes.setdefault((entry.key, entry.phase), Counter())[life_of_pid.get(entry.pid, STRANGER)] += 1
     found: list[StepProof] = []
     for key, call in calls(events).items():
         own = [event for event in events if event.type.startswith("STEP_") and event.payload["step"] == key]

@@ -17,20 +17,24 @@ TEXTS = Path(extract.__file__).parent / "texts"
 class Scene:
     """The folder that is read, who summarises, and where everything is kept.
 
-    `model` is None where sentences are chosen by counting words; `shipped` says that the documents are vbl's own.
+    `model` is None where sentences are chosen by counting words, which takes `pace_s` a summary so that it can be
+    watched; `shipped` says that the documents are vbl's own.
     """
 
     survey: Survey
     shipped: bool
     model: str | None
+    pace_s: float
     db: Path
     briefing: Path
     diary: Path
     log: Path
 
 
-def set_scene(folder: Path | None, db: Path | None, use_model: bool) -> Scene:
+def set_scene(folder: Path | None, db: Path | None, use_model: bool, pace_s: float | None = None) -> Scene:
     """Look through the folder (the shipped texts if None) and make a place for the files.
+
+    Without `pace_s`, a summary takes about a second, and less where there are many.
 
     Raises UsageError, before anything is written, for a folder without documents or a model address that is none.
     """
@@ -41,6 +45,7 @@ def set_scene(folder: Path | None, db: Path | None, use_model: bool) -> Scene:
         survey=survey,
         shipped=folder is None,
         model=str(model) if model else None,
+        pace_s=pace_s or min(1.0, 10 / len(survey.documents)),
         db=db or place / "demo.db",
         briefing=place / "briefing.md",
         diary=place / "side-effects.jsonl",

@@ -24,7 +24,7 @@ KILLED = -signal.SIGKILL if hasattr(signal, "SIGKILL") else 1
 class Worker:
     """A running `vbl up`. Its words go to the log."""
 
-    def __init__(self, scene: Scene, pace_s: float) -> None:
+    def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.began_at = SYSTEM.now()
         with scene.log.open("ab") as log:
@@ -34,7 +34,7 @@ class Worker:
                 stdout=log,
                 stderr=log,
                 cwd=scene.log.parent,
-                env=environment(os.environ, scene, pace_s),
+                env=environment(os.environ, scene),
             )
 
     @property
@@ -72,13 +72,13 @@ def supervise(scene: Scene) -> list[str]:
     return [sys.executable, "-P", "-m", "vbl", "up", TARGET, "--db", str(scene.db)]
 
 
-def environment(outer: Mapping[str, str], scene: Scene, pace_s: float) -> dict[str, str]:
+def environment(outer: Mapping[str, str], scene: Scene) -> dict[str, str]:
     """What the worker finds in its environment: this very vbl, the diary, and the model if it is wanted."""
     inner = {name: value for name, value in outer.items() if scene.model or name not in MODEL_VARIABLES}
     package = str(Path(__file__).parents[2])
     inner["PYTHONPATH"] = os.pathsep.join(filter(None, [package, inner.get("PYTHONPATH")]))
     return inner | {
         diary.FILE: str(scene.diary),
-        diary.PACE: str(0 if scene.model else pace_s),
+        diary.PACE: str(scene.pace_s),
         "PYTHONUNBUFFERED": "1",
     }

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from vbl import config
-from vbl.client import Client
+from vbl.client import Client, Run
 from vbl.clock import SYSTEM, Clock
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.supervisor import Supervisor
 from vbl.errors import SupervisorHeld
 from vbl.history.events import Fact
+from vbl.history.state import Status
 from vbl.store.sqlite import Durability
 
 P = ParamSpec("P")
@@ -100,6 +101,13 @@ class Runtime(Client):
             yield wait
         finally:
             supervisor.unlisten(run_id, event)
+
+    def _settled(self, run: Run, status: Status) -> bool:
+        """A blocked run is tried again by itself where this process has another version of its code."""
+        workflow = REGISTRY.get(run.workflow)
+        if status is Status.BLOCKED and self._supervisor is not None and workflow is not None:
+            return workflow.version in run.state().blocked_by
+        return super()._settled(run, status)
 
     def _check_alive(self) -> None:
         if self._supervisor is not None and self._supervisor.failure is not None:
