@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.history.hand import SECOND, START, History
-from vbl.history.timeline import Outcome, Stand, Timeline, axis, timeline
+from vbl.history.axis import axis
+from vbl.history.timeline import Outcome, Stand, Timeline, remarks, timeline
 
 
 def lane(picture: Timeline, step: str):
@@ -141,6 +142,28 @@ def test_a_step_given_up_in_a_race_ends_cancelled_also_when_its_result_comes_lat
     h.add("STEP_COMPLETED", 5, step="slow", attempt=1, output=1)
     slow = lane(timeline(h.facts, h.now), "slow")
     assert (spans(slow.bars), slow.status) == ([(1, "cancelled", 0, 1)], "cancelled")
+
+
+def test_what_is_worth_a_sentence_is_told_once_and_in_order():
+    h = History().started().step("fetch").failed("fetch", 2, final=False).backoff("fetch", 30, 2)
+    h.step("fetch", 33, attempt=2).add("STEP_INTERRUPTED", 60, step="fetch", attempt=2, epoch=1)
+    h.add("RUN_RESUMED", epoch=2, reason="takeover").step("fetch", attempt=3).failed("fetch", 1, attempt=3)
+    h.add("RUN_FAILED", error={"kind": "bug", "type": "E", "message": "x"}).add("RUN_RETRIED", 5, actor="ada")
+    told = [(round((r.at - START) / SECOND), r.text, r.grave) for r in remarks(timeline(h.facts, h.now))]
+    assert told == [
+        (2, "fetch failed, retrying in 30 s, attempt 2 of 5 (transient: OSError: the line is dead); 3 s late", False),
+        (35, "fetch interrupted on attempt 2: its process died", False),
+        (35, "supervisor died, back after 1 min at most", False),
+        (95, "resumed: takeover", False),
+        (96, "fetch failed for good on attempt 3 (transient: OSError: the line is dead)", True),
+        (96, "failed: bug: E: x", False),
+        (101, "retried by ada", False),
+    ]
+
+
+def test_the_items_of_a_map_share_a_name():
+    h = History().started().step("fetch[0]").step("fetch[a, b]").step("fetch#2").step("fetch by hand")
+    assert [lane.name for lane in timeline(h.facts, h.now).lanes] == ["fetch", "fetch", "fetch", "fetch by hand"]
 
 
 def test_an_unfinished_run_ends_at_the_present():

@@ -118,6 +118,8 @@ def state_document(state: RunState) -> dict[str, Any]:
 
 def timeline_document(picture: Timeline) -> dict[str, Any]:
     """The model that every timeline is drawn from."""
+    from vbl.history.timeline import remarks
+
     return {
         "start_at": instant(picture.start_at),
         "end_at": instant(picture.end_at),
@@ -133,6 +135,7 @@ def timeline_document(picture: Timeline) -> dict[str, Any]:
             for lane in picture.lanes
         ],
         "waits": [_wait(wait, picture.end_at) for wait in picture.waits],
+        "remarks": [{"at": instant(r.at), "text": r.text, "grave": r.grave} for r in remarks(picture)],
         "marks": [{"at": instant(mark.at), "seq": mark.seq, "text": mark.text} for mark in picture.marks],
     }
 

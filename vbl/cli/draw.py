@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vbl.cli.terminal import columns, fit
+from vbl.history.axis import Axis, axis
 from vbl.history.narration import duration
-from vbl.history.timeline import Axis, Lane, Outcome, Stand, Timeline, Wait, axis
+from vbl.history.timeline import Lane, Outcome, Stand, Timeline, Wait
 
 NAME_WIDTH = 24
 NOTE_WIDTH = 26

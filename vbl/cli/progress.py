@@ -99,13 +99,8 @@ class Watch:
             return []
         took = duration(event.at - doing.start_at) if doing else ""
         output = event.payload["output"]
-        return [
-            (
-                "completed",
-                f"{printable(step)}  {took}" + (f"  {printable(preview(output, 60))}" if output is not None else ""),
-                "",
-            )
-        ]
+        shown = f"  {printable(preview(output, 60))}" if output is not None else ""
+        return [("completed", f"{printable(step)}  {took}{shown}", "")]
 
     def rest(self) -> list[str]:
         """What was counted and not shown."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vbl.history.timeline import Timeline
     from vbl.history.why import Why
 
-NOTES = 12
+REMARKS = 12
 """So many remarks below the picture; the history has the rest."""
 
 
@@ -97,36 +97,15 @@ def _head(terminal: Terminal, run: Run, state: RunState, answer: Why, picture: T
 
 
 def _remarks(terminal: Terminal, picture: Timeline, run: Run) -> None:
-    """What is worth a sentence: failures, backoffs, losses, and what people did."""
-    told: list[tuple[int, str, str]] = []
-    for lane in picture.lanes:
-        backoffs = {wait.start_at for wait in lane.waits}
-        told += [(wait.start_at, f"{wait.text}{_late(wait.late)}", "warn") for wait in lane.waits]
-        for bar in lane.bars:
-            if bar.text and bar.end_at is not None:
-                word = "lost: " if bar.outcome == "interrupted" else ""
-                suffix = "" if bar.end_at in backoffs or bar.outcome == "interrupted" else ", for good"
-                told.append(
-                    (bar.end_at, f"{lane.step} attempt {bar.attempt} {bar.outcome}{suffix}: {word}{bar.text}", "bad")
-                )
-    for wait in picture.waits:
-        if wait.stand not in ("timer", "queued"):
-            told.append((wait.start_at, wait.text, "warn"))
-        elif wait.late:
-            told.append((wait.start_at, f"{wait.text}{_late(wait.late)}", "warn"))
-    told += [(mark.at, mark.text, "") for mark in picture.marks]
-    if not told:
-        return
-    told.sort(key=lambda remark: remark[0])
-    terminal.line()
-    for at, text, style in told[-NOTES:]:
-        text = fit(text, max(terminal.width - 18, 40))
-        terminal.line(
-            f"  {terminal.paint(f'{offset(at - picture.start_at):>12}', 'dim')}  {terminal.paint(text, style)}"
-        )
-    if len(told) > NOTES:
-        terminal.line(terminal.paint(f"  {len(told) - NOTES} earlier remarks: vbl events {run.id}", "dim"))
+    """What is worth a sentence, with the time since the beginning."""
+    from vbl.history.timeline import remarks
 
-
-def _late(late: int) -> str:
-    return f"; {duration(late)} late" if late else ""
+    told = remarks(picture)
+    if told:
+        terminal.line()
+    for remark in told[-REMARKS:]:
+        text = fit(remark.text, max(terminal.width - 18, 40))
+        clock = f"{offset(remark.at - picture.start_at):>12}"
+        terminal.line(f"  {terminal.paint(clock, 'dim')}  {terminal.paint(text, 'bad' if remark.grave else '')}")
+    if len(told) > REMARKS:
+        terminal.line(terminal.paint(f"  {len(told) - REMARKS} earlier remarks: vbl events {run.id}", "dim"))

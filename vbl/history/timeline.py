@@ -3,13 +3,14 @@
 A lane for each step, a bar for each attempt, and a wait for each stretch in which the run stood still for a reason:
 queued, backing off, asleep, paused, blocked, ended until somebody retried it, or without a supervisor. The terminal,
 a page, a notebook and a static file all draw this very model; so there are no characters, colours or widths in it.
-`axis` maps its instants to places between 0 and 1, with long idle stretches cut short.
+`history.axis` maps its instants to places on a line.
 
 Pure. Instants are microseconds since 1970 UTC; `end_at` is None for what is still going on.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -166,7 +167,7 @@ class _Draft:
 
     def lane(self, key: str, name: str | None = None) -> Lane:
         if key not in self.lanes:
-            self.lanes[key] = Lane(key, name or key.split("#", 1)[0])
+            self.lanes[key] = Lane(key, name or _NUMBERING.sub("", key))
         return self.lanes[key]
 
     def wait(self, wait: Wait, name: object = None) -> None:
@@ -227,6 +228,9 @@ class _Draft:
         for wait in self.open.values():
             self.keep(wait)
 
+
+_NUMBERING = re.compile(r"#\d+$|\[.*$", re.DOTALL)
+"""What a second call of a step, or an item of a map, adds to the step's name."""
 
 _NOT_A_SIGN = frozenset(
     {"RUN_CREATED", "RUN_PAUSED", "RUN_UNPAUSED", "RUN_RETRIED", "CANCEL_REQUESTED", "STEP_INTERRUPTED", "RUN_RESUMED"}
@@ -367,74 +371,37 @@ _DRAW: dict[str, Callable[[_Draft, Fact, dict[str, Any]], None]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A stretch of time and its place on the axis. `cut` says that it is drawn shorter than it was."""
+class Remark:
+    """Something about a timeline that is worth a sentence. `grave` where it needs somebody's attention."""
 
-    start_at: int
-    end_at: int
-    left: float
-    right: float
-    cut: bool
+    at: int
+    text: str
+    grave: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """Places between 0 and 1 for the instants of a timeline."""
-
-    pieces: tuple[Piece, ...]
-
-    def place(self, at: int) -> float:
-        """Where the instant is drawn; what lies outside is drawn at the edge."""
-        for piece in self.pieces:
-            if at <= piece.end_at:
-                span = piece.end_at - piece.start_at
-                share = (max(at, piece.start_at) - piece.start_at) / span if span else 0.0
-                return piece.left + (piece.right - piece.left) * share
-        return 1.0
-
-
-IDLE_SHARE = 0.4
-"""The cut stretches together take at most this share of the axis."""
-IDLE_EACH = 0.12
-"""One cut stretch takes at most this share."""
-
-
-def axis(picture: Timeline) -> Axis:
-    """Lay out the line of time: a stretch in which no attempt ran is cut short once it outweighs half of the work."""
-    start, end = picture.start_at, max(picture.end_at, picture.start_at + 1)
-    busy = _merged(
-        (bar.start_at, bar.end_at if bar.end_at is not None else end) for lane in picture.lanes for bar in lane.bars
-    )
-    work = sum(b - a for a, b in busy)
-    threshold = max(work // 2, SECOND)
-    cuts = [gap for gap in _gaps(busy, start, end) if gap[1] - gap[0] > threshold] if busy else []
-    each = min(IDLE_EACH, IDLE_SHARE / len(cuts)) if cuts else 0.0
-    kept = (end - start) - sum(b - a for a, b in cuts)
-    pieces: list[Piece] = []
-    left, at = 0.0, start
-    scale = (1 - each * len(cuts)) / kept if kept > 0 else 0.0
-    for gap_start, gap_end in cuts:
-        if gap_start > at:
-            pieces.append(Piece(at, gap_start, left, left := left + (gap_start - at) * scale, False))
-        pieces.append(Piece(gap_start, gap_end, left, left := left + each, True))
-        at = gap_end
-    if at < end:
-        pieces.append(Piece(at, end, left, 1.0, False))
-    return Axis(tuple(pieces))
+def remarks(picture: Timeline) -> list[Remark]:
+    """What is worth a sentence, in order of time: failures, backoffs, losses, late timers, and what people did."""
+    told = [Remark(mark.at, mark.text) for mark in picture.marks]
+    for lane in picture.lanes:
+        causes = {bar.end_at: bar.text for bar in lane.bars if bar.outcome is Outcome.FAILED}
+        backoffs = {wait.start_at: wait for wait in lane.waits}
+        for at, wait in backoffs.items():
+            cause_of_it = f" ({causes[at]})" if causes.get(at) else ""
+            told.append(Remark(at, f"{wait.text}{cause_of_it}{_lateness(wait)}"))
+        for bar in lane.bars:
+            if bar.end_at is None or bar.end_at in backoffs:
+                continue
+            if bar.outcome is Outcome.FAILED:
+                told.append(
+                    Remark(bar.end_at, f"{lane.step} failed for good on attempt {bar.attempt} ({bar.text})", True)
+                )
+            elif bar.outcome is Outcome.INTERRUPTED:
+                told.append(Remark(bar.end_at, f"{lane.step} interrupted on attempt {bar.attempt}: {bar.text}"))
+    for wait in picture.waits:
+        if wait.late or wait.stand not in (Stand.TIMER, Stand.QUEUED):
+            told.append(Remark(wait.start_at, f"{wait.text}{_lateness(wait)}", wait.stand is Stand.BLOCKED))
+    return sorted(told, key=lambda remark: remark.at)
 
 
-def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Overlapping spans as one, in order."""
-    out: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if out and start <= out[-1][1]:
-            out[-1] = (out[-1][0], max(out[-1][1], end))
-        else:
-            out.append((start, end))
-    return out
-
-
-def _gaps(busy: list[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
-    """What lies between the spans."""
-    edges = [start, *(edge for span in busy for edge in span), end]
-    return [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b > a]
+def _lateness(wait: Wait) -> str:
+    return f"; {duration(wait.late)} late" if wait.late else ""

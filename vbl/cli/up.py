@@ -1,0 +1,163 @@
+"""`vbl up`: the supervisor of a file, in the foreground until it is stopped."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vbl.cli.terminal import Terminal, fit, shared
+from vbl.errors import UsageError
+from vbl.history.narration import narrate
+
+if TYPE_CHECKING:
+    from vbl.engine.definitions import Workflow
+    from vbl.engine.supervisor import Supervisor
+    from vbl.history.events import Fact
+
+CALM = frozenset(
+    (
+        "RUN_CREATED", "RUN_RESUMED", "RUN_COMPLETED", "RUN_FAILED", "RUN_BLOCKED", "RUN_PAUSED", "RUN_UNPAUSED",
+        "RUN_RETRIED", "CANCEL_REQUESTED", "RUN_CANCELLED", "STEP_FAILED", "STEP_INTERRUPTED", "RETRY_SCHEDULED",
+    )
+)  # fmt: skip
+"""What is worth a line without --verbose."""
+OPEN = "('queued', 'running', 'retrying', 'waiting', 'waiting_for_approval', 'paused', 'blocked')"
+
+
+class Seconds(click.FloatRange):
+    """A finite number of seconds, zero or more."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(min=0, max=86_400 * 365)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse NaN, which no range does."""
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return number
+
+
+@click.command(short_help="Supervise the file: move its runs until stopped.")
+@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@click.option("--wait", is_flag=True, help="Where another process holds the file, wait and take over.")
+@click.option("--force", is_flag=True, help="Take the file from a holder that does not answer.")
+@click.option("--grace", type=Seconds(), default=10.0, show_default=True, help="Seconds that steps get when it stops.")
+@click.option("--verbose", "-v", is_flag=True, help="Say every event, steps that go well included.")
+@shared
+def command(terminal: Terminal, targets: tuple[str, ...], wait: bool, force: bool, grace: float, verbose: bool) -> None:
+    """Supervise the file: resume what is open, move what is started, until Ctrl-C or SIGTERM.
+
+    TARGET is file.py for all of its workflows, file.py:workflow, package.module or package.module:workflow. A second
+    supervisor of one file exits with 9.
+
+    \b
+    Examples:
+      vbl up hello.py
+      vbl up triage.py billing.py --wait
+    """
+    if wait and force:
+        raise UsageError(
+            "--wait and --force contradict each other", "Wait for a holder that answers, force one that does not"
+        )
+    _load(targets)
+    from vbl.engine.runtime import serve
+
+    with Log(terminal, verbose) as log:
+        serve(
+            terminal.path,
+            wait=wait,
+            force=force,
+            grace_s=grace,
+            on_fact=log.take,
+            on_start=lambda s: _greet(terminal, s),
+        )
+    terminal.note("stopped; what is open is resumed by the next supervisor", "dim")
+
+
+def _load(targets: tuple[str, ...]) -> None:
+    """Import every target; two workflows of one name would hide each other."""
+    from vbl.cli.run import as_workflow
+    from vbl.cli.targets import workflows
+
+    found: dict[str, tuple[str, Workflow[..., Any]]] = {}
+    for target in targets:
+        for workflow in workflows(target, as_workflow):
+            other, known = found.setdefault(workflow.name, (target, workflow))
+            if known is not workflow:
+                raise UsageError(
+                    f"{other} and {target} both have a workflow {workflow.name!r}",
+                    f'Give one another name: @vbl.workflow(name="{workflow.name}-2")',
+                )
+
+
+def _greet(terminal: Terminal, supervisor: Supervisor) -> None:
+    """Say what is supervised, and which open runs nobody here can move."""
+    with terminal.connect() as client:
+        info = client.supervisor()
+        _, open_runs = client.sql(f"select workflow, count(*) from vbl_runs where status in {OPEN} group by workflow")
+    loaded = info.workflows if info is not None else []
+    terminal.note(f"supervising {terminal.path} at epoch {supervisor.epoch}: {', '.join(loaded)}", "strong")
+    for workflow, number in open_runs:
+        runs = f"{number} open run{'' if number == 1 else 's'} of {workflow}"
+        if workflow in loaded:
+            terminal.note(f"{runs}", "dim")
+        else:
+            terminal.note(f"{runs} cannot move: no target has that workflow; name its file too", "warn")
+
+
+class Log:
+    """Writes a line for an event, on a thread of its own: a terminal that stands still must not stop a supervisor."""
+
+    def __init__(self, terminal: Terminal, verbose: bool) -> None:
+        self.terminal = terminal
+        self.verbose = verbose or terminal.as_json
+        self._lines: queue.SimpleQueue[tuple[str, Fact] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="vbl-log", daemon=True)
+
+    def __enter__(self) -> Log:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.put(None)
+        self._thread.join(1.0)
+
+    def take(self, run_id: str, fact: Fact) -> None:
+        """Called by the supervisor after a commit."""
+        told = fact.type in CALM and not (fact.type == "STEP_FAILED" and not fact.payload.get("final", True))
+        if self.verbose or told:
+            self._lines.put((run_id, fact))
+
+    def _write(self) -> None:
+        while (item := self._lines.get()) is not None:
+            try:
+                self._say(*item)
+            except BrokenPipeError:
+                return
+
+    def _say(self, run_id: str, fact: Fact) -> None:
+        if self.terminal.as_json:
+            from vbl.cli.documents import fact_document
+
+            self.terminal.emit(fact_document(run_id, fact))
+            return
+        clock = time.strftime("%H:%M:%S", time.localtime(fact.at / 1_000_000))
+        room = max(self.terminal.width - 31, 40) if sys.stderr.isatty() else 1_000
+        self.terminal.note(f"{clock}  {run_id}  {fit(narrate(fact), room)}", _STYLES.get(fact.type, ""))
+
+
+_STYLES = {
+    "RUN_FAILED": "bad",
+    "RUN_BLOCKED": "bad",
+    "RUN_COMPLETED": "good",
+    "STEP_FAILED": "warn",
+    "STEP_INTERRUPTED": "warn",
+}

@@ -1,0 +1,86 @@
+"""The line of time under a timeline: where an instant is drawn, between 0 and 1.
+
+A run may work for a minute and wait for a month; so a stretch in which no attempt ran is cut short once it outweighs
+the work. Pure; the terminal, a page and a static file share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from vbl.history.timeline import SECOND, Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of time and its place on the axis. `cut` says that it is drawn shorter than it was."""
+
+    start_at: int
+    end_at: int
+    left: float
+    right: float
+    cut: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Places between 0 and 1 for the instants of a timeline."""
+
+    pieces: tuple[Piece, ...]
+
+    def place(self, at: int) -> float:
+        """Where the instant is drawn; what lies outside is drawn at the edge."""
+        for piece in self.pieces:
+            if at <= piece.end_at:
+                span = piece.end_at - piece.start_at
+                share = (max(at, piece.start_at) - piece.start_at) / span if span else 0.0
+                return piece.left + (piece.right - piece.left) * share
+        return 1.0
+
+
+IDLE_SHARE = 0.4
+"""The cut stretches together take at most this share of the axis."""
+IDLE_EACH = 0.12
+"""One cut stretch takes at most this share."""
+
+
+def axis(picture: Timeline) -> Axis:
+    """Lay out the line of time: a stretch in which no attempt ran is cut short once it outweighs half of the work."""
+    start, end = picture.start_at, max(picture.end_at, picture.start_at + 1)
+    busy = _merged(
+        (bar.start_at, bar.end_at if bar.end_at is not None else end) for lane in picture.lanes for bar in lane.bars
+    )
+    work = sum(b - a for a, b in busy)
+    threshold = max(work // 2, SECOND)
+    cuts = [gap for gap in _gaps(busy, start, end) if gap[1] - gap[0] > threshold] if busy else []
+    each = min(IDLE_EACH, IDLE_SHARE / len(cuts)) if cuts else 0.0
+    kept = (end - start) - sum(b - a for a, b in cuts)
+    pieces: list[Piece] = []
+    left, at = 0.0, start
+    scale = (1 - each * len(cuts)) / kept if kept > 0 else 0.0
+    for gap_start, gap_end in cuts:
+        if gap_start > at:
+            pieces.append(Piece(at, gap_start, left, left := left + (gap_start - at) * scale, False))
+        pieces.append(Piece(gap_start, gap_end, left, left := left + each, True))
+        at = gap_end
+    if at < end:
+        pieces.append(Piece(at, end, left, 1.0, False))
+    return Axis(tuple(pieces))
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Overlapping spans as one, in order."""
+    out: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if out and start <= out[-1][1]:
+            out[-1] = (out[-1][0], max(out[-1][1], end))
+        else:
+            out.append((start, end))
+    return out
+
+
+def _gaps(busy: list[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
+    """What lies between the spans."""
+    edges = [start, *(edge for span in busy for edge in span), end]
+    return [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b > a]
