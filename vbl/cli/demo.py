@@ -16,7 +16,6 @@ from vbl.errors import RunBlocked, RunFailed, SupervisorHeld
 
 if TYPE_CHECKING:
     from vbl.client import Client
-
     from vbl.demo.play import Performance
     from vbl.demo.proof import Proof
     from vbl.demo.scene import Scene

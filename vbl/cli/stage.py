@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
-    from vbl.client import Run
-
     from vbl.cli.terminal import Terminal
+    from vbl.client import Run
     from vbl.demo.play import Life, Performance
     from vbl.demo.proof import Proof, StepProof
     from vbl.demo.scene import Scene
@@ -59,9 +58,10 @@ class Stage:
         self._signs = SIGNS if terminal.unicode else PLAIN_SIGNS
         self._scene = scene
         self._in_flight: list[tuple[str, float]] = []
+        self._born_at = 0.0
         self._spinner = Spinner(self._signs["dots"], style="cyan")
         moving = self._console.is_terminal and not terminal.as_json
-        self._live = Live(get_renderable=self._moving, console=self._console, transient=True) if moving else None
+        self._live = self._beneath() if moving else None
 
     def __enter__(self) -> Self:
         if self._live:
@@ -69,7 +69,7 @@ class Stage:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._in_flight = []
+        self._rest()
         if self._live:
             self._live.stop()
 
@@ -81,7 +81,7 @@ class Stage:
         whose = "the documents that vbl ships" if self._scene.shipped else survey.folder
         how = (
             self._scene.model
-            or f"sentences chosen by counting words, slowed to about {self._scene.pace_s:.1g} s each; no model"
+            or f"sentences chosen by counting words, no model; slowed to about {self._scene.pace_s:.1g} s each"
         )
         self._line(("A briefing from ", ""), (f"{len(survey.documents)} documents", "bold"), (f": {whose}", ""))
         for name, value in {"summaries": how, "run": run.id, "file": str(self._scene.db)}.items():
@@ -90,7 +90,8 @@ class Stage:
             self._line(("  not read   ", "yellow"), (f"{file.name}: {file.reason}", ""))
 
     def born(self, number: int, pid: int) -> None:
-        """A worker begins."""
+        """A worker begins; what its predecessor left in flight moves no more."""
+        self._born_at = time.time()
         self._line()
         self._line((f"worker {number}", "bold"), (f"  process {pid}", "dim"))
 
@@ -103,12 +104,12 @@ class Stage:
     def waiting(self, state: RunState) -> None:
         """Remember what is in flight, for what moves."""
         now = time.time()
-        running = [step for step in state.steps.values() if step.status == "running"]
-        self._in_flight = [(label(state, step.key), now - step.started_at / 1e6) for step in running]
+        running = [(step, step.started_at / 1e6) for step in state.steps.values() if step.status == "running"]
+        self._in_flight = [(label(state, step.key), now - at) for step, at in running if at >= self._born_at]
 
     def died(self, life: Life, state: RunState) -> None:
         """A worker was killed, or stopped because all is done."""
-        self._in_flight = []
+        self._rest()
         if not life.killed:
             end = f"the run is {state.status}; worker {life.number} was asked to stop: exit code {life.exit_code}"
             self._line((f"  {end}", "dim"))
@@ -144,6 +145,7 @@ class Stage:
 
     def concludes(self, performance: Performance, proof: Proof) -> None:
         """Show the table, the claims, the verdict, a taste of the briefing, and where to look further."""
+        self._rest()
         self._console.print()
         self._console.print(self._table(performance, proof))
         self._console.print()
@@ -156,7 +158,8 @@ class Stage:
         took = duration((state.finished_at or state.at) - state.created_at)
         if proof.holds:
             self._line(
-                ("Proved. ", "bold green"), (f"Killed twice, complete after {took}, and nothing was done twice.", "")
+                ("Proved. ", "bold green"),
+                (f"Killed twice, complete after {took}, and no completed step ran again.", ""),
             )
         else:
             self._line(("Not proved. ", "bold red"), ("The claims marked above do not hold.", ""))
@@ -226,11 +229,22 @@ class Stage:
     def _count(self, state: RunState, name: str) -> int:
         return sum(step.name == name for step in state.steps.values())
 
+    def _beneath(self) -> Live:
+        return Live(get_renderable=self._moving, console=self._console, transient=True, refresh_per_second=10)
+
     def _moving(self) -> Any:
         """What is in flight, each with its time."""
+        if not self._in_flight:
+            return Group()
         rows = Table.grid(padding=(0, 1))
         for name, seconds in self._in_flight[:8]:
             shown = Text(printable(name), "cyan")
             shown.truncate(LABEL_WIDTH, overflow="ellipsis", pad=True)
             rows.add_row(" ", self._spinner, shown, Text(f"{max(seconds, 0):.1f} s", "dim"))
-        return Group(rows) if self._in_flight else Text("")
+        return rows
+
+    def _rest(self) -> None:
+        """Let nothing move any more."""
+        self._in_flight = []
+        if self._live:
+            self._live.refresh()

@@ -35,6 +35,7 @@ class Host(Protocol):
     journal: Journal
     epoch: int
     stopping: bool
+    narrating: bool
 
     def now(self) -> int:
         """The present instant in microseconds."""
@@ -413,17 +414,14 @@ class ActiveRun:
     def _started(self, call: StepCall, attempt: int, *, alone: bool) -> None:
         history = self.history
         assert history is not None
-        step = call.step
-        text = call.input_text()
-        payload: dict[str, Any] = {"v": 1, "step": call.key, "attempt": attempt}
-        if attempt == 1 or len(text) <= _REPEATED_INPUT_BYTES or call.key not in self.state.steps:
-            payload["input"] = call.input_plain()
-            history.blobs += call.blobs()
-            parts = f'{{"v":1,"step":{dumps(call.key)},"attempt":{attempt},"input":{text},"idempotency_key":"'
-        else:
-            parts = f'{{"v":1,"step":{dumps(call.key)},"attempt":{attempt},"idempotency_key":"'
-        payload["idempotency_key"] = idempotency = f"{self.state.run_id}:{call.key}"
-        parts += (dumps(idempotency)[1:] if '"' in idempotency or "\\" in idempotency else idempotency + '"')
+        step, key, text = call.step, call.key, call.input_text
+        idempotency_key = f"{self.state.run_id}:{key}"
+        payload: dict[str, Any] = {"v": 1, "step": key, "attempt": attempt, "idempotency_key": idempotency_key}
+        parts = f'{{"v":1,"step":{dumps(key)},"attempt":{attempt},"idempotency_key":{dumps(idempotency_key)}'
+        if attempt == 1 or len(text) <= _REPEATED_INPUT_BYTES or key not in self.state.steps:
+            payload["input"] = call.input_plain
+            parts += f',"input":{text}'
+            history.blobs += [recorded.blob for _, recorded in call.large if recorded.blob is not None]
         if step.key is not None:
             payload["name"] = step.name
             parts += f',"name":{dumps(step.name)}'
@@ -434,8 +432,8 @@ class ActiveRun:
             payload["alone"] = True
             parts += ',"alone":true'
         fact = self._append("STEP_STARTED", self.host.now(), payload, parts + "}")
-        if len(text) > _REPEATED_INPUT_BYTES // 4:
-            for name, recorded in call.input.items():
+        if "input" in payload:
+            for name, recorded in call.large:
                 history.recorder.know((fact.seq, "input", name), recorded.plain, recorded.shape)
         self.to_start.append(Start(call, attempt, alone))
 
@@ -471,8 +469,11 @@ class ActiveRun:
     def _append(self, type: str, at: int, payload: dict[str, Any], text: str) -> Fact:
         history = self.history
         assert history is not None
-        fact = history.propose(type, max(at, history.state.at), payload, text)
-        self.recorded.append(fact)
+        if at < history.state.at:
+            at = history.state.at
+        fact = history.propose(type, at, payload, text)
+        if self.host.narrating:
+            self.recorded.append(fact)
         return fact
 
     def _propose(self, payload: Payload) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from vbl.engine.context import CURRENT
-from vbl.engine.definitions import Step, Workflow
+from vbl.engine.definitions import Signature, Step, Workflow
 from vbl.engine.loop import RunFuture, Timer, WorkflowLoop
 from vbl.engine.sync import Thread
 from vbl.engine.variables import Variables
@@ -25,7 +25,7 @@ from vbl.history.events import Fact
 from vbl.history.script import Command, Script
 from vbl.store.codec import Recorded
 from vbl.store.journal import History
-from vbl.store.payloads import Blob, Json, dumps, same
+from vbl.store.payloads import LARGE_BYTES, Json, dumps, same
 
 
 MISSING: Any = object()
@@ -64,7 +64,7 @@ class StepFuture(RunFuture):
 class StepCall(Coroutine[Any, Any, Any]):
     """A durable call of a step: its key and input are taken at the call, its start is asked for when it is awaited."""
 
-    __slots__ = ("_iterator", "args", "execution", "future", "input", "key", "number", "step", "where")
+    __slots__ = ("_iterator", "args", "execution", "future", "input_plain", "input_text", "key", "large", "number", "step", "where")
 
     def __init__(self, execution: Execution, step: Step[..., Any], key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.execution = execution
@@ -74,26 +74,24 @@ class StepCall(Coroutine[Any, Any, Any]):
         self.where = _call_site() if execution.replaying else ""
         self.future: StepFuture | None = None
         self._iterator: Generator[Any, Any, Any] | None = None
-        self.input, self.args = self._record(args, kwargs)
+        self.large: list[tuple[str, Recorded]] = []
+        self._record(step.signature, args, kwargs)
 
-    def _record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Recorded], dict[str, Any]]:
-        signature = self.step.signature
+    def _record(self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Take the recorded form of the arguments: as text, as plain data, and decoded again for the body."""
         recorder = self.execution.history.recorder
         codecs = signature.codecs
-        taken = {name: codecs[name].record(value, recorder) for name, value in signature.bind(args, kwargs).items()}
-        return taken, {name: recorded.value for name, recorded in taken.items()}
-
-    def input_text(self) -> str:
-        """The recorded form of the arguments: an object by parameter name."""
-        return "{" + ",".join([f'"{name}":{recorded.text}' for name, recorded in self.input.items()]) + "}"
-
-    def input_plain(self) -> dict[str, Json]:
-        """The arguments as plain data."""
-        return {name: recorded.plain for name, recorded in self.input.items()}
-
-    def blobs(self) -> list[Blob]:
-        """The long texts among the arguments."""
-        return [recorded.blob for recorded in self.input.values() if recorded.blob is not None]
+        texts: list[str] = []
+        self.args: dict[str, Any] = {}
+        self.input_plain: dict[str, Json] = {}
+        for name, value in signature.bind(args, kwargs).items():
+            recorded = codecs[name].record(value, recorder)
+            texts.append(f'"{name}":{recorded.text}')
+            self.input_plain[name] = recorded.plain
+            self.args[name] = recorded.value
+            if recorded.blob is not None or recorded.shape is not None or len(recorded.text) >= LARGE_BYTES:
+                self.large.append((name, recorded))
+        self.input_text = "{" + ",".join(texts) + "}"
 
     def __hash__(self) -> int:
         return self.number
@@ -374,8 +372,8 @@ class Execution:
     def _match(self, command: Command, ask: Ask) -> None:
         if command.type != ask.type or command.subject != ask.subject:
             raise self._differs(command, str(Command(0, ask.type, ask.subject)), ask)
-        if ask.call is not None and not same(command.input or {}, ask.call.input_plain()):
-            raise self._differs(command, f"{ask.type} {ask.subject} with {_short(ask.call.input_plain())}", ask, f" with {_short(command.input)}")
+        if ask.call is not None and not same(command.input or {}, ask.call.input_plain):
+            raise self._differs(command, f"{ask.type} {ask.subject} with {_short(ask.call.input_plain)}", ask, f" with {_short(command.input)}")
 
     def _differs(self, command: Command, now: str, ask: Ask, detail: str = "") -> Divergence:
         where = f"  at {ask.where}" if ask.where else ""

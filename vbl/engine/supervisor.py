@@ -67,6 +67,7 @@ class Supervisor:
         self._force = force
         self._vfs = vfs
         self._on_fact = on_fact
+        self.narrating = on_fact is not None
         self._make_journal = journal
         self._runs: dict[int, ActiveRun] = {}
         self._dirty: list[ActiveRun] = []
@@ -306,11 +307,12 @@ class Supervisor:
         self._pending = [run for run in self._pending if run.key not in keys]
 
     def _after_commit(self, run: ActiveRun) -> None:
-        if run.history is None:
+        history = run.history
+        if history is None:
             return
         if self._on_fact is not None:
             for fact in run.recorded:
-                self._on_fact(run.history.state.run_id, fact)
+                self._on_fact(history.state.run_id, fact)
         run.committed()
         if run.to_cancel:
             for key in run.to_cancel:
@@ -322,15 +324,14 @@ class Supervisor:
             starting, run.to_start = run.to_start, []
             for start in starting:
                 self._launch(run, start)
-        state = run.history.state
+        state = history.state
         if self._waiters and (events := self._waiters.get(state.run_id)):
             for event in events:
                 event.set()
         if state.finished or (run.idle and (run.execution is None or len(self._runs) > MAX_ACTIVE // 2)):
             self._park(run)
-        due_at = state.due_at
-        if due_at is not None and not state.finished:
-            self._plan(due_at)
+        if history.due_at is not None:
+            self._plan(history.due_at)
 
     def _in_trouble(self, error: StorageError) -> None:
         """The store cannot be written: keep what is in memory, start nothing, and come back."""
@@ -369,7 +370,7 @@ class Supervisor:
         if start.attempt == 1:
             bound = call.args
         else:
-            bound = {name: step.signature.codecs[name].load(recorded.plain) for name, recorded in call.input.items()}
+            bound = {name: step.signature.codecs[name].load(plain) for name, plain in call.input_plain.items()}
         outcome: Outcome
         if step.isolation is not None:
             outcome = await self._isolated(step, scope, call)
@@ -383,7 +384,7 @@ class Supervisor:
         from vbl.engine.attempt import failure
 
         try:
-            return await run_isolated(step, scope, call.input_plain())
+            return await run_isolated(step, scope, call.input_plain)
         except VblError as error:
             return failure(error)
 

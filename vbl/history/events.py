@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -356,8 +356,7 @@ def upcast(type: str, payload: dict[str, Any]) -> dict[str, Any]:
     return payload
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """An event as the fold and the engine see it: the payload is plain JSON data, resolved."""
 
     seq: int

@@ -18,7 +18,7 @@ from pydantic_core import from_json, to_json
 from vbl.clock import SYSTEM, Clock
 from vbl.errors import EpochLost, NotFound, StorageError
 from vbl.history.events import Fact, Payload
-from vbl.history.state import APPLY, RunState, Summary, summarise
+from vbl.history.state import APPLY, RunState, Summary, apply, summarise
 from vbl.store.payloads import Blob, Recorder, Resolver, spill
 from vbl.store.protocol import Head, Row, Store
 
@@ -47,7 +47,7 @@ def chained(before: bytes, seq: int, type: str, at: int, text: str) -> bytes:
 class History:
     """One run's history in memory: its state, the end of its chain, and the events proposed but not yet stored."""
 
-    __slots__ = ("blobs", "chain", "checkpoints", "delta_bytes", "full_bytes", "key", "recorder", "resolver", "rows", "state", "summary")
+    __slots__ = ("blobs", "chain", "checkpoints", "delta_bytes", "due_at", "full_bytes", "key", "recorder", "resolver", "rows", "state")
 
     def __init__(self, key: int | None, resolver: Resolver) -> None:
         self.key = key
@@ -60,32 +60,31 @@ class History:
         self.checkpoints: list[tuple[int, int, bytes]] = []
         self.full_bytes = 0
         self.delta_bytes = 0
-        self.summary: Summary | None = None
+        self.due_at: int | None = None
 
     def take(self, row: Row) -> Fact:
         """Take in a stored event."""
         payload = self.resolver.resolve(row.seq, row.payload)
         fact = Fact(row.seq, row.type, row.at, payload)
-        self._apply(fact, row.payload)
+        apply(self.state, fact)
+        if row.type == "CHECKPOINT_WRITTEN" and "delta" in payload:
+            self._weigh(fact, len(row.payload))
         self.chain = row.chain
         return fact
 
     def propose(self, type: str, at: int, payload: dict[str, Any], text: str) -> Fact:
         """Apply an event and hold it ready to be stored."""
-        seq = self.state.seq + 1
-        fact = Fact(seq, type, at, payload)
-        self._apply(fact, text)
-        self.chain = chained(self.chain, seq, type, at, text)
-        self.rows.append((seq, type, at, text, self.chain))
-        return fact
-
-    def _apply(self, fact: Fact, text: str) -> None:
         state = self.state
-        APPLY[fact.type](state, fact)
-        state.seq = fact.seq
-        state.at = fact.at
-        if fact.type == "CHECKPOINT_WRITTEN" and fact.payload.get("delta"):
+        seq = state.seq + 1
+        fact = Fact(seq, type, at, payload)
+        APPLY[type](state, fact)
+        state.seq = seq
+        state.at = at
+        if type == "CHECKPOINT_WRITTEN" and "delta" in payload:
             self._weigh(fact, len(text))
+        self.chain = chain = chained(self.chain, seq, type, at, text)
+        self.rows.append((seq, type, at, text, chain))
+        return fact
 
     def _weigh(self, fact: Fact, size: int) -> None:
         """Keep the variables in full once the differences since the last time outweigh them."""
@@ -93,13 +92,13 @@ class History:
         if self.delta_bytes > self.full_bytes:
             full = to_json(self.state.variables)
             self.full_bytes, self.delta_bytes = len(full), 0
-            self.checkpoints[:] = [(fact.payload["checkpoint"], fact.seq, zlib.compress(full, 3))]
+            self.checkpoints = [(fact.payload["checkpoint"], fact.seq, zlib.compress(full, 3))]
 
     def stored(self) -> None:
         """Forget the proposals: they are in the database."""
-        self.rows.clear()
-        self.blobs.clear()
-        self.checkpoints.clear()
+        self.rows = []
+        if self.blobs or self.checkpoints:
+            self.blobs, self.checkpoints = [], []
 
 
 class Conflict(Exception):
@@ -222,7 +221,8 @@ class Journal:
             else:
                 updates.append(_update(history))
             key = history.key
-            rows += [(key, *row) for row in history.rows]
+            for row in history.rows:
+                rows.append((key, *row))
             if history.blobs:
                 store.many("insert_blob", history.blobs)
             for number, seq, variables in history.checkpoints:
@@ -242,7 +242,8 @@ class Journal:
 
 def _update(history: History) -> tuple[Any, ...]:
     s = history.state
-    return (s.version, s.status.value, s.at, s.finished_at, s.wake_at, s.due_at, s.in_flight, s.seq, history.key)
+    history.due_at = due_at = s.due_at
+    return (s.version, s.status.value, s.at, s.finished_at, s.wake_at, due_at, s.in_flight, s.seq, history.key)
 
 
 def summary_row(summary: Summary) -> tuple[Any, ...]:
