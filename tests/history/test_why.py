@@ -78,5 +78,12 @@ def test_every_wait_that_a_person_can_end_says_what_to_type():
         assert command in why(h.state(), h.now, {"triage"}, alive).hint
 
 
+def test_the_hint_names_the_file_where_it_is_known():
+    h = History()
+    assert why(h.state(), h.now, None, False, "flows/triage.py").hint == "vbl up flows/triage.py"
+    assert why(h.state(), h.now, {"other"}, True, "triage.py").hint.endswith("vbl up triage.py")
+    assert why(ASLEEP.state(), h.now, None, False, "triage.py").hint == "vbl up triage.py"
+
+
 def test_what_is_loaded_is_no_reason_where_it_is_not_known():
     assert told(History(), loaded=None)[0] == "supervisor"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from vbl.client import Client, Run
 
 PAGE = 500
+MOVED = ("queued", "running", "retrying", "waiting")
+"""Runs in one of these statuses count on a supervisor."""
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -66,6 +68,9 @@ def command(
         else:
             asked = any(value is not None for value in filters.values())
             terminal.note("no run fits" if asked else "no runs yet; start one: vbl run file.py:workflow")
+        standing = sum(run.last_status in MOVED for run in found)
+        if standing and client.supervisor() is None:
+            terminal.note(f"no supervisor is alive, so {standing} of these stand still; vbl why RUN says more", "warn")
         if limit and len(found) == limit:
             terminal.note(f"the newest {limit}; see more with --limit 0", "dim")
 

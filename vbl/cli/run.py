@@ -163,10 +163,10 @@ def _say_left(terminal: Terminal, runtime: Runtime, run: Run, target: str, key: 
     if runtime.attached and (info := runtime.supervisor()) is not None:
         terminal.note(f"\ndetached; process {info.pid} goes on with it. Watch it: vbl tail {run.id} -f")
         return
-    again = f"vbl run {shlex.quote(target)} --key {shlex.quote(key)} …" if key else ""
+    again = ", or the same command again: its key finds the run" if key else ""
     place = shlex.quote(target.rpartition(":")[0] or target)
     terminal.note(f"\nstopping; steps in flight get up to {GRACE_S:.0f} s. Nothing is lost.", "warn")
-    terminal.note(f"  resume {run.id}: vbl up {place}" + (f", or the same command again: {again}" if again else ""))
+    terminal.note(f"  resume {run.id}: vbl up {place}{again}")
 
 
 def _say_outcome(terminal: Terminal, run: Run) -> None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import shlex
 import sys
+import textwrap
 import time
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.padding import Padding
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -217,8 +217,9 @@ class Stage:
     def _line(self, *parts: tuple[str, str]) -> None:
         self._console.print(Text.assemble(*((printable(text), style) for text, style in parts)), soft_wrap=True)
 
-    def _indented(self, text: str, style: str = "") -> None:
-        self._console.print(Padding(Text(printable(text), style), (0, 0, 0, 2), expand=False))
+    def _indented(self, text: str, style: str = "", by: int = 2) -> None:
+        for line in textwrap.wrap(printable(text), self._console.width - by, break_on_hyphens=False):
+            self._line((" " * by + line, style))
 
     def _step(self, step: StepState, state: RunState, sign: str, style: str, words: str) -> None:
         name = Text(printable(label(state, step.key)))

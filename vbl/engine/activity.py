@@ -20,7 +20,7 @@ from vbl.errors import Divergence, StepFailed, ValueNotStorable, WorkflowError
 from vbl.history import retry, transitions
 from vbl.history.events import Fact, Payload, RunBlocked, RunResumed
 from vbl.history.script import script_of
-from vbl.history.state import DEATHS_ALONE, QUARANTINE_AFTER, RunState, StepState
+from vbl.history.state import DEATHS_ALONE, QUARANTINE_AFTER, RunState, Status, StepState
 from vbl.store.journal import History, Journal, draft
 from vbl.store.payloads import dumps, spill
 
@@ -97,6 +97,7 @@ class ActiveRun:
         self.to_start: list[Start] = []
         self.to_cancel: list[str] = []
         self.queued = False
+        self.announced: Status | None = None
         self.touched_at = 0
         self.unmovable: str | None = None
         self._facts: list[Fact] = []

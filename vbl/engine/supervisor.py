@@ -325,7 +325,8 @@ class Supervisor:
             for start in starting:
                 self._launch(run, start)
         state = history.state
-        if self._waiters and (events := self._waiters.get(state.run_id)):
+        if self._waiters and (events := self._waiters.get(state.run_id)) and run.announced is not (status := state.status):
+            run.announced = status
             for event in events:
                 event.set()
         if state.finished or (run.idle and (run.execution is None or len(self._runs) > MAX_ACTIVE // 2)):
@@ -549,7 +550,7 @@ class Supervisor:
     # Waiting from other threads ------------------------------------------------------------------------------------
 
     def listen(self, run_id: str, event: threading.Event) -> None:
-        """Set `event` whenever something of this run was committed."""
+        """Set `event` whenever this run has another status."""
         self._waiters.setdefault(run_id, []).append(event)
 
     def unlisten(self, run_id: str, event: threading.Event) -> None:

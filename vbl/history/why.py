@@ -31,15 +31,26 @@ class Why:
     hint: str = ""
 
 
-def why(state: RunState, now: int, workflows_loaded: Collection[str] | None, supervisor_alive: bool) -> Why:
-    """Name what the run waits for. `workflows_loaded` is what the supervisor has; None if that is not known."""
+def why(
+    state: RunState,
+    now: int,
+    workflows_loaded: Collection[str] | None,
+    supervisor_alive: bool,
+    file: str | None = None,
+) -> Why:
+    """Name what the run waits for.
+
+    `workflows_loaded` is what the supervisor has, None if that is not known; `file` the one that defines the
+    workflow, where it is known, for the hint.
+    """
     if state.finished:
         return _finished(state)
     if state.blocked is not None:
         return _blocked(state)
     if state.paused:
         return Why(Status.PAUSED, "unpause", _paused_detail(state), None, f"vbl unpause {state.run_id}")
-    return _owner(state, now, workflows_loaded, supervisor_alive) or _moving(state, now, supervisor_alive)
+    up = f"vbl up {file}" if file else f"vbl up FILE.py   (the file that defines {state.workflow})"
+    return _owner(state, now, workflows_loaded, supervisor_alive, up) or _moving(state, now, supervisor_alive, up)
 
 
 def _finished(state: RunState) -> Why:
@@ -68,25 +79,18 @@ def _paused_detail(state: RunState) -> str:
     )
 
 
-def _owner(state: RunState, now: int, workflows_loaded: Collection[str] | None, supervisor_alive: bool) -> Why | None:
+def _owner(state: RunState, now: int, loaded: Collection[str] | None, alive: bool, up: str) -> Why | None:
     """The wait for somebody to move the run at all, if that is what it waits for now."""
     due_at = state.due_at
     asleep = due_at is not None and due_at > now and not state.in_flight
     if asleep:
         return None
-    if not supervisor_alive:
-        hint = f"vbl up FILE.py   (the file that defines {state.workflow})"
-        return Why(state.status, "supervisor", _without_supervisor(state), None, hint)
-    if workflows_loaded is not None and state.workflow not in workflows_loaded and not state.in_flight:
-        loaded = ", ".join(sorted(workflows_loaded)) or "none"
-        detail = f"the supervisor has not loaded the workflow {state.workflow}; it has: {loaded}"
-        return Why(
-            state.status,
-            "workflow",
-            detail,
-            None,
-            f"Restart it with the file that defines {state.workflow}: vbl up FILE.py",
-        )
+    if not alive:
+        return Why(state.status, "supervisor", _without_supervisor(state), None, up)
+    if loaded is not None and state.workflow not in loaded and not state.in_flight:
+        has = ", ".join(sorted(loaded)) or "none"
+        detail = f"the supervisor has not loaded the workflow {state.workflow}; it has: {has}"
+        return Why(state.status, "workflow", detail, None, f"Stop it, and start it with this file too: {up}")
     return None
 
 
@@ -100,10 +104,10 @@ def _without_supervisor(state: RunState) -> str:
     return "ready to go on; no supervisor is alive to move it"
 
 
-def _moving(state: RunState, now: int, supervisor_alive: bool) -> Why:
+def _moving(state: RunState, now: int, alive: bool, up: str) -> Why:
     """The wait of a run that has, or needs as yet, no other owner than time and its own steps."""
-    alone = "" if supervisor_alive else "; no supervisor is alive to notice"
-    hint = "" if supervisor_alive else f"vbl up FILE.py   (the file that defines {state.workflow})"
+    alone = "" if alive else "; no supervisor is alive to notice"
+    hint = "" if alive else up
     running = [step for step in state.steps.values() if step.status == "running" and not step.void]
     if running:
         return Why(
