@@ -81,7 +81,9 @@ def test_a_graceful_stop_is_known_exactly():
 
 def test_a_step_in_flight_without_a_supervisor_shows_the_loss_before_it_is_recorded():
     h = History().started().step("a", 1)
-    assert stands(timeline(h.facts, h.now + 9 * SECOND, supervised=False).waits)[-1] == ("down", 1, None)
+    picture = timeline(h.facts, h.now + 9 * SECOND, supervised=False)
+    assert stands(picture.waits)[-1] == ("down", 1, None)
+    assert spans(lane(picture, "a").bars) == [(1, "lost", 1, 1)]
     assert [w.stand for w in timeline(h.facts, h.now + 9 * SECOND).waits] == [Stand.QUEUED]
 
 

@@ -141,6 +141,8 @@ def _bytes_of(path: Path) -> bytes:
     return content
 
 
+_CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+"""What no text in UTF-8, nor in any encoding of one byte, has in it."""
 _KNOWN_BINARIES = {b"%PDF": "a PDF", b"PK\x03\x04": "an archive or an office file", b"{\\rtf": "an RTF file"}
 
 
@@ -151,7 +153,7 @@ def _decode(content: bytes) -> str:
     try:
         if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return content.decode("utf-16")
-        if b"\0" in content:
+        if _CONTROL.search(content, 0, 4096):
             raise Unreadable("it is binary, not text")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -12,7 +12,7 @@ import click
 
 from vbl.cli.documents import instant, milliseconds
 from vbl.cli.terminal import Terminal, shared
-from vbl.errors import RunBlocked, RunFailed, SupervisorHeld
+from vbl.errors import RunBlocked, RunFailed, SupervisorHeld, VblError
 
 if TYPE_CHECKING:
     from vbl.client import Client
@@ -69,15 +69,19 @@ def _client(scene: Scene) -> Client:
     """A client of the demo's file. Raises SupervisorHeld where a supervisor is at work in it already."""
     from vbl.client import connect
 
-    client = connect(scene.db)
-    holder = client.supervisor()
-    if holder is not None:
+    try:
+        client = connect(scene.db)
+        holder = client.supervisor()
+        if holder is None:
+            return client
         client.close()
         raise SupervisorHeld(
             f"process {holder.pid} supervises {scene.db}, and the demo would kill what it does not own",
             "Leave out --db: the demo then uses a file of its own",
         )
-    return client
+    except VblError:
+        scene.place.rmdir()
+        raise
 
 
 def _raise_unless_completed(performance: Performance, scene: Scene) -> None:

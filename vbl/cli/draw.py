@@ -30,6 +30,7 @@ FILL: dict[str, tuple[str, str, str]] = {
     Outcome.RUNNING: ("█", ">", "live"),
     Outcome.FAILED: ("▒", "x", "bad"),
     Outcome.INTERRUPTED: ("▚", "!", "warn"),
+    Outcome.LOST: ("▚", "!", "bad"),
     Outcome.CANCELLED: ("░", "-", "dim"),
     Stand.BACKOFF: ("╱", "/", "warn"),
     Stand.TIMER: ("┄", ".", "live"),
@@ -44,6 +45,7 @@ FILL: dict[str, tuple[str, str, str]] = {
 END: dict[str, tuple[str, str]] = {
     Outcome.FAILED: ("✗", "x"),
     Outcome.INTERRUPTED: ("↯", "!"),
+    Outcome.LOST: ("↯", "!"),
     Outcome.RUNNING: ("▸", ">"),
     Outcome.CANCELLED: ("⊘", "-"),
 }
@@ -163,11 +165,13 @@ def _step_note(lane: Lane, present: int) -> tuple[str, str]:
         return (f"retries in {duration(until - present)}" if until > present else "retries now"), "warn"
     if last.outcome is Outcome.COMPLETED:
         return f"{took}{attempts}", "dim" if last.void else ""
+    if last.outcome is Outcome.LOST:
+        return f"lost{attempts}", "bad"
     style = {Outcome.FAILED: "bad", Outcome.INTERRUPTED: "warn", Outcome.RUNNING: "live"}.get(last.outcome, "dim")
     return f"{last.outcome} {took}{attempts}", style
 
 
-_WORST = (Outcome.FAILED, Outcome.RUNNING, Outcome.INTERRUPTED, Outcome.COMPLETED, Outcome.CANCELLED)
+_WORST = (Outcome.FAILED, Outcome.LOST, Outcome.RUNNING, Outcome.INTERRUPTED, Outcome.COMPLETED, Outcome.CANCELLED)
 
 
 def _family_row(pen: Pen, family: list[Lane]) -> Row:

@@ -70,7 +70,8 @@ def command(
             terminal.note("no run fits" if asked else "no runs yet; start one: vbl run file.py:workflow")
         standing = sum(run.last_status in MOVED for run in found)
         if standing and client.supervisor() is None:
-            terminal.note(f"no supervisor is alive, so {standing} of these stand still; vbl why RUN says more", "warn")
+            need = f"{standing} of these need{'s' if standing == 1 else ''} one"
+            terminal.note(f"no supervisor is alive; {need}: vbl up FILE.py", "warn")
         if limit and len(found) == limit:
             terminal.note(f"the newest {limit}; see more with --limit 0", "dim")
 

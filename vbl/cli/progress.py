@@ -34,6 +34,7 @@ QUIET = frozenset(
         "TIMER_SET",
         "TIMER_CANCELLED",
         "RUN_COMPLETED",
+        "RUN_FAILED",
     }
 )
 

@@ -25,6 +25,7 @@ class Scene:
     shipped: bool
     model: str | None
     pace_s: float
+    place: Path
     db: Path
     briefing: Path
     diary: Path
@@ -46,6 +47,7 @@ def set_scene(folder: Path | None, db: Path | None, use_model: bool, pace_s: flo
         shipped=folder is None,
         model=str(model) if model else None,
         pace_s=pace_s or min(1.0, 10 / len(survey.documents)),
+        place=place,
         db=db or place / "demo.db",
         briefing=place / "briefing.md",
         diary=place / "side-effects.jsonl",

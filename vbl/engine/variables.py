@@ -62,7 +62,7 @@ class Variables:
             return None
         changed: dict[str, Recorded] = {}
         for name, codec in self._codecs.items():
-            recorded = codec.record(getattr(instance, name), self._recorder)
+            recorded = codec.record(getattr(instance, name), self._recorder, decode=False)
             if name not in known or not _unchanged(recorded, known[name]):
                 changed[name] = recorded
         return Delta(changed, before) if changed else None

@@ -49,6 +49,7 @@ def duration(us: int) -> str:
 
 def offset(us: int) -> str:
     """A time since a beginning, fine enough to order by: `+0.006 s`, `+12.340 s`; from a minute on in words."""
+    us = max(us, 0)
     return f"+{us / 1_000_000:.3f} s" if us < 60_000_000 else f"+{duration(us)}"
 
 

@@ -26,12 +26,13 @@ LATE = SECOND
 
 
 class Outcome(StrEnum):
-    """How an attempt ended."""
+    """How an attempt ended. One is lost when its process has gone and nobody has recorded that yet."""
 
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+    LOST = "lost"
     CANCELLED = "cancelled"
 
 
@@ -218,7 +219,9 @@ class _Draft:
                 self.end(stand, finished_at, name)
             return
         if self.running and not supervised and self.gone_at is None:
-            self.keep(Wait(Stand.DOWN, self.sign_at, None, "no supervisor; in flight when it went"))
+            self.keep(Wait(Stand.DOWN, self.sign_at, None, "no supervisor since then at the latest"))
+            for key in list(self.running):
+                self.close(key, self.sign_at, Outcome.LOST, "its process has gone")
         elif self.back_at is not None:
             self.back(self.back_at)
         elif self.gone_at is not None:

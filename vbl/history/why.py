@@ -101,7 +101,8 @@ def _without_supervisor(state: RunState) -> str:
     if running:
         again = "it" if len(running) == 1 else "them"
         return f"{_names(running)} in flight when the supervisor went; the next one starts {again} again"
-    return "ready to go on; no supervisor is alive to move it"
+    what = "a cancel was asked for" if state.cancel is not None else "ready to go on"
+    return f"{what}; no supervisor is alive to {'carry it out' if state.cancel is not None else 'move it'}"
 
 
 def _moving(state: RunState, now: int, alive: bool, up: str) -> Why:

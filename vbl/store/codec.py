@@ -88,16 +88,16 @@ class Codec:
         except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation) as error:
             raise refuse(what, annotation, f"pydantic has no schema for {annotation!r}") from error
 
-    def record(self, value: Any, recorder: Recorder) -> Recorded:
+    def record(self, value: Any, recorder: Recorder, *, decode: bool = True) -> Recorded:
         """Turn `value` into what is stored. Raises ValueNotStorable, naming the place and the type.
 
-        Once it stands in the history the caller tells the recorder: `recorder.know(path, plain, shape)`.
+        `decode` is false where nobody needs the value that would be read back. Once it stands in the history the caller tells the recorder: `recorder.know(path, plain, shape)`.
         """
         kind = type(value)
         if kind in self._atoms and (kind is not str or len(value) < 256):
             return Recorded(self._atom(value, kind), value, value)
         if self._large and self._native and kind in (list, str):
-            repeated = self._repeated(value, recorder)
+            repeated = self._repeated(value, recorder, decode)
             if repeated is not None:
                 return repeated
         raw, back = self._round_trip(value)
@@ -128,14 +128,14 @@ class Codec:
         text, blob = spill(text)
         return Recorded(text, plain, back, blob, shape)
 
-    def _repeated(self, value: Any, recorder: Recorder) -> Recorded | None:
+    def _repeated(self, value: Any, recorder: Recorder, decode: bool) -> Recorded | None:
         """The quick way for a long list or text that mostly repeats an earlier one: only the new part is encoded."""
         found = recorder.difference(value)
         if found is None:
             return None
         if found.put:
             self._round_trip(found.put)
-        back = found.whole if isinstance(value, str) else copy_list(found.whole, found.shape)
+        back = copy_list(found.whole, found.shape) if decode and type(value) is list else found.whole
         text, blob = spill(found.text)
         return Recorded(text, found.whole, back, blob, found.shape)
 

@@ -120,7 +120,10 @@ def copy_list(items: list[Json], shape: Shape) -> list[Json]:
     if shape.depth == 0:
         return list(items)
     if shape.depth == 1:
-        return [item.copy() if type(item) is dict else item for item in items]
+        try:
+            return list(map(dict.copy, items))
+        except TypeError:  # atoms among the dicts
+            return [item.copy() if type(item) is dict else item for item in items]
     return plain_copy(items)
 
 
