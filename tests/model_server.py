@@ -62,9 +62,10 @@ class Seen:
 
 
 class ModelServer:
-    """Use as a context manager; `url` ends in /v1."""
+    """Use as a context manager; `url` ends in /v1. `latency_s` is what every answer takes, as a model's does."""
 
-    def __init__(self) -> None:
+    def __init__(self, latency_s: float = 0) -> None:
+        self.latency_s = latency_s
         self.seen: list[Seen] = []
         self._script: deque[Answer] = deque()
         self._lock = threading.Lock()
@@ -101,8 +102,8 @@ class ModelServer:
         with self._lock:
             self.seen.append(request)
             answer = self._script.popleft() if self._script else Answer()
-        if answer.hold:
-            self._released.wait(30)
+        if answer.hold or self.latency_s:
+            self._released.wait(30 if answer.hold else self.latency_s)
         return answer
 
 

@@ -6,6 +6,7 @@ alone errors turn into words on stderr and an exit code. What a command does is 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
+from vbl.cli.options import common
 from vbl.errors import VblError
 
 
@@ -106,23 +108,31 @@ class Lazy(click.Group):
 
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        from importlib.metadata import version
-
-        click.echo(f"vbl {version('vbl')}")
+        click.echo(f"vbl {sys.modules['vbl'].__version__}")  # said there alone; an import would point the wrong way
         ctx.exit()
 
 
-@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Lazy,
+    invoke_without_command=True,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
 )
-def cli() -> None:
+@common
+@click.pass_context
+def cli(context: click.Context, **given: Any) -> None:
     """Durable workflows in one SQLite file: killed at any instant, they resume where they were.
 
     \b
     Example:
       vbl init && vbl run hello.py:hello
     """
+    context.obj = given
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -143,7 +153,15 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 def _invoke(args: list[str]) -> int:
     """Run the command; every way in which it can end becomes an exit code here."""
     try:
-        return cli.main(args=args, prog_name="vbl", standalone_mode=False) or 0
+        if asked := os.environ.get("_VBL_COMPLETE"):
+            from click.shell_completion import shell_complete
+
+            return shell_complete(cli, {}, "vbl", "_VBL_COMPLETE", asked)
+        with cli.make_context("vbl", args) as context:
+            cli.invoke(context)
+        return 0
+    except click.exceptions.Exit as left:
+        return left.exit_code
     except VblError as error:
         _tell(args, error.as_dict())
         return error.exit_code
@@ -154,12 +172,8 @@ def _invoke(args: list[str]) -> int:
     except click.ClickException as error:
         _tell(args, {"code": "error", "message": error.format_message(), "hint": ""})
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, EOFError, click.Abort):
         return 130
-    except SystemExit as left:
-        if isinstance(left.__context__, BrokenPipeError):  # click saw it first, and means to exit with 1
-            raise BrokenPipeError from None
-        raise
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -184,6 +198,4 @@ def _tell(args: list[str], error: dict[str, Any]) -> None:
 
 def _silence() -> None:
     """Nobody reads any more: let the interpreter's last flush go nowhere instead of complaining."""
-    import os
-
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

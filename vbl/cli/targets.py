@@ -124,7 +124,9 @@ def _import(load: Callable[[], ModuleType], place: str) -> ModuleType:
         raise
     except BaseException as error:  # a module may raise anything, SystemExit included
         text = "".join(traceback.format_exception(type(error), error, _theirs(error.__traceback__))).rstrip()
-        raise VblError(f"{place} failed to import\n{text}", "Mend it, then type the same again", code="target_failed") from error
+        raise VblError(
+            f"{place} failed to import\n{text}", "Mend it, then type the same again", code="target_failed"
+        ) from error
 
 
 def _theirs(trace: TracebackType | None) -> TracebackType | None:

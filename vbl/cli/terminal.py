@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from vbl.cli.options import NAMES, common
 from vbl.errors import VblError
 from vbl.history.narration import printable
 
@@ -55,11 +56,13 @@ class Terminal:
     `stdout` is the one that the command was started with, also while a user's code has its prints sent elsewhere.
     """
 
-    def __init__(self, db: str | None = None, as_json: bool = False, color: str = "auto", yes: bool = False) -> None:
+    def __init__(
+        self, db: str | None = None, as_json: bool | None = False, color: str | None = "auto", yes: bool | None = False
+    ) -> None:
         self.db = db
-        self.as_json = as_json
-        self.color = color
-        self.yes = yes
+        self.as_json = bool(as_json)
+        self.color = color or "auto"
+        self.yes = bool(yes)
         self.stdout = sys.stdout
 
     def connect(self, *, create: bool = False) -> Client:
@@ -228,16 +231,12 @@ def _color_asked(args: Sequence[str]) -> str:
 def shared(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the common options, and hand it the Terminal that they make."""
 
-    @click.option("--yes", "-y", is_flag=True, help="Answer every question with yes.")
-    @click.option(
-        "--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="When to use colours."
-    )
-    @click.option("--json", "as_json", is_flag=True, help="JSON: one document, or one object a line.")
-    @click.option("--db", metavar="PATH", help="The file; else $VBL_DB, else your data folder's.")
+    @common
     @functools.wraps(function)
     def with_terminal(**given: Any) -> None:
-        terminal = Terminal(given.pop("db"), given.pop("as_json"), given.pop("color"), given.pop("yes"))
-        function(terminal, **given)
+        own = {name: given.pop(name) for name in NAMES}
+        above = click.get_current_context().find_object(dict) or {}
+        function(Terminal(**{name: value or above.get(name) for name, value in own.items()}), **given)
 
     return with_terminal
 

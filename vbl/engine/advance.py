@@ -51,20 +51,21 @@ class StepFuture(RunFuture):
 
     def __init__(self, call: StepCall) -> None:
         super().__init__(loop=call.execution.loop)
-        self.call = call
+        self.call: StepCall | None = call
 
     def cancel(self, msg: Any | None = None) -> bool:
         """As asyncio's; the history hears of it."""
         if not super().cancel(msg):
             return False
-        self.call.execution.give_up(self.call)
+        if self.call is not None:
+            self.call.execution.give_up(self.call)
         return True
 
 
 class StepCall(Coroutine[Any, Any, Any]):
     """A durable call of a step: its key and input are taken at the call, its start is asked for when it is awaited."""
 
-    __slots__ = ("_iterator", "args", "execution", "future", "input_plain", "input_text", "key", "large", "number", "step", "where")
+    __slots__ = ("_iterator", "args", "awaited", "execution", "future", "input_plain", "input_text", "key", "large", "number", "step", "where")
 
     def __init__(self, execution: Execution, step: Step[..., Any], key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.execution = execution
@@ -72,6 +73,7 @@ class StepCall(Coroutine[Any, Any, Any]):
         self.key = key
         self.number = execution.loop.count()
         self.where = _call_site() if execution.replaying else ""
+        self.awaited = False
         self.future: StepFuture | None = None
         self._iterator: Generator[Any, Any, Any] | None = None
         self.large: list[tuple[str, Recorded]] = []
@@ -100,10 +102,19 @@ class StepCall(Coroutine[Any, Any, Any]):
         return self is other
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        if self.future is not None:
+        if self.awaited:
             raise WorkflowError(f"step {self.key} was awaited twice", "Keep its result in a variable, or wrap the call in asyncio.ensure_future", code="awaited_twice")
+        self.awaited = True
         self.future = self.execution.ask_step(self)
         return self.future.__await__()
+
+    def ended(self) -> StepFuture:
+        """The future to resolve, once. Call and future let go of each other and of the arguments, which may be long."""
+        future = self.future
+        assert future is not None
+        self.future = future.call = None
+        self.args, self.input_plain, self.input_text, self.large = {}, {}, "", []
+        return future
 
     def send(self, value: Any) -> Any:
         """Start, then go on when the step has ended."""
@@ -168,13 +179,11 @@ class Execution:
         match fact.type:
             case "STEP_COMPLETED":
                 call = self._waiting(fact)
-                assert call.future is not None
-                call.future.set_result(call.step.signature.result.load(payload.get("output")) if value is MISSING else value)
+                call.ended().set_result(call.step.signature.result.load(payload.get("output")) if value is MISSING else value)
             case "STEP_FAILED":
                 call = self._waiting(fact)
-                assert call.future is not None
                 error = payload["error"]
-                call.future.set_exception(StepFailed(call.key, error["kind"], payload["attempt"], error["type"], error["message"]))
+                call.ended().set_exception(StepFailed(call.key, error["kind"], payload["attempt"], error["type"], error["message"]))
             case "TIMER_FIRED":
                 timer = self.timers.pop(payload["timer"], None)
                 if timer is None:
