@@ -117,7 +117,7 @@ def _print(terminal: Terminal, event: Event, since: int | None) -> None:
         head = f"{clock}  {event.run_id}  {event.seq:>4}"
     else:
         head = f"{event.seq:>4}  {offset(event.at - since):>12}"
-    room = max(terminal.width - len(head) - 24, 40)
+    room = terminal.room(len(head) + 24)
     terminal.line(
         f"{terminal.paint(head, 'dim')}  {terminal.paint(f'{event.type:<18}', style)}  {fit(narrate(event), room)}"
     )

@@ -34,7 +34,7 @@ def command(terminal: Terminal, query: str) -> None:
         for row in rows:
             terminal.emit({name: _plain(value) for name, value in zip(columns, row, strict=True)})
         return
-    room = CELL if sys.stdout.isatty() else 1 << 30
+    room = CELL if terminal.stdout.isatty() else 1 << 20
     numeric = [n for n in range(len(columns)) if rows and all(isinstance(row[n], (int, float)) for row in rows)]
     if columns:
         terminal.table(

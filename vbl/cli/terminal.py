@@ -15,7 +15,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import click
 
@@ -95,6 +95,10 @@ class Terminal:
     def width(self) -> int:
         """Columns to fill; a pipe gets as many as a wide terminal."""
         return shutil.get_terminal_size((100, 24)).columns
+
+    def room(self, used: int) -> int:
+        """Columns left on a line of which `used` are taken; a pipe has no end."""
+        return max(self.width - used, 40) if self.stdout.isatty() else 1 << 20
 
     @property
     def asks(self) -> bool:
@@ -235,7 +239,7 @@ def shared(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def with_terminal(**given: Any) -> None:
         own = {name: given.pop(name) for name in NAMES}
-        above = click.get_current_context().find_object(dict) or {}
+        above = cast("dict[str, Any]", click.get_current_context().find_object(dict) or {})
         function(Terminal(**{name: value or above.get(name) for name, value in own.items()}), **given)
 
     return with_terminal
