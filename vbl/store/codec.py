@@ -104,7 +104,8 @@ class Codec:
         self._large = len(raw) >= LARGE_BYTES
         text = raw.decode()
         if not self._large:
-            plain = value if kind in _SMALL else from_json(raw)
+            # not the value itself: 60 given as a float is recorded as 60.0
+            plain = value if kind is str and self._native else from_json(raw)
             return Recorded(guard(text, plain), plain, back)
         plain = from_json(raw)
         return self._long(guard(text, plain), plain, back, recorder)
