@@ -1,0 +1,66 @@
+"""The world outside of the runs: what bodies did to it, the clock that they live by, and the gates they wait at."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+from vbl.engine.context import CURRENT
+from vbl.testing import FakeClock
+
+
+class Effect(NamedTuple):
+    """A body ran: of which run, which call, which attempt."""
+
+    run: str
+    key: str
+    attempt: int
+
+
+class World:
+    """Begins anew with each test."""
+
+    def __init__(self) -> None:
+        self.begin(FakeClock())
+
+    def begin(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.effects: list[Effect] = []
+        self.notes: list[str] = []
+        self.failures: Counter[tuple[str, str]] = Counter()
+        self.gates: dict[str, threading.Event] = {}
+
+    def did(self) -> Effect:
+        """Called by a body, first of all."""
+        scope = CURRENT.get()
+        effect = Effect(scope.run_id, scope.key, scope.attempt)
+        self.effects.append(effect)
+        return effect
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def runs_of(self, run: str) -> Counter[str]:
+        """How often the body of each call ran."""
+        return Counter(effect.key for effect in self.effects if effect.run == run)
+
+    def gate(self, name: str) -> threading.Event:
+        return self.gates.setdefault(name, threading.Event())
+
+    def release(self) -> None:
+        for gate in self.gates.values():
+            gate.set()
+
+
+WORLD = World()
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for a condition, with a deadline in real time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never came true"
+        time.sleep(0.001)
