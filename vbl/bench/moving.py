@@ -1,0 +1,218 @@
+"""Rows about runs that move: many at once, one, a late step, a conversation, a resume. Run in a process of their own."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import vbl
+from vbl.bench import floor, workloads
+from vbl.bench.floor import SUPERVISOR, Durability, Syncs, Tape, Transaction
+from vbl.client import Client, Run
+from vbl.engine.supervisor import Supervisor
+from vbl.engine.runtime import Runtime
+
+
+class Cost(NamedTuple):
+    """What something took, in seconds; the CPU time is that of all threads of the process."""
+
+    wall_s: float
+    cpu_s: float
+
+
+class Stopwatch:
+    """A context manager that fills in its `cost`."""
+
+    cost: Cost
+
+    def __enter__(self) -> Stopwatch:
+        gc.collect()
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cost = Cost(time.perf_counter() - self._wall, time.process_time() - self._cpu)
+
+
+def median(costs: Sequence[Cost]) -> Cost:
+    """The median of each part."""
+    return Cost(statistics.median(c.wall_s for c in costs), statistics.median(c.cpu_s for c in costs))
+
+
+Work = Callable[[Client], list[Run]]
+"""Starts runs; they are waited for."""
+
+
+class Counts(NamedTuple):
+    """What vbl wrote, and how often: seen in a pass of its own, which is not timed."""
+
+    transactions: list[Transaction]
+    syncs: int
+
+
+def counted(folder: Path, work: Work, durability: Durability) -> Counts:
+    """Do the work once with the instruments attached."""
+    path = folder / "counted.db"
+    tape, syncs = Tape(), Syncs()
+    with tape.running(), Client(path, durability=durability) as client:
+        supervisor = Supervisor(path, durability=durability, vfs=syncs.name)
+        supervisor.start()
+        try:
+            before = syncs.counts[SUPERVISOR]
+            for run in work(client):
+                supervisor.nudge()
+                run.wait(timeout=600)
+            made = syncs.counts[SUPERVISOR] - before
+        finally:
+            supervisor.stop()
+    syncs.unregister()
+    return Counts(tape.transactions, made)
+
+
+def timed(path: Path, work: Work, durability: Durability) -> Cost:
+    """Do the work with nothing attached: from the start of the first run to the end of the last."""
+    with Runtime(path, durability=durability) as runtime:
+        with Stopwatch() as watch:
+            for run in work(runtime):
+                run.wait(timeout=600)
+    return watch.cost
+
+
+def timed_floor(path: Path, transactions: list[Transaction], durability: Durability) -> Cost:
+    """Write the same rows by bare apsw."""
+    db = floor.prepare(path, durability)
+    with Stopwatch() as watch:
+        floor.replay(db, transactions)
+    db.close()
+    return watch.cost
+
+
+def beside_apsw(work: Work, count: int, rounds: int, durability: Durability) -> dict[str, Any]:
+    """vbl and bare apsw by turns: A B A B. `count` is the number of steps."""
+    with tempfile.TemporaryDirectory(prefix="vbl-bench-") as name:
+        folder = Path(name)
+        counts = counted(folder, work, durability)
+        ours: list[Cost] = []
+        bare: list[Cost] = []
+        for number in range(rounds):
+            ours.append(timed(folder / f"vbl{number}.db", work, durability))
+            bare.append(timed_floor(folder / f"floor{number}.db", counts.transactions, durability))
+    engine = [transaction for transaction in counts.transactions if transaction.thread == SUPERVISOR]
+    return {
+        "steps": count,
+        "vbl": median(ours)._asdict(),
+        "floor": median(bare)._asdict(),
+        "transactions": len(engine),
+        "syncs": counts.syncs,
+        "events": sum(transaction.events for transaction in counts.transactions),
+    }
+
+
+def many(runs: int, steps: int, rounds: int, durability: Durability = "power") -> dict[str, Any]:
+    """Many runs at once."""
+    return beside_apsw(lambda client: client.start_many(workloads.steps, [steps] * runs), runs * steps, rounds, durability)
+
+
+def one(steps: int, rounds: int, durability: Durability = "power") -> dict[str, Any]:
+    """One run, whose steps follow each other."""
+    return beside_apsw(lambda client: [client.start(workloads.steps, steps)], steps, rounds, durability)
+
+
+def late(steps: int, window: int, rounds: int) -> dict[str, Any]:
+    """A step late in a long run, against an early one of the same run."""
+    early: list[Cost] = []
+    late: list[Cost] = []
+    for _ in range(rounds):
+        workloads.MARKS.clear()
+        with tempfile.TemporaryDirectory(prefix="vbl-bench-") as name:
+            timed(Path(name) / "late.db", lambda client: [client.start(workloads.marked_steps, steps)], "power")
+        early.append(_between(window, 2 * window))
+        late.append(_between(steps - window, steps - workloads.MARK_EVERY))
+    return {"steps": steps, "window": window, "early": median(early)._asdict(), "late": median(late)._asdict()}
+
+
+def _between(first: int, last: int) -> Cost:
+    """The cost of one step between two marks."""
+    marks = {mark.step: mark for mark in workloads.MARKS}
+    a, b = marks[first], marks[last]
+    return Cost((b.wall_s - a.wall_s) / (last - first), (b.cpu_s - a.cpu_s) / (last - first))
+
+
+def conversation(turns: int, size: int, shape: str, rounds: int) -> dict[str, Any]:
+    """A conversation that grows by a message a turn."""
+    workflow: Any = {"texts": workloads.converse_in_texts, "messages": workloads.converse_in_messages}[shape]
+    window = max(turns // 10, 2 * workloads.MARK_EVERY)
+
+    def work(client: Client) -> list[Run]:
+        return [client.start(workflow, turns, size)]
+
+    last: list[Cost] = []
+    bare: list[Cost] = []
+    stored = bare_stored = 0
+    with tempfile.TemporaryDirectory(prefix="vbl-bench-") as name:
+        folder = Path(name)
+        counts = counted(folder, work, "power")
+        for number in range(rounds):
+            workloads.MARKS.clear()
+            path = folder / f"vbl{number}.db"
+            timed(path, work, "power")
+            end = workloads.MARKS[-1].step
+            last.append(_between(end - window, end))
+            stored = stored_bytes(path)
+            path = folder / f"floor{number}.db"
+            bare.append(timed_floor(path, counts.transactions, "power"))
+            bare_stored = stored_bytes(path)
+    whole = median(bare)
+    return {
+        "turns": turns,
+        "message_bytes": turns * size,
+        "stored_bytes": stored,
+        "floor_stored_bytes": bare_stored,
+        "late_turn": median(last)._asdict(),
+        "floor_turn": Cost(whole.wall_s / turns, whole.cpu_s / turns)._asdict(),
+        "transactions": sum(t.thread == SUPERVISOR for t in counts.transactions),
+        "syncs": counts.syncs,
+    }
+
+
+def stored_bytes(path: Path) -> int:
+    """The bytes of a file and of its write-ahead log."""
+    wal = path.with_name(path.name + "-wal")
+    return path.stat().st_size + (wal.stat().st_size if wal.exists() else 0)
+
+
+def prepare_resume(path: str, steps: int) -> dict[str, Any]:
+    """Make a file with a run that has `steps` completed steps and one more in flight."""
+    with Runtime(Path(path), durability="process", grace_s=0.0) as runtime:
+        run = runtime.start(workloads.long_run, steps)
+        deadline = time.monotonic() + 600
+        while not workloads.LAST_BEGAN and time.monotonic() < deadline:
+            time.sleep(0.01)
+    return {"run": run.id}
+
+
+def resume(path: str, steps: int) -> dict[str, Any]:
+    """Open a copy of that file; the time until the body of its next step begins. One process, one resume."""
+    with tempfile.TemporaryDirectory(prefix="vbl-bench-") as name:
+        copy = Path(name) / "resumed.db"
+        shutil.copyfile(path, copy)
+        with Stopwatch() as bare:
+            floor.read(copy)
+        workloads.RESUMED.append(True)
+        began = workloads.Mark(0, time.perf_counter(), time.process_time())
+        with vbl.open(copy) as runtime:
+            opened = time.perf_counter()
+            runtime.run("@last").wait(timeout=60)
+        mark = workloads.LAST_BEGAN[0]
+    return {
+        "steps": steps,
+        "vbl": Cost(mark.wall_s - began.wall_s, mark.cpu_s - began.cpu_s)._asdict(),
+        "opening_s": opened - began.wall_s,
+        "floor": bare.cost._asdict(),
+    }
