@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vbl.demo.moments import label
-from vbl.history.narration import cause, duration, printable
+from vbl.history.narration import cause, duration, printable, tries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,12 +133,19 @@ class Stage:
         self._step(step, state, "torn", "yellow", "was in flight when its worker died; it is tried again")
 
     def _failed(self, event: Event, state: RunState) -> None:
-        self._step(state.steps[event.payload["step"]], state, "failed", "yellow", cause(event.payload["error"]))
+        self._step(
+            state.steps[event.payload["step"]], state, "failed", "yellow", cause(event.payload["error"].model_dump())
+        )
+
+    def _scheduled(self, event: Event, state: RunState) -> None:
+        again = tries(event.payload["attempt"], event.payload["max_attempts"])
+        self._line((f"    {again} in {duration(event.payload['at'] - event.at)}", "dim"))
 
     _tellers: dict[str, Callable[[Stage, Event, RunState], None]] = {  # noqa: RUF012  # read only
         "STEP_COMPLETED": _completed,
         "STEP_INTERRUPTED": _interrupted,
         "STEP_FAILED": _failed,
+        "RETRY_SCHEDULED": _scheduled,
     }
 
     # --- the end
