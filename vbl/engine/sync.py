@@ -7,6 +7,7 @@ thread computes, the loop holds; `notify` is called from the thread when it has 
 from __future__ import annotations
 
 import contextvars
+import inspect
 import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -76,12 +77,13 @@ class Thread:
     def hand_over(self, call: Awaitable[Any]) -> Any:
         """In the thread: make a durable call and wait for its result."""
         if threading.current_thread() is not self._thread:
+            _drop(call)
             raise NotInWorkflow("a durable call came from another thread than the workflow's", "Call it in the workflow function itself")
+        if not self._abandoned:
+            self._post(("call", call))
+            self._replied.acquire()
         if self._abandoned:
-            raise Parked
-        self._post(("call", call))
-        self._replied.acquire()
-        if self._abandoned:
+            _drop(call)
             raise Parked
         fine, value = self._reply
         if fine:
@@ -106,3 +108,9 @@ class Thread:
         """The run is dropped from memory: let the thread unwind."""
         self._abandoned = True
         self._replied.release()
+
+
+def _drop(call: Awaitable[Any]) -> None:
+    """Close a call that was not begun and never will be: Python warns of a coroutine that nobody awaits."""
+    if inspect.iscoroutine(call) and inspect.getcoroutinestate(call) == inspect.CORO_CREATED:
+        call.close()
