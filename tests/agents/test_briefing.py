@@ -15,7 +15,6 @@ from vbl.agents import extract
 from vbl.agents.briefing import PATIENT, Briefing, Summary, Talk, ask, briefing, summarise
 from vbl.agents.models import MODEL_VARIABLES, Message
 from vbl.agents.prompts import MAX_CHARACTERS, QUESTIONS
-from vbl.demo.scene import TEXTS
 
 KEY = "sk-planted-0123456789abcdef"
 
@@ -57,11 +56,11 @@ def bytes_of(tmp_path: Path) -> bytes:
 
 
 def test_without_a_model_the_briefing_quotes_and_says_so(tmp_path: Path) -> None:
-    result, text, _ = write_one(tmp_path, TEXTS)
+    result, text, _ = write_one(tmp_path, extract.SHIPPED)
     assert result.by == ["extraction"]
     assert len(result.documents) == 8
     assert "No language model was used" in text
-    everything = "".join(" ".join(extract.read(TEXTS / name).text.split()) for name in result.documents)
+    everything = "".join(" ".join(extract.read(extract.SHIPPED / name).text.split()) for name in result.documents)
     plain = re.sub(r"[*`|]", "", everything)
     quotes = re.findall(r"^- (?:“(.*)” \(`.*`\)|(.*))$", text, re.MULTILINE)
     assert len(quotes) > 40

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from vbl.agents import extract
 from vbl.agents.prompts import QUESTIONS
 from vbl.agents.summarise import answer, digest, split, summarise
-from vbl.demo.scene import TEXTS
 
 CUES = [question.cues for question in QUESTIONS if question.cues]
-SHIPPED = [extract.read(TEXTS / name) for name in extract.survey(TEXTS).documents]
+SHIPPED = [extract.read(extract.SHIPPED / name) for name in extract.survey(extract.SHIPPED).documents]
 
 
 def plain(text: str) -> str:

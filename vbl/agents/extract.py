@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict
 from vbl.errors import UsageError, VblError
 from vbl.history.retry import Kind
 
+SHIPPED = Path(__file__).parent / "texts"
+"""The documents that the package ships."""
 MAX_DOCUMENTS = 50
 MAX_BYTES = 2 * 1024 * 1024
 TITLE_LENGTH = 100

@@ -20,7 +20,8 @@ from vbl.history.events import Event, Fact
 from vbl.history.state import RunState, Status, apply
 
 if TYPE_CHECKING:
-    from vbl.client import Client, Run
+    from vbl.client import Client
+    from vbl.handle import Run
 
 LOOK_S = 0.03
 PATIENCE_S = 60.0

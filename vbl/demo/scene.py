@@ -9,9 +9,6 @@ from pathlib import Path
 from vbl.agents import extract, models
 from vbl.agents.extract import Survey
 
-TEXTS = Path(extract.__file__).parent / "texts"
-"""The documents that the package ships."""
-
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -39,7 +36,7 @@ def set_scene(folder: Path | None, db: Path | None, use_model: bool, pace_s: flo
 
     Raises UsageError, before anything is written, for a folder without documents or a model address that is none.
     """
-    survey = extract.survey((folder or TEXTS).expanduser().absolute())
+    survey = extract.survey((folder or extract.SHIPPED).expanduser().absolute())
     model = models.from_environment() if use_model else None
     place = Path(tempfile.mkdtemp(prefix="vbl-demo-"))
     return Scene(
