@@ -290,7 +290,8 @@ def python_page() -> str:
 
 def handles() -> list[type]:
     """Classes that a user meets as values, without ever naming them."""
-    from vbl.client import Client, Run
+    from vbl.client import Client
+    from vbl.handle import Run
 
     return [cls for cls in (Client, Run) if getattr(vbl, cls.__name__, None) is not cls]
 

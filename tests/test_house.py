@@ -76,6 +76,8 @@ def room(module: str) -> str:
         return "front door"
     if parts[1] == "__main__":
         return "cli"
+    if parts[1] == "handle":
+        return "client"
     return "ground" if parts[1] in GROUND_MODULES else parts[1]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from vbl.client import Client, Run, connect
+    from vbl.client import Client, connect
     from vbl.engine.context import key, map, now, parked, patched, random, sleep, state, uuid4
     from vbl.engine.definitions import AsyncStep, Step, Workflow, step, workflow
     from vbl.engine.runtime import Runtime, open, run
@@ -37,12 +37,13 @@ if TYPE_CHECKING:
         VblError,
         WorkflowError,
     )
+    from vbl.handle import Run
     from vbl.history.events import Event, EventType
     from vbl.history.retry import Kind, Retry
     from vbl.history.state import RunState, Status
 
 _HOMES = {
-    "vbl.client": ("Client", "Run", "connect"),
+    "vbl.client": ("Client", "connect"),
     "vbl.engine.context": ("key", "map", "now", "parked", "patched", "random", "sleep", "state", "uuid4"),
     "vbl.engine.definitions": ("AsyncStep", "Step", "Workflow", "step", "workflow"),
     "vbl.engine.runtime": ("Runtime", "open", "run"),
@@ -51,6 +52,7 @@ _HOMES = {
         "Parked", "RunBlocked", "RunCancelled", "RunFailed", "RunWaiting", "StepFailed", "StorageError", "SupervisorHeld",
         "UsageError", "ValueNotStorable", "VblError", "WorkflowError",
     ),
+    "vbl.handle": ("Run",),
     "vbl.history.events": ("Event", "EventType"),
     "vbl.history.retry": ("Kind", "Retry"),
     "vbl.history.state": ("RunState", "Status"),

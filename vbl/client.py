@@ -6,213 +6,42 @@ looks at the file.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
-import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from vbl import config, ids
 from vbl.clock import SYSTEM, Clock
-from vbl.errors import (
-    AmbiguousRun,
-    InvalidInput,
-    KeyTaken,
-    NotFound,
-    RunBlocked,
-    RunCancelled,
-    RunFailed,
-    UsageError,
-    ValueNotStorable,
-)
-from vbl.history import transitions
-from vbl.history.events import Event, EventType, Fact, Payload, RunCreated, payload_model
-from vbl.history.state import RunState, Status, fold
+from vbl.errors import AmbiguousRun, InvalidInput, KeyTaken, NotFound, UsageError, ValueNotStorable
+from vbl.handle import Access, Run
+from vbl.history.events import Event, EventType, RunCreated, payload_model
+from vbl.history.state import Status
 from vbl.store import holder
+from vbl.store.codec import Recorded
 from vbl.store.holder import SupervisorInfo
-from vbl.store.journal import Draft, Journal, draft
+from vbl.store.journal import Draft, draft
 from vbl.store.payloads import Blob, Json, Recorder, dumps, loads, same
-from vbl.store.sqlite import Durability, Reader, Sqlite
+from vbl.store.sqlite import Durability, Reader
 
 if TYPE_CHECKING:
     from vbl.engine.definitions import Workflow
-    from vbl.history.why import Why
     from vbl.store.doctor import Finding
 
 _COLUMNS = "id, workflow, version, status, start_key, parent_id, tags, created_at, updated_at, finished_at, wake_at, seq, key"
-_FIRST_WAIT_S = 0.002
-_LAST_WAIT_S = 0.05
-
-
-class Run:
-    """A handle to a run; from `start` and from `client.run(ID)` alike. Instants are microseconds since 1970 UTC.
-
-    `id`, `workflow`, `version`, `key`, `parent_id`, `tags` and `created_at` never change; the rest is read when asked.
-    """
-
-    def __init__(self, client: Client, row: tuple[Any, ...]) -> None:
-        self._client = client
-        self._take(row)
-
-    def _take(self, row: tuple[Any, ...]) -> None:
-        (self.id, self.workflow, self.version, status, self.key, self.parent_id, tags, self.created_at) = row[:8]
-        self.tags: list[str] = tags.split("\n") if tags else []
-        self._status = Status(status)
-        self.updated_at, self.finished_at, self.wake_at, self.seq, self._key = row[8:13]
-
-    def refresh(self) -> Self:
-        """Read the summary again."""
-        self._take(self._client._summary(self._key))
-        return self
-
-    @property
-    def status(self) -> Status:
-        """Where the run is now."""
-        return self.refresh()._status
-
-    @property
-    def last_status(self) -> Status:
-        """Where the run was when its summary was last read; costs nothing."""
-        return self._status
-
-    def facts(self, at: int | None = None) -> list[Fact]:
-        """The history as plain data, up to and with event `at`."""
-        return self._client._journal.load(self._key, at)[1]
-
-    def events(self) -> list[Event]:
-        """The history, oldest first."""
-        journal = self._client._journal
-        rows = journal.rows(self._key)
-        facts = journal.load(self._key)[1]
-        return [
-            Event(row.id, self.id, fact.seq, EventType(fact.type), fact.at, payload_model(fact.type, fact.payload))
-            for row, fact in zip(rows, facts, strict=False)
-        ]
-
-    def state(self, at: int | None = None, checkpoint: int | None = None) -> RunState:
-        """The accumulated state now, after event `at`, or at a checkpoint. Raises NotFound where there is none."""
-        facts = self.facts()
-        if checkpoint is not None:
-            found = [f.seq for f in facts if f.type == "CHECKPOINT_WRITTEN" and f.payload["checkpoint"] == checkpoint]
-            if not found:
-                last = max((f.payload["checkpoint"] for f in facts if f.type == "CHECKPOINT_WRITTEN"), default=0)
-                raise NotFound(f"run {self.id} has no checkpoint {checkpoint}", f"Its checkpoints are 1 to {last}" if last else "It has none yet")
-            at = found[-1]
-        if at is not None and not 1 <= at <= len(facts):
-            raise NotFound(f"run {self.id} has no event {at}", f"Its events are 1 to {len(facts)}: vbl events {self.id}")
-        return fold(facts if at is None else facts[:at])
-
-    def result(self, timeout: float | None = None) -> Any:
-        """Wait for the end and return the workflow's output.
-
-        Raises RunFailed, RunCancelled, RunBlocked, and TimeoutError after `timeout` seconds.
-        """
-        self._wait_until(lambda status: self._client._settled(self, status), timeout)
-        return self._outcome()
-
-    def wait(self, *statuses: Status | str, timeout: float | None = None) -> Status:
-        """Wait until the run has one of the statuses (by default: has ended) and return it.
-
-        Raises TimeoutError after `timeout` seconds.
-        """
-        wanted = {Status(status) for status in statuses}
-        return self._wait_until(lambda status: status in wanted if wanted else status.finished, timeout)
-
-    def _wait_until(self, done: Callable[[Status], bool], timeout: float | None) -> Status:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._client._watching(self.id) as pause:
-            while not done(status := self.status):
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    raise TimeoutError(f"run {self.id} is {status} after {timeout} s")
-                pause(left)
-        return status
-
-    def _outcome(self) -> Any:
-        state = self.state()
-        match state.status:
-            case Status.COMPLETED:
-                return self._client._typed_output(state)
-            case Status.FAILED:
-                error = state.error or {}
-                raise RunFailed(
-                    f"run {self.id} failed: {error.get('type')}: {error.get('message')}",
-                    f"Look: vbl show {self.id}. Go on from the failed step: vbl retry {self.id}",
-                    error=error,
-                )
-            case Status.CANCELLED:
-                raise RunCancelled(f"run {self.id} was cancelled", f"Look: vbl show {self.id}")
-            case _:
-                blocked = state.blocked or {}
-                raise RunBlocked(f"run {self.id} is blocked: {blocked.get('message')}", str(blocked.get("unblock") or f"vbl why {self.id}"))
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return self._awaited().__await__()
-
-    async def _awaited(self) -> Any:
-        wait_s = _FIRST_WAIT_S
-        while not self._client._settled(self, self.status):
-            await asyncio.sleep(wait_s)
-            self._client._check_alive()
-            wait_s = min(wait_s * 1.5, _LAST_WAIT_S)
-        return self._outcome()
-
-    def cancel(self, by: str | None = None, reason: str | None = None) -> Status:
-        """Ask for a cancel. Raises Conflict for a finished run."""
-        return self._decide(transitions.cancel, by, reason)
-
-    def pause(self, by: str | None = None, reason: str | None = None) -> Status:
-        """Hold the run: no further step starts. Raises Conflict where it is finished or paused."""
-        return self._decide(transitions.pause, by, reason)
-
-    def unpause(self, by: str | None = None, reason: str | None = None) -> Status:
-        """Let a paused run go on. Raises Conflict where it is not paused."""
-        return self._decide(transitions.unpause, by, reason)
-
-    def retry(self, by: str | None = None, reason: str | None = None) -> Status:
-        """Open a failed run at its failed step, or try a blocked one again. Raises Conflict for any other."""
-        return self._decide(transitions.retry, by, reason)
-
-    def _decide(self, what: Callable[[RunState, str | None, str | None], list[Payload]], by: str | None, reason: str | None) -> Status:
-        clock = self._client._clock
-
-        def decide(state: RunState) -> list[Draft]:
-            at = max(clock.now(), state.at)
-            return [draft(at, payload) for payload in what(state, by or config.actor(), reason)]
-
-        status = self._client._journal.commit(self.id, decide).status
-        self._client._nudge()
-        return status
-
-    def why(self) -> Why:
-        """What the run waits for, and what would move it on."""
-        from vbl.history.why import why
-
-        info = self._client.supervisor()
-        loaded = set(info.workflows) if info is not None else None
-        return why(self.state(), self._client._clock.now(), loaded, info is not None)
-
-    def source(self) -> dict[str, Any] | None:
-        """The definition as the run began with it: {"source", "file", "line", "python"}; None where it was not kept."""
-        row = self._client._store.one("definition", (self.workflow, self.version))
-        return dict(zip(("source", "file", "line", "python"), row, strict=True)) if row is not None and row[0] else None
-
-    def __repr__(self) -> str:
-        return f"<run {self.id} {self.workflow} {self._status}>"
-
 
 class Client:
     """A file, open for starting, deciding and reading. A context manager; `close` gives the file back."""
 
     def __init__(self, path: Path, *, create: bool = True, clock: Clock = SYSTEM, durability: Durability = "power") -> None:
-        self.path = path
-        self._clock = clock
-        self._store = Sqlite(path, create=create, durability=durability)
-        self._journal = Journal(self._store, clock)
-        self._workflows: dict[str, Workflow[..., Any]] = {}
-        self._closed = False
+        self._open(Access(path, create=create, clock=clock, durability=durability))
+
+    def _open(self, access: Access) -> None:
+        self._access = access
+        self._store, self._journal, self._clock = access.store, access.journal, access.clock
+        self.path = access.path
+        self.closed = False
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -249,7 +78,7 @@ class Client:
         order = "run_tags.run" if tag is not None else "id"
         sql = f"select {_COLUMNS} from {source}" + (f" where {' and '.join(where)}" if where else "")
         rows = self._store.select(f"{sql} order by {order} desc limit ?", [*args, -1 if limit is None else limit])[1]
-        return [Run(self, row) for row in rows]
+        return [Run(self._access, row) for row in rows]
 
     def run(self, ref: str) -> Run:
         """The run with that id or unique prefix, `@last`, or `@failed`. Raises NotFound and AmbiguousRun."""
@@ -257,19 +86,13 @@ class Client:
             row = self._store.one("newest") if ref == "@last" else self._store.one("newest_of", ("failed",))
             if row is None:
                 raise NotFound(f"there is no {'failed ' if ref == '@failed' else ''}run in {self.path}", "List them: vbl ls", code="run_not_found")
-            return Run(self, self._summary(row[0]))
+            return Run(self._access, self._access.summary(row[0]))
         found = [row for row in self._store.all("keys_from", (ref,)) if row[1].startswith(ref)] if ref else []
         if not found:
             raise NotFound(f"there is no run {ref!r} in {self.path}", "List them: vbl ls", code="run_not_found")
         if len(found) > 1 and found[0][1] != ref:
             raise AmbiguousRun(f"{ref!r} fits several runs: {found[0][1]}, {found[1][1]}, …", "Give more characters of the id")
-        return Run(self, self._summary(found[0][0]))
-
-    def _summary(self, key: int) -> tuple[Any, ...]:
-        row = self._store.one("handle", (key,))
-        if row is None:
-            raise NotFound(f"run number {key} is gone from {self.path}", "If summaries were dropped: vbl doctor --rebuild", code="run_not_found")
-        return row
+        return Run(self._access, self._access.summary(found[0][0]))
 
     def cursor(self) -> int:
         """The id of the last event of the file."""
@@ -297,14 +120,7 @@ class Client:
 
     def supervisor(self) -> SupervisorInfo | None:
         """Who moves the runs of this file now; None where nobody does."""
-        if not holder.alive(self.path):
-            return None
-        about = holder.read(self.path)
-        row = self._store.one("supervisor")
-        workflows = loads(row[2]) if row is not None and row[2] else []
-        return SupervisorInfo(
-            about.get("pid", 0), about.get("host", ""), about.get("program", ""), about.get("since", 0), about.get("epoch", 0), workflows
-        )
+        return self._access.supervisor()
 
     def sql(self, query: str, params: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Columns and rows of a query that can only read. Raises UsageError with SQLite's words where it is wrong."""
@@ -346,8 +162,8 @@ class Client:
             keys = self._journal.create([item], blobs=blobs, check=lambda: self._check_key(item))
         except _Exists as existing:
             return self._existing(existing.key, item)
-        self._nudge()
-        return Run(self, self._summary(keys[0]))
+        self._access.nudge()
+        return Run(self._access, self._access.summary(keys[0]))
 
     def start_many(self, workflow: Workflow[..., Any] | str, inputs: Iterable[Any], *, tags: Iterable[str] | dict[str, str] | None = None) -> list[Run]:
         """Create a run for each input, all in one transaction. An input is the one argument, a tuple of arguments, or
@@ -360,8 +176,8 @@ class Client:
             items.append(self._created(workflow, text, plain, None, tags, None, 0))
             blobs += more
         keys = self._journal.create(items, blobs=blobs) if items else []
-        self._nudge()
-        return [Run(self, self._summary(key)) for key in keys]
+        self._access.nudge()
+        return [Run(self._access, self._access.summary(key)) for key in keys]
 
     def _spread(self, workflow: Workflow[..., Any] | str, given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if isinstance(given, tuple):
@@ -370,7 +186,7 @@ class Client:
             named = cast("dict[Any, Any]", given)
             if isinstance(workflow, str) or (named and all(name in workflow.signature.codecs for name in named)):
                 return (), cast("dict[str, Any]", named)
-        return (given,), {}
+        return (cast("Any", given),), {}
 
     def _input(self, workflow: Workflow[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, dict[str, Json], list[Blob]]:
         if isinstance(workflow, str):
@@ -383,7 +199,7 @@ class Client:
         except TypeError as error:
             raise InvalidInput(f"workflow {workflow.name}: {error}", f"It takes {signature}") from None
         recorder = Recorder()
-        recorded = {}
+        recorded: dict[str, Recorded] = {}
         for name, value in bound.items():
             try:
                 recorded[name] = signature.codecs[name].record(value, recorder)
@@ -405,7 +221,7 @@ class Client:
         now = self._clock.now()
         named = workflow if isinstance(workflow, str) else workflow.name
         if not isinstance(workflow, str):
-            self._workflows[workflow.name] = workflow
+            self._access.workflows[workflow.name] = workflow
         if deadline is not None and not 0 < deadline < 1e11:
             raise UsageError(f"deadline={deadline!r} must be a number of seconds above zero", "For example deadline=3600")
         payload = RunCreated(
@@ -428,7 +244,7 @@ class Client:
             raise _Exists(row[0])
 
     def _existing(self, key: int, item: Draft) -> Run:
-        run = Run(self, self._summary(key))
+        run = Run(self._access, self._access.summary(key))
         first = run.facts(1)[0]
         if not same(first.payload.get("input") or {}, item.payload["input"]):
             raise KeyTaken(
@@ -437,45 +253,10 @@ class Client:
             )
         return run
 
-    def _typed_output(self, state: RunState) -> Any:
-        workflow = self._workflow(state.workflow)
-        return state.output if workflow is None else workflow.signature.result.load(state.output)
-
-    def _workflow(self, name: str) -> Workflow[..., Any] | None:
-        return self._workflows.get(name)
-
-    # Waiting -------------------------------------------------------------------------------------------------------
-
-    @contextlib.contextmanager
-    def _watching(self, run_id: str) -> Generator[Callable[[float | None], None], None, None]:
-        """A function that waits a moment, or until the file has changed."""
-        wait_s = _FIRST_WAIT_S
-        version = self._store.changed()
-
-        def pause(left: float | None) -> None:
-            nonlocal wait_s, version
-            time.sleep(wait_s if left is None else min(wait_s, left))
-            changed = self._store.changed()
-            wait_s = _FIRST_WAIT_S if changed != version else min(wait_s * 1.5, _LAST_WAIT_S)
-            version = changed
-            self._check_alive()
-
-        yield pause
-
-    def _settled(self, run: Run, status: Status) -> bool:
-        """Whether `result()` need not wait any longer."""
-        return status.finished or status is Status.BLOCKED
-
-    def _check_alive(self) -> None:
-        """Raise where the wait can never end; a plain client cannot know that."""
-
-    def _nudge(self) -> None:
-        """Tell a supervisor in this process that there is something new."""
-
     def close(self) -> None:
         """Give the file back."""
-        if not self._closed:
-            self._closed = True
+        if not self.closed:
+            self.closed = True
             self._store.close()
 
     def __enter__(self) -> Self:
@@ -486,7 +267,7 @@ class Client:
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
-            if not self._closed:
+            if not self.closed:
                 Client.close(self)
 
 

@@ -22,13 +22,14 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from vbl.client import Client, Run
+from vbl.client import Client
 from vbl.clock import Clock
 from vbl.engine.advance import Execution
 from vbl.engine.context import CURRENT
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.supervisor import Supervisor
 from vbl.errors import NotFound, RunWaiting, WorkflowError
+from vbl.handle import Access, Run
 from vbl.history.events import Fact
 from vbl.history.script import script_of
 from vbl.history.state import Status
@@ -117,10 +118,10 @@ class DyingJournal(Journal):
 
     def commit_all(self, histories: Sequence[History], seen: Head) -> tuple[Head, set[int]]:
         """As Journal.commit_all, until its moment has come."""
-        self.commits += 1
-        if self.commits == self._before:
-            raise Crash(f"before commit {self.commits}")
+        if self.commits + 1 == self._before:
+            raise Crash(f"before commit {self._before}")
         done = super().commit_all(histories, seen)
+        self.commits += 1
         if self.commits == self._after:
             raise Crash(f"after commit {self.commits}")
         return done
@@ -172,6 +173,33 @@ class _Watched(Supervisor):
         self._fail(Crash("killed"))
 
 
+class _Access(Access):
+    """The file of a trial: waiting for a run moves the clock instead of sleeping."""
+
+    trial: Trial
+
+    def workflow(self, name: str) -> Workflow[..., Any] | None:
+        return super().workflow(name) or REGISTRY.get(name)
+
+    @contextlib.contextmanager
+    def watching(self, run_id: str) -> Generator[Callable[[float | None], None], None, None]:
+        self.trial.settle()
+
+        def pause(left: float | None) -> None:
+            if not self.trial.skip():
+                self.check_alive()
+                raise RunWaiting(f"nothing will ever move run {run_id}", f"Look: vbl why {run_id}")
+
+        yield pause
+
+    def check_alive(self) -> None:
+        if self.trial.failure is not None:
+            raise self.trial.failure
+
+    def nudge(self) -> None:
+        self.trial.nudge()
+
+
 class Trial(Client):
     """A client with a supervisor on a fake clock. Waiting for a run moves the clock; `advance` moves it by hand.
 
@@ -188,7 +216,9 @@ class Trial(Client):
         patience_s: float = 20.0,
     ) -> None:
         self.clock = clock or FakeClock()
-        super().__init__(Path(path).resolve(), clock=self.clock, durability=durability)
+        access = _Access(Path(path).resolve(), create=True, clock=self.clock, durability=durability)
+        access.trial = self
+        self._open(access)
         self._patience_s = patience_s
         self._durability: Durability = durability
         self._supervisor: _Watched | None = None
@@ -236,8 +266,18 @@ class Trial(Client):
         return True
 
     @property
+    def failure(self) -> BaseException | None:
+        """What the supervisor died of."""
+        return self._supervisor.failure if self._supervisor is not None else None
+
+    def nudge(self) -> None:
+        """Let the supervisor look at the file now."""
+        if self._supervisor is not None:
+            self._supervisor.nudge()
+
+    @property
     def commits(self) -> int:
-        """How many commits the present supervisor, or the last one, has made or died in."""
+        """How many commits the present supervisor, or the last one, has made."""
         return self._dying.commits if self._dying is not None else 0
 
     def kill(self) -> None:
@@ -319,30 +359,6 @@ class Trial(Client):
         rows = [self._store.one("next_due", (name, now)) for name in REGISTRY]
         moments = [self.clock.next_instant, *(row[0] for row in rows if row is not None)]
         return min((moment for moment in moments if moment is not None), default=None)
-
-    # What a Client asks of it --------------------------------------------------------------------------------------
-
-    def _workflow(self, name: str) -> Workflow[..., Any] | None:
-        return super()._workflow(name) or REGISTRY.get(name)
-
-    @contextlib.contextmanager
-    def _watching(self, run_id: str) -> Generator[Callable[[float | None], None], None, None]:
-        self.settle()
-
-        def pause(left: float | None) -> None:
-            if not self.skip():
-                self._check_alive()
-                raise RunWaiting(f"nothing will ever move run {run_id}", f"Look: vbl why {run_id}")
-
-        yield pause
-
-    def _check_alive(self) -> None:
-        if self._supervisor is not None and self._supervisor.failure is not None:
-            raise self._supervisor.failure
-
-    def _nudge(self) -> None:
-        if self._supervisor is not None:
-            self._supervisor.nudge()
 
 
 def replay(run: Run, workflow: Workflow[..., Any] | None = None, *, patience_s: float = 20.0) -> Any:

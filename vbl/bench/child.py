@@ -16,6 +16,11 @@ from vbl.errors import VblError
 TIMEOUT_S = 900.0
 
 
+def command(name: str, **given: Any) -> list[str]:
+    """The command line of a measurement."""
+    return [sys.executable, "-m", "vbl.bench.child", name, json.dumps(given)]
+
+
 def environment() -> dict[str, str]:
     """The environment of a measurement: this very vbl, from any folder, without its user's settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("VBL_", "COV_CORE", "COVERAGE"))}
@@ -26,7 +31,7 @@ def environment() -> dict[str, str]:
 def measure(name: str, **given: Any) -> dict[str, Any]:
     """Run a measurement, `module.function` of this package, and return its answer. Raises VblError if it failed."""
     done = subprocess.run(
-        [sys.executable, "-m", "vbl.bench.child", name, json.dumps(given)],
+        command(name, **given),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -136,3 +136,8 @@ def read(path: Path) -> int:
     rows = db.execute("select seq, type, at, payload, chain, id from events order by run, seq").fetchall()
     db.close()
     return len(rows)
+
+
+def versions() -> dict[str, str]:
+    """The versions of apsw and of the SQLite in it."""
+    return {"apsw": apsw.apsw_version(), "sqlite": apsw.sqlite_lib_version()}

@@ -14,35 +14,10 @@ from typing import Any, NamedTuple
 import vbl
 from vbl.bench import floor, workloads
 from vbl.bench.floor import SUPERVISOR, Durability, Syncs, Tape, Transaction
-from vbl.client import Client, Run
-from vbl.engine.supervisor import Supervisor
+from vbl.client import Client
 from vbl.engine.runtime import Runtime
-
-
-class Cost(NamedTuple):
-    """What something took, in seconds; the CPU time is that of all threads of the process."""
-
-    wall_s: float
-    cpu_s: float
-
-
-class Stopwatch:
-    """A context manager that fills in its `cost`."""
-
-    cost: Cost
-
-    def __enter__(self) -> Stopwatch:
-        gc.collect()
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.cost = Cost(time.perf_counter() - self._wall, time.process_time() - self._cpu)
-
-
-def median(costs: Sequence[Cost]) -> Cost:
-    """The median of each part."""
-    return Cost(statistics.median(c.wall_s for c in costs), statistics.median(c.cpu_s for c in costs))
+from vbl.engine.supervisor import Supervisor
+from vbl.handle import Run
 
 
 Work = Callable[[Client], list[Run]]
@@ -67,7 +42,7 @@ def counted(folder: Path, work: Work, durability: Durability) -> Counts:
             before = syncs.counts[SUPERVISOR]
             for run in work(client):
                 supervisor.nudge()
-                run.wait(timeout=600)
+                run.wait(timeout=TIMEOUT_S)
             made = syncs.counts[SUPERVISOR] - before
         finally:
             supervisor.stop()
@@ -80,7 +55,7 @@ def timed(path: Path, work: Work, durability: Durability) -> Cost:
     with Runtime(path, durability=durability) as runtime:
         with Stopwatch() as watch:
             for run in work(runtime):
-                run.wait(timeout=600)
+                run.wait(timeout=TIMEOUT_S)
     return watch.cost
 
 
@@ -124,31 +99,28 @@ def one(steps: int, rounds: int, durability: Durability = "power") -> dict[str, 
     return beside_apsw(lambda client: [client.start(workloads.steps, steps)], steps, rounds, durability)
 
 
-def late(steps: int, window: int, rounds: int) -> dict[str, Any]:
-    """A step late in a long run, against an early one of the same run."""
+def late(steps: int, rounds: int) -> dict[str, Any]:
+    """A step in the last fifth of a long run, against one early in the same run: the second twentieth."""
     early: list[Cost] = []
     late: list[Cost] = []
     for _ in range(rounds):
         workloads.MARKS.clear()
         with tempfile.TemporaryDirectory(prefix="vbl-bench-") as name:
             timed(Path(name) / "late.db", lambda client: [client.start(workloads.marked_steps, steps)], "power")
-        early.append(_between(window, 2 * window))
-        late.append(_between(steps - window, steps - workloads.MARK_EVERY))
-    return {"steps": steps, "window": window, "early": median(early)._asdict(), "late": median(late)._asdict()}
+        marks = sorted(workloads.MARKS)
+        early += _spans([mark for mark in marks if steps // 20 <= mark.step <= steps // 4])
+        late += _spans([mark for mark in marks if mark.step >= steps - steps // 5])
+    return {"steps": steps, "early": median(early)._asdict(), "late": median(late)._asdict()}
 
 
-def _between(first: int, last: int) -> Cost:
-    """The cost of one step between two marks."""
-    marks = {mark.step: mark for mark in workloads.MARKS}
-    a, b = marks[first], marks[last]
-    return Cost((b.wall_s - a.wall_s) / (last - first), (b.cpu_s - a.cpu_s) / (last - first))
+def _spans(marks: list[Mark]) -> list[Cost]:
+    """The cost of one step between each two neighbours; their median does not see a neighbour's burst."""
+    return [Cost(b.wall_s - a.wall_s, b.cpu_s - a.cpu_s).each(b.step - a.step) for a, b in pairwise(marks)]
 
 
 def conversation(turns: int, size: int, shape: str, rounds: int) -> dict[str, Any]:
     """A conversation that grows by a message a turn."""
     workflow: Any = {"texts": workloads.converse_in_texts, "messages": workloads.converse_in_messages}[shape]
-    window = max(turns // 10, 2 * workloads.MARK_EVERY)
-
     def work(client: Client) -> list[Run]:
         return [client.start(workflow, turns, size)]
 
@@ -162,20 +134,18 @@ def conversation(turns: int, size: int, shape: str, rounds: int) -> dict[str, An
             workloads.MARKS.clear()
             path = folder / f"vbl{number}.db"
             timed(path, work, "power")
-            end = workloads.MARKS[-1].step
-            last.append(_between(end - window, end))
+            last += _spans([mark for mark in sorted(workloads.MARKS) if mark.step >= turns - max(turns // 10, 2 * MARK_EVERY)])
             stored = stored_bytes(path)
             path = folder / f"floor{number}.db"
             bare.append(timed_floor(path, counts.transactions, "power"))
             bare_stored = stored_bytes(path)
-    whole = median(bare)
     return {
         "turns": turns,
         "message_bytes": turns * size,
         "stored_bytes": stored,
         "floor_stored_bytes": bare_stored,
         "late_turn": median(last)._asdict(),
-        "floor_turn": Cost(whole.wall_s / turns, whole.cpu_s / turns)._asdict(),
+        "floor_turn": median(bare).each(turns)._asdict(),
         "transactions": sum(t.thread == SUPERVISOR for t in counts.transactions),
         "syncs": counts.syncs,
     }
@@ -191,7 +161,7 @@ def prepare_resume(path: str, steps: int) -> dict[str, Any]:
     """Make a file with a run that has `steps` completed steps and one more in flight."""
     with Runtime(Path(path), durability="process", grace_s=0.0) as runtime:
         run = runtime.start(workloads.long_run, steps)
-        deadline = time.monotonic() + 600
+        deadline = time.monotonic() + TIMEOUT_S
         while not workloads.LAST_BEGAN and time.monotonic() < deadline:
             time.sleep(0.01)
     return {"run": run.id}
@@ -205,14 +175,12 @@ def resume(path: str, steps: int) -> dict[str, Any]:
         with Stopwatch() as bare:
             floor.read(copy)
         workloads.RESUMED.append(True)
-        began = workloads.Mark(0, time.perf_counter(), time.process_time())
+        before = Cost(time.perf_counter(), time.process_time())
         with vbl.open(copy) as runtime:
-            opened = time.perf_counter()
             runtime.run("@last").wait(timeout=60)
         mark = workloads.LAST_BEGAN[0]
     return {
         "steps": steps,
-        "vbl": Cost(mark.wall_s - began.wall_s, mark.cpu_s - began.cpu_s)._asdict(),
-        "opening_s": opened - began.wall_s,
+        "vbl": Cost(mark.wall_s - before.wall_s, mark.cpu_s - before.cpu_s)._asdict(),
         "floor": bare.cost._asdict(),
     }

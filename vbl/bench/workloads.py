@@ -21,7 +21,7 @@ class Mark(NamedTuple):
 
 MARKS: list[Mark] = []
 """Written by the bodies of `marked` and of the conversations; read by the process that measures, which is this one."""
-MARK_EVERY = 50
+MARK_EVERY = 10
 
 
 def _mark(number: int) -> None:

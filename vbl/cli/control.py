@@ -10,7 +10,7 @@ import click
 from vbl.cli.terminal import Terminal, run_argument, shared
 
 if TYPE_CHECKING:
-    from vbl.client import Run
+    from vbl.handle import Run
 
 
 def _steer(

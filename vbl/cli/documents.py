@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vbl.client import Run
+    from vbl.handle import Run
     from vbl.history.events import Event, Fact
     from vbl.history.state import RunState
     from vbl.history.timeline import Bar, Timeline, Wait

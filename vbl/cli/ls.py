@@ -13,7 +13,8 @@ from vbl.clock import SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vbl.client import Client, Run
+    from vbl.client import Client
+    from vbl.handle import Run
 
 PAGE = 500
 MOVED = ("queued", "running", "retrying", "waiting")

@@ -20,9 +20,10 @@ from vbl.errors import RunFailed, UsageError
 from vbl.history.narration import duration
 
 if TYPE_CHECKING:
-    from vbl.client import Client, Run
+    from vbl.client import Client
     from vbl.engine.definitions import Workflow
     from vbl.engine.runtime import Runtime
+    from vbl.handle import Run
     from vbl.history.state import RunState
 
 GRACE_S = 10.0

@@ -11,7 +11,7 @@ from vbl.clock import SYSTEM
 from vbl.history.narration import duration, offset, preview
 
 if TYPE_CHECKING:
-    from vbl.client import Run
+    from vbl.handle import Run
     from vbl.history.state import RunState
     from vbl.history.timeline import Timeline
     from vbl.history.why import Why

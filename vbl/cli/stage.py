@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from typing import Self
 
     from vbl.cli.terminal import Terminal
-    from vbl.client import Run
     from vbl.demo.play import Life, Performance
     from vbl.demo.proof import Proof, StepProof
     from vbl.demo.scene import Scene
+    from vbl.handle import Run
     from vbl.history.events import Event
     from vbl.history.state import RunState, StepState
 

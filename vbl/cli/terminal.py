@@ -135,7 +135,7 @@ class Terminal:
     def confirm(self, question: str) -> None:
         """Ask before something that cannot be taken back. Without a terminal, asking for it was the answer."""
         if self.asks and not click.confirm(question, err=True):
-            raise click.Abort
+            raise VblError("nothing was done", code="declined")
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:
         """Aligned columns under dim heads, those numbered in `right` to the right. Cells may be painted."""

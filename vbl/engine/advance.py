@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import random
-import sys
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -26,7 +26,6 @@ from vbl.history.script import Command, Script
 from vbl.store.codec import Recorded
 from vbl.store.journal import History
 from vbl.store.payloads import LARGE_BYTES, Json, dumps, same
-
 
 MISSING: Any = object()
 """No value at hand: it is decoded from the history."""
@@ -345,16 +344,16 @@ class Execution:
 
     def sleep(self, seconds: float) -> Awaitable[None]:
         """See vbl.sleep."""
-        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not 0 <= seconds < 1e12:
+        if not (isinstance(cast("object", seconds), (int, float)) and 0 <= seconds < 1e12):
             raise UsageError(f"vbl.sleep({seconds!r}): not a number of seconds, zero or more", "For example vbl.sleep(60)")
         waiting = asyncio.sleep(seconds)
         return waiting if self.workflow.is_async else self._blocking(waiting)
 
     def map(self, step: Step[..., Any], items: Iterable[Any], limit: int | None, tolerate: int) -> Any:
         """See vbl.map."""
-        if limit is not None and (not isinstance(limit, int) or limit < 1):
+        if limit is not None and limit < 1:
             raise UsageError(f"vbl.map(limit={limit!r}): at least one call at a time is needed", "For example limit=8, or leave it out")
-        if not isinstance(tolerate, int) or tolerate < 0:
+        if tolerate < 0:
             raise UsageError(f"vbl.map(tolerate={tolerate!r}): a number of failures, zero or more", "For example tolerate=2")
         base = self.reserve(step.name)
         calls = [self._call(step, (item,), {}, f"{base}[{index}]") for index, item in enumerate(items)]
@@ -446,7 +445,7 @@ async def _mapped(execution: Execution, calls: list[StepCall], limit: int, toler
 
 def _call_site() -> str:
     """The innermost frame that is not ours or asyncio's: file and line, as a traceback shows them."""
-    frame = sys._getframe(2)
+    frame = inspect.currentframe()
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
         if not name.startswith(("vbl.engine", "asyncio", "contextvars")):

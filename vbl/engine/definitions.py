@@ -264,8 +264,9 @@ def _make_step(function: Callable[..., Any], **options: Any) -> Step[..., Any]:
         raise UsageError(f"@vbl.step was given {function!r}", "Put it above a function, options by name: @vbl.step(timeout=30)")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise UsageError(f"step {function.__qualname__} is a generator", "A step returns one value: collect what it yields in a list")
-    made = AsyncStep if inspect.iscoroutinefunction(function) else Step
-    return made(function, **options)
+    if inspect.iscoroutinefunction(function):
+        return cast("Step[..., Any]", AsyncStep(function, **options))
+    return cast("Step[..., Any]", Step(function, **options))
 
 
 # Workflows --------------------------------------------------------------------------------------------------------
@@ -336,7 +337,7 @@ def workflow(*, name: str | None = None) -> Callable[[Callable[P, R]], Workflow[
 
 def workflow(function: Any = None, /, *, name: str | None = None) -> Any:
     """Register a function as a workflow, under its own name or `name`."""
-    return Workflow(function, name=name) if function is not None else functools.partial(Workflow, name=name)
+    return cast("Any", Workflow(function, name=name) if function is not None else functools.partial(Workflow, name=name))
 
 
 def _version(function: Callable[..., Any], code: types.CodeType) -> str:

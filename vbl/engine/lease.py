@@ -23,8 +23,6 @@ from vbl.errors import SupervisorHeld
 from vbl.store import holder
 from vbl.store.protocol import Store
 
-BEAT_S = 1.0
-"""A holder beats this often."""
 SILENT_S = 3.0
 """A holder that does not beat for so long does not answer."""
 

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from vbl import config
-from vbl.client import Client, Run
+from vbl.client import Client
 from vbl.clock import SYSTEM, Clock
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.supervisor import Supervisor
 from vbl.errors import SupervisorHeld
+from vbl.handle import Access, Run
 from vbl.history.events import Fact
 from vbl.history.state import Status
 from vbl.store.sqlite import Durability
@@ -31,6 +32,54 @@ R = TypeVar("R")
 
 _open: weakref.WeakValueDictionary[Path, Runtime] = weakref.WeakValueDictionary()
 _WAIT_FOR_LEASE_S = 0.25
+
+
+class _Local(Access):
+    """The file, with a supervisor in this process that tells when something has happened."""
+
+    supervising: Supervisor | None = None
+
+    def workflow(self, name: str) -> Workflow[..., Any] | None:
+        """Any workflow that is registered in this process."""
+        return super().workflow(name) or REGISTRY.get(name)
+
+    @contextlib.contextmanager
+    def watching(self, run_id: str) -> Generator[Callable[[float | None], None], None, None]:
+        """A function that waits until the supervisor has committed another status of the run."""
+        supervisor = self.supervising
+        if supervisor is None:
+            with super().watching(run_id) as pause:
+                yield pause
+            return
+        event = threading.Event()
+        supervisor.listen(run_id, event)
+
+        def wait(left: float | None) -> None:
+            event.wait(0.5 if left is None else min(left, 0.5))
+            event.clear()
+            self.check_alive()
+
+        try:
+            yield wait
+        finally:
+            supervisor.unlisten(run_id, event)
+
+    def settled(self, run: Run, status: Status) -> bool:
+        """A blocked run is tried again by itself where this process has another version of its code."""
+        workflow = REGISTRY.get(run.workflow)
+        if status is Status.BLOCKED and self.supervising is not None and workflow is not None:
+            return workflow.version in run.state().blocked_by
+        return super().settled(run, status)
+
+    def check_alive(self) -> None:
+        """Raise what made the supervisor fail."""
+        if self.supervising is not None and self.supervising.failure is not None:
+            raise self.supervising.failure
+
+    def nudge(self) -> None:
+        """Let the supervisor look at the file now."""
+        if self.supervising is not None:
+            self.supervising.nudge()
 
 
 class Runtime(Client):
@@ -45,86 +94,54 @@ class Runtime(Client):
         durability: Durability = "power",
         grace_s: float = 10.0,
     ) -> None:
-        super().__init__(path, clock=clock, durability=durability)
-        self._grace_s = grace_s
-        self._users = 1
-        self._supervisor: Supervisor | None = Supervisor(path, clock=clock, durability=durability)
+        access = _Local(path, create=True, clock=clock, durability=durability)
+        self._open(access)
+        self.users = 1
+        self.grace_s = grace_s
+        supervisor = Supervisor(path, clock=clock, durability=durability)
         try:
-            self._supervisor.start()
+            supervisor.start()
         except SupervisorHeld as error:
-            self._supervisor = None
             if not attach:
                 super().close()
                 raise SupervisorHeld(error.message, "Start runs there as a client with vbl.open(…, attach=True), or stop it") from None
         except BaseException:
-            self._supervisor = None
             super().close()
             raise
+        else:
+            access.supervising = supervisor
+        self.supervising = access.supervising
 
     @property
     def attached(self) -> bool:
         """Whether the supervisor is another process."""
-        return self._supervisor is None
+        return self.supervising is None
 
-    def start(self, workflow: Workflow[..., Any] | str, /, *args: Any, **options: Any) -> Any:
+    @property
+    def usable(self) -> bool:
+        """Whether it is open and its runs are being moved."""
+        return not self.closed and (self.supervising is None or self.supervising.alive)
+
+    def start(self, workflow: Workflow[..., Any] | str, /, *args: Any, **options: Any) -> Run:
         """As Client.start; attached, the supervisor elsewhere has to know the workflow. Raises SupervisorHeld."""
         name = workflow if isinstance(workflow, str) else workflow.name
-        if self._supervisor is None:
-            info = self.supervisor()
-            if info is not None and name not in info.workflows:
-                known = ", ".join(info.workflows) or "none"
-                raise SupervisorHeld(
-                    f"{self.path} is supervised by process {info.pid} ({info.program}), which does not have workflow {name} (it has: {known})",
-                    "Restart that one with the file of this workflow: vbl up FILE…",
-                )
+        info = self.supervisor() if self.attached else None
+        if info is not None and name not in info.workflows:
+            known = ", ".join(info.workflows) or "none"
+            raise SupervisorHeld(
+                f"{self.path} is supervised by process {info.pid} ({info.program}), which does not have workflow {name} (it has: {known})",
+                "Restart that one with the file of this workflow: vbl up FILE…",
+            )
         return super().start(workflow, *args, **options)
-
-    def _workflow(self, name: str) -> Workflow[..., Any] | None:
-        return super()._workflow(name) or REGISTRY.get(name)
-
-    @contextlib.contextmanager
-    def _watching(self, run_id: str) -> Generator[Callable[[float | None], None], None, None]:
-        supervisor = self._supervisor
-        if supervisor is None:
-            with super()._watching(run_id) as pause:
-                yield pause
-            return
-        event = threading.Event()
-        supervisor.listen(run_id, event)
-
-        def wait(left: float | None) -> None:
-            event.wait(0.5 if left is None else min(left, 0.5))
-            event.clear()
-            self._check_alive()
-
-        try:
-            yield wait
-        finally:
-            supervisor.unlisten(run_id, event)
-
-    def _settled(self, run: Run, status: Status) -> bool:
-        """A blocked run is tried again by itself where this process has another version of its code."""
-        workflow = REGISTRY.get(run.workflow)
-        if status is Status.BLOCKED and self._supervisor is not None and workflow is not None:
-            return workflow.version in run.state().blocked_by
-        return super()._settled(run, status)
-
-    def _check_alive(self) -> None:
-        if self._supervisor is not None and self._supervisor.failure is not None:
-            raise self._supervisor.failure
-
-    def _nudge(self) -> None:
-        if self._supervisor is not None:
-            self._supervisor.nudge()
 
     def close(self) -> None:
         """Stop the supervisor gracefully, then give the file back. Runs that are open stay resumable."""
-        self._users -= 1
-        if self._users > 0 or self._closed:
+        self.users -= 1
+        if self.users > 0 or self.closed:
             return
         _open.pop(self.path, None)
-        if self._supervisor is not None:
-            self._supervisor.stop(self._grace_s)
+        if self.supervising is not None:
+            self.supervising.stop(self.grace_s)
         super().close()
 
 
@@ -143,8 +160,8 @@ def open(
     """
     resolved = config.database_path(path)
     known = _open.get(resolved)
-    if known is not None and not known._closed and (known._supervisor is None or known._supervisor.alive):
-        known._users += 1
+    if known is not None and known.usable:
+        known.users += 1
         return known
     runtime = Runtime(resolved, attach=attach, durability=durability, grace_s=grace_s)
     _open[resolved] = runtime
@@ -160,8 +177,8 @@ def run(workflow: Workflow[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
 @atexit.register
 def _close_all() -> None:
     for runtime in list(_open.values()):
-        runtime._users = 1
-        runtime._grace_s = min(runtime._grace_s, 1.0)
+        runtime.users = 1
+        runtime.grace_s = min(runtime.grace_s, 1.0)
         runtime.close()
 
 
@@ -183,7 +200,11 @@ def serve(
     """
     resolved = config.database_path(path)
     asked = threading.Event()
-    handlers = {number: signal.signal(number, lambda *_: asked.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: object) -> None:
+        asked.set()
+
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         supervisor = _when_free(resolved, wait, force, durability, on_fact, asked)
         if supervisor is None:

@@ -22,7 +22,7 @@ from vbl.engine.attempt import Outcome, Pool, Stopped, run_async, run_sync
 from vbl.engine.context import StepScope
 from vbl.engine.definitions import REGISTRY
 from vbl.engine.isolate import run_isolated
-from vbl.engine.lease import BEAT_S, Lease
+from vbl.engine.lease import Lease
 from vbl.errors import EpochLost, StorageError, VblError
 from vbl.history.events import Fact
 from vbl.store.journal import Conflict, Journal

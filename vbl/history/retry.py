@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import cast
 
 from vbl.errors import UsageError
 
@@ -26,7 +27,7 @@ class Kind(StrEnum):
 DEFAULT_KINDS = (Kind.TRANSIENT, Kind.RATE_LIMITED, Kind.TIMEOUT)
 
 
-def _positive(name: str, value: float, *, zero: bool = False) -> None:
+def _positive(name: str, value: object, *, zero: bool = False) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
         raise UsageError(f"{name}={value!r} is not a number of seconds", f"Give a finite number: {name}=1.0")
     if value < 0 or (value == 0 and not zero):
@@ -53,7 +54,8 @@ class Retry:
     retry_on: tuple[Kind | str, ...] | Callable[[BaseException], bool] = DEFAULT_KINDS
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_attempts, int) or isinstance(self.max_attempts, bool) or self.max_attempts < 1:
+        attempts = cast("object", self.max_attempts)
+        if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1:
             raise UsageError(f"max_attempts={self.max_attempts!r} must be a whole number, at least 1", "For example vbl.Retry(max_attempts=5)")
         _positive("delay", self.delay, zero=True)
         _positive("factor", self.factor)
@@ -169,7 +171,7 @@ def retry_after_of(error: BaseException) -> float | None:
     own = getattr(error, "retry_after", None)
     if isinstance(own, (int, float)):
         return float(own)
-    headers = getattr(getattr(error, "response", None), "headers", None)
+    headers: Mapping[str, str] | None = getattr(getattr(error, "response", None), "headers", None)
     if headers is None:
         return None
     try:
@@ -178,12 +180,11 @@ def retry_after_of(error: BaseException) -> float | None:
         return _retry_after_date(headers)
 
 
-def _retry_after_date(headers: object) -> float | None:
+def _retry_after_date(headers: Mapping[str, str]) -> float | None:
+    """Retry-After as a date, held against the answer's own clock."""
     from email.utils import parsedate_to_datetime
 
-    text = headers.get("retry-after") if hasattr(headers, "get") else None  # type: ignore[union-attr]
-    date = headers.get("date") if hasattr(headers, "get") else None  # type: ignore[union-attr]
     try:
-        return max(0.0, (parsedate_to_datetime(text) - parsedate_to_datetime(date)).total_seconds())
-    except (TypeError, ValueError):
+        return max(0.0, (parsedate_to_datetime(headers["retry-after"]) - parsedate_to_datetime(headers["date"])).total_seconds())
+    except (KeyError, TypeError, ValueError):
         return None

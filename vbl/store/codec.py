@@ -23,10 +23,10 @@ from vbl.store.payloads import (
     Recorder,
     Shape,
     check_size,
-    guard,
-    native,
     copy_list,
     dumps,
+    guard,
+    native,
     plain_copy,
     refuse,
     same,
@@ -93,7 +93,7 @@ class Codec:
 
         `decode` is false where nobody needs the value that would be read back. Once it stands in the history the caller tells the recorder: `recorder.know(path, plain, shape)`.
         """
-        kind = type(value)
+        kind = cast("type[Any]", type(value))
         if kind in self._atoms and (kind is not str or len(value) < 256):
             return Recorded(self._atom(value, kind), value, value)
         if self._large and self._native and kind in (list, str):
@@ -165,7 +165,7 @@ class Codec:
 
     def load(self, plain: Json) -> Any:
         """The value that was recorded as `plain`, by the same way as when it was written."""
-        kind = type(plain)
+        kind = cast("type[Any]", type(plain))
         if self._native and kind in (list, dict):
             return plain_copy(plain)
         if self._native and kind is str:
@@ -186,7 +186,7 @@ def _by_key(plain: dict[str, Json], text: str, recorder: Recorder) -> str:
     found = {
         key: ref
         for key, item in plain.items()
-        if isinstance(item, (list, str)) and len(item) > 1 and (ref := recorder.difference(item)) is not None
+        if isinstance(item, (list, str)) and len(cast("list[Json]", item)) > 1 and (ref := recorder.difference(item)) is not None
     }
     if not found or text.startswith('{"$ref"'):
         return text

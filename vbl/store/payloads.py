@@ -56,9 +56,11 @@ def same(a: Json, b: Json) -> bool:
     if type(a) is not type(b):
         return False
     if isinstance(a, dict):
-        return len(a) == len(b) and all(k in b and same(v, b[k]) for k, v in cast(dict[str, Json], a).items())
+        entries = cast(dict[str, Json], a)
+        return len(entries) == len(b) and all(k in b and same(v, b[k]) for k, v in entries.items())
     if isinstance(a, list):
-        return len(a) == len(b) and all(map(same, cast(list[Json], a), b))
+        items = cast(list[Json], a)
+        return len(items) == len(b) and all(map(same, items, b))
     return bool(a == b)
 
 
@@ -112,7 +114,13 @@ def equal_lists(a: list[Json], b: list[Json], shape: Shape) -> bool:
 def _kinds(items: list[Json], depth: int) -> list[type]:
     if depth == 0:
         return list(map(type, items))
-    return [type(v) for item in items for v in (item.values() if type(item) is dict else (item,))]
+    kinds: list[type] = []
+    for item in items:
+        kinds += map(type, cast(dict[str, Json], item).values() if type(item) is dict else (item,))
+    return kinds
+
+
+_copy_dict: Callable[[Any], Json] = cast("Any", dict).copy
 
 
 def copy_list(items: list[Json], shape: Shape) -> list[Json]:
@@ -121,7 +129,7 @@ def copy_list(items: list[Json], shape: Shape) -> list[Json]:
         return list(items)
     if shape.depth == 1:
         try:
-            return list(map(dict.copy, items))
+            return list(map(_copy_dict, items))
         except TypeError:  # atoms among the dicts
             return [item.copy() if type(item) is dict else item for item in items]
     return plain_copy(items)
@@ -301,7 +309,8 @@ class Resolver:
             values = self._unpacked(cast(dict[str, Json], values)[_MARK])
         if not isinstance(values, dict):
             return values
-        return {name: self._value(value) for name, value in cast(dict[str, Json], values).items()}
+        named = cast(dict[str, Json], values)
+        return {name: self._value(value) for name, value in named.items()}
 
     def _value(self, value: Json) -> Json:
         """One value; a `$ref` may stand for it, or for the entries of a dict."""
@@ -320,14 +329,14 @@ class Resolver:
     def _referred(self, item: Json) -> Json:
         if isinstance(item, dict) and _MARK in item:
             return self._joined(cast(dict[str, Json], item)[_MARK])
-        return item
+        return cast("Json", item)
 
     def _unpacked(self, mark: dict[str, Json]) -> Json:
         return from_json(unpack(self._blob(mark["blob"]), mark["blob"]))
 
     def _joined(self, mark: dict[str, Json]) -> Json:
         seq, *path = mark["of"]
-        old = self._seen[seq]
+        old: Any = self._seen[seq]
         for part in path:
             old = old[part]
         head, tail = mark["keep"]
@@ -357,7 +366,7 @@ _ATOMS = frozenset({str, int, bool, type(None)})
 
 def native(value: Any) -> bool:
     """Whether a value is JSON data already: exact types only, finite floats, text that UTF-8 can hold."""
-    kind = type(value)
+    kind = cast("type[Any]", type(value))
     if kind in _ATOMS:
         return kind is not str or not _has_surrogate(value)
     if kind is float:

@@ -1,0 +1,123 @@
+"""Rows about what everybody pays: importing vbl, the first words of the command line, the list of runs."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import vbl
+from vbl.bench import child
+from vbl.bench.costs import Cost, median
+from vbl.clock import SYSTEM
+from vbl.errors import VblError
+from vbl.history.state import Summary
+from vbl.ids import lowest
+from vbl.store.journal import summary_row
+from vbl.store.sqlite import Sqlite
+
+VBL = ("-c", "from vbl.cli.main import main; main()")
+"""The command line, started as the installed script `vbl` starts it."""
+IMPORT_CLICK = ("-c", "import click")
+IMPORT_FOR_LS = ("-c", "import click, apsw, pydantic, rich.table")
+IMPORT_VBL = ("-c", "import vbl")
+IMPORT_ENGINE = ("-c", "import vbl; vbl.step, vbl.workflow, vbl.open")
+IMPORT_FOR_VBL = ("-c", "import pydantic, apsw, asyncio")
+
+
+def by_turns(first: Sequence[str], second: Sequence[str], rounds: int) -> tuple[Cost, Cost]:
+    """Start two Python programs by turns, each once before it counts; the medians of both."""
+    programs = (first, second)
+    costs: tuple[list[Cost], list[Cost]] = ([], [])
+    for number in range(rounds + 1):
+        for program, found in zip(programs, costs, strict=True):
+            cost = started(program)
+            if number:
+                found.append(cost)
+    return median(costs[0]), median(costs[1])
+
+
+def started(arguments: Sequence[str]) -> Cost:
+    """The cost of a Python process from its start to its end. Raises VblError where it fails."""
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, env=child.environment())
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    wall_s = time.perf_counter() - began
+    if process.returncode:
+        raise VblError(f"python {' '.join(arguments)} ended with {process.returncode}", "", code="bench_failed")
+    return Cost(wall_s, usage.ru_utime + usage.ru_stime)
+
+
+# Listing runs -----------------------------------------------------------------------------------------------------
+
+FILTERS: dict[str, dict[str, Any]] = {
+    "all": {},
+    "--status failed": {"status": "failed"},
+    "--status running --status waiting": {"status": ["running", "waiting"]},
+    "--workflow": {"workflow": "workflow3"},
+    "--workflow --status": {"workflow": "workflow3", "status": "failed"},
+    "--tag": {"tag": "tag7"},
+    "--tag --status": {"tag": "tag7", "status": "failed"},
+    "--since 1h": {"since": 3_600},
+}
+_STATUSES = ("completed",) * 90 + ("failed",) * 4 + ("cancelled",) * 2 + ("waiting",) * 3 + ("running",)
+
+
+def prepare_ls(path: str, runs: int) -> dict[str, Any]:
+    """Make a file with the summaries of so many runs: one a second up to now, of ten workflows, one in ten tagged.
+
+    Only summaries: the list reads nothing else, and events would take minutes to make.
+    """
+    store = Sqlite(Path(path), durability="process")
+    first_at = SYSTEM.now() - runs * 1_000_000
+    try:
+        for begin in range(0, runs, 20_000):
+            numbers = range(begin, min(begin + 20_000, runs))
+            with store.write():
+                store.many("insert_run", list(_summaries(numbers, first_at)))
+                # the keys of a new file are 1, 2, 3, … in the order of insertion
+                store.many("insert_tag", [(f"tag{n // 10 % 10}", n + 1) for n in numbers if n % 10 == 0])
+        store.checkpoint("truncate")
+    finally:
+        store.close()
+    return {"runs": runs, "bytes": Path(path).stat().st_size}
+
+
+def _summaries(numbers: Iterable[int], first_at: int) -> Iterator[tuple[Any, ...]]:
+    for n in numbers:
+        at = first_at + n * 1_000_000
+        status = _STATUSES[n * 37 % 100]
+        finished_at = at + 900_000 if status in ("completed", "failed", "cancelled") else None
+        wake_at = at + 10**15 if status == "waiting" else None
+        tags = f"tag{n // 10 % 10}" if n % 10 == 0 else ""
+        yield summary_row(
+            Summary(
+                lowest(at), f"workflow{n % 10}", "0" * 16, status, None, None, tags, 0, at, finished_at or at, finished_at,
+                wake_at, wake_at, int(status == "running"), 7,
+            )
+        )  # fmt: skip
+
+
+def listing(small: str, large: str, rounds: int) -> dict[str, Any]:
+    """The query behind each filter of `vbl ls` on two files, by turns: seconds on each, by filter."""
+    found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in FILTERS}
+    with vbl.connect(small) as first, vbl.connect(large) as second:
+        for _ in range(rounds):
+            for name, given in FILTERS.items():
+                filters = dict(given)
+                if "since" in filters:
+                    filters["since"] = SYSTEM.now() - filters["since"] * 1_000_000
+                for client, times in zip((first, second), found[name], strict=True):
+                    began = time.perf_counter()
+                    client.runs(**filters)
+                    times.append(time.perf_counter() - began)
+    return {
+        name: {"small_s": statistics.median(times[0]), "large_s": statistics.median(times[1])}
+        for name, times in found.items()
+    }

@@ -1,0 +1,252 @@
+"""A handle to a run, and how it reaches the file.
+
+`Access` is the part that differs between a client, which watches the file, and a runtime, whose supervisor tells it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from vbl import config
+from vbl.clock import Clock
+from vbl.errors import NotFound, RunBlocked, RunCancelled, RunFailed
+from vbl.history import transitions
+from vbl.history.events import Event, EventType, Fact, Payload, payload_model
+from vbl.history.state import RunState, Status, fold
+from vbl.store import holder
+from vbl.store.holder import SupervisorInfo
+from vbl.store.journal import Draft, Journal, draft
+from vbl.store.payloads import loads
+from vbl.store.sqlite import Durability, Sqlite
+
+if TYPE_CHECKING:
+    from vbl.engine.definitions import Workflow
+    from vbl.history.why import Why
+
+_FIRST_WAIT_S = 0.002
+_LAST_WAIT_S = 0.05
+
+
+class Access:
+    """The open file, as a client and the handles that it gave out use it."""
+
+    def __init__(self, path: Path, *, create: bool, clock: Clock, durability: Durability) -> None:
+        self.path = path
+        self.clock = clock
+        self.store = Sqlite(path, create=create, durability=durability)
+        self.journal = Journal(self.store, clock)
+        self.workflows: dict[str, Workflow[..., Any]] = {}
+
+    def summary(self, key: int) -> tuple[Any, ...]:
+        """The columns of a handle. Raises NotFound for a run whose summary is gone."""
+        row = self.store.one("handle", (key,))
+        if row is None:
+            raise NotFound(f"run number {key} is gone from {self.path}", "If summaries were dropped: vbl doctor --rebuild", code="run_not_found")
+        return row
+
+    def supervisor(self) -> SupervisorInfo | None:
+        """Who moves the runs of this file now; None where nobody does."""
+        if not holder.alive(self.path):
+            return None
+        about = holder.read(self.path)
+        row = self.store.one("supervisor")
+        workflows: list[str] = loads(row[2]) if row is not None and row[2] else []
+        since, epoch = about.get("since", 0), about.get("epoch", 0)
+        return SupervisorInfo(about.get("pid", 0), about.get("host", ""), about.get("program", ""), since, epoch, workflows)
+
+    def workflow(self, name: str) -> Workflow[..., Any] | None:
+        """The workflow of that name, where this process has it."""
+        return self.workflows.get(name)
+
+    def output(self, state: RunState) -> Any:
+        """A finished run's output: typed where the workflow is at hand, else plain data."""
+        workflow = self.workflow(state.workflow)
+        return state.output if workflow is None else workflow.signature.result.load(state.output)
+
+    def settled(self, run: Run, status: Status) -> bool:
+        """Whether `result()` need not wait any longer."""
+        return status.finished or status is Status.BLOCKED
+
+    def check_alive(self) -> None:
+        """Raise where the wait can never end; a plain client cannot know that."""
+
+    def nudge(self) -> None:
+        """Tell a supervisor in this process that there is something new."""
+
+    @contextlib.contextmanager
+    def watching(self, run_id: str) -> Generator[Callable[[float | None], None], None, None]:
+        """A function that waits a moment, or until the file has changed."""
+        wait_s = _FIRST_WAIT_S
+        version = self.store.changed()
+
+        def pause(left: float | None) -> None:
+            nonlocal wait_s, version
+            time.sleep(wait_s if left is None else min(wait_s, left))
+            changed = self.store.changed()
+            wait_s = _FIRST_WAIT_S if changed != version else min(wait_s * 1.5, _LAST_WAIT_S)
+            version = changed
+            self.check_alive()
+
+        yield pause
+
+
+class Run:
+    """A handle to a run; from `start` and from `client.run(ID)` alike. Instants are microseconds since 1970 UTC.
+
+    `id`, `workflow`, `version`, `key`, `parent_id`, `tags` and `created_at` never change; the rest is read when asked.
+    """
+
+    def __init__(self, access: Access, row: tuple[Any, ...]) -> None:
+        self._access = access
+        self._take(row)
+
+    def _take(self, row: tuple[Any, ...]) -> None:
+        (self.id, self.workflow, self.version, status, self.key, self.parent_id, tags, self.created_at) = row[:8]
+        self.tags: list[str] = tags.split("\n") if tags else []
+        self._status = Status(status)
+        self.updated_at, self.finished_at, self.wake_at, self.seq, self._key = row[8:13]
+
+    def refresh(self) -> Self:
+        """Read the summary again."""
+        self._take(self._access.summary(self._key))
+        return self
+
+    @property
+    def status(self) -> Status:
+        """Where the run is now."""
+        return self.refresh()._status
+
+    @property
+    def last_status(self) -> Status:
+        """Where the run was when its summary was last read; costs nothing."""
+        return self._status
+
+    def facts(self, at: int | None = None) -> list[Fact]:
+        """The history as plain data, up to and with event `at`."""
+        return self._access.journal.load(self._key, at)[1]
+
+    def events(self) -> list[Event]:
+        """The history, oldest first."""
+        journal = self._access.journal
+        rows = journal.rows(self._key)
+        facts = journal.load(self._key)[1]
+        return [
+            Event(row.id, self.id, fact.seq, EventType(fact.type), fact.at, payload_model(fact.type, fact.payload))
+            for row, fact in zip(rows, facts, strict=False)
+        ]
+
+    def state(self, at: int | None = None, checkpoint: int | None = None) -> RunState:
+        """The accumulated state now, after event `at`, or at a checkpoint. Raises NotFound where there is none."""
+        facts = self.facts()
+        if checkpoint is not None:
+            found = [f.seq for f in facts if f.type == "CHECKPOINT_WRITTEN" and f.payload["checkpoint"] == checkpoint]
+            if not found:
+                last = max((f.payload["checkpoint"] for f in facts if f.type == "CHECKPOINT_WRITTEN"), default=0)
+                raise NotFound(f"run {self.id} has no checkpoint {checkpoint}", f"Its checkpoints are 1 to {last}" if last else "It has none yet")
+            at = found[-1]
+        if at is not None and not 1 <= at <= len(facts):
+            raise NotFound(f"run {self.id} has no event {at}", f"Its events are 1 to {len(facts)}: vbl events {self.id}")
+        return fold(facts if at is None else facts[:at])
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the end and return the workflow's output.
+
+        Raises RunFailed, RunCancelled, RunBlocked, and TimeoutError after `timeout` seconds.
+        """
+        self._wait_until(lambda status: self._access.settled(self, status), timeout)
+        return self._outcome()
+
+    def wait(self, *statuses: Status | str, timeout: float | None = None) -> Status:
+        """Wait until the run has one of the statuses (by default: has ended) and return it.
+
+        Raises TimeoutError after `timeout` seconds.
+        """
+        wanted = {Status(status) for status in statuses}
+        return self._wait_until(lambda status: status in wanted if wanted else status.finished, timeout)
+
+    def _wait_until(self, done: Callable[[Status], bool], timeout: float | None) -> Status:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._access.watching(self.id) as pause:
+            while not done(status := self.status):
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    raise TimeoutError(f"run {self.id} is {status} after {timeout} s")
+                pause(left)
+        return status
+
+    def _outcome(self) -> Any:
+        state = self.state()
+        match state.status:
+            case Status.COMPLETED:
+                return self._access.output(state)
+            case Status.FAILED:
+                error = state.error or {}
+                raise RunFailed(
+                    f"run {self.id} failed: {error.get('type')}: {error.get('message')}",
+                    f"Look: vbl show {self.id}. Go on from the failed step: vbl retry {self.id}",
+                    error=error,
+                )
+            case Status.CANCELLED:
+                raise RunCancelled(f"run {self.id} was cancelled", f"Look: vbl show {self.id}")
+            case _:
+                blocked = state.blocked or {}
+                raise RunBlocked(f"run {self.id} is blocked: {blocked.get('message')}", str(blocked.get("unblock") or f"vbl why {self.id}"))
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Any:
+        wait_s = _FIRST_WAIT_S
+        while not self._access.settled(self, self.status):
+            await asyncio.sleep(wait_s)
+            self._access.check_alive()
+            wait_s = min(wait_s * 1.5, _LAST_WAIT_S)
+        return self._outcome()
+
+    def cancel(self, by: str | None = None, reason: str | None = None) -> Status:
+        """Ask for a cancel. Raises Conflict for a finished run."""
+        return self._decide(transitions.cancel, by, reason)
+
+    def pause(self, by: str | None = None, reason: str | None = None) -> Status:
+        """Hold the run: no further step starts. Raises Conflict where it is finished or paused."""
+        return self._decide(transitions.pause, by, reason)
+
+    def unpause(self, by: str | None = None, reason: str | None = None) -> Status:
+        """Let a paused run go on. Raises Conflict where it is not paused."""
+        return self._decide(transitions.unpause, by, reason)
+
+    def retry(self, by: str | None = None, reason: str | None = None) -> Status:
+        """Open a failed run at its failed step, or try a blocked one again. Raises Conflict for any other."""
+        return self._decide(transitions.retry, by, reason)
+
+    def _decide(self, what: Callable[[RunState, str | None, str | None], list[Payload]], by: str | None, reason: str | None) -> Status:
+        clock = self._access.clock
+
+        def decide(state: RunState) -> list[Draft]:
+            at = max(clock.now(), state.at)
+            return [draft(at, payload) for payload in what(state, by or config.actor(), reason)]
+
+        status = self._access.journal.commit(self.id, decide).status
+        self._access.nudge()
+        return status
+
+    def why(self) -> Why:
+        """What the run waits for, and what would move it on."""
+        from vbl.history.why import why
+
+        info = self._access.supervisor()
+        loaded = set(info.workflows) if info is not None else None
+        return why(self.state(), self._access.clock.now(), loaded, info is not None)
+
+    def source(self) -> dict[str, Any] | None:
+        """The definition as the run began with it: {"source", "file", "line", "python"}; None where it was not kept."""
+        row = self._access.store.one("definition", (self.workflow, self.version))
+        return dict(zip(("source", "file", "line", "python"), row, strict=True)) if row is not None and row[0] else None
+
+    def __repr__(self) -> str:
+        return f"<run {self.id} {self.workflow} {self._status}>"
