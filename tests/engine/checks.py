@@ -6,7 +6,8 @@ from collections import Counter
 
 from tests.engine.corpus import Shape
 from tests.engine.world import WORLD, Effect
-from vbl.client import Client, Run
+from vbl.client import Client
+from vbl.handle import Run
 from vbl.history.events import Fact
 from vbl.history.state import Status, fold, summarise
 

@@ -24,7 +24,7 @@ def test_shape_ends_as_known(shape: Shape, trial: Trial) -> None:
 def test_replay_of_an_unchanged_run_asks_for_nothing_new(shape: Shape, trial: Trial) -> None:
     run = trial.start(shape.workflow, *shape.args, **shape.options)
     assert trial.finish(run)
-    before = [row for row in trial.events()]
+    before = list(trial.events())
     effects = list(WORLD.effects)
     output = replay(run)
     assert output == run.state().output or run.status != "completed"
