@@ -192,7 +192,7 @@ def test_server_that_is_not_there_is_transient_and_named(monkeypatch: pytest.Mon
         url = gone.url
     error = failure(Model("compatible", "m", url))
     assert kind_of(error) is Kind.TRANSIENT
-    assert url in error.hint
+    assert url.split("/")[2] in error.hint
 
 
 def test_endless_answer_is_cut_off(server: ModelServer, openai: Model, monkeypatch: pytest.MonkeyPatch) -> None:

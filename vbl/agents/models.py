@@ -226,7 +226,7 @@ def _unreachable(model: Model, error: Exception, key: str) -> ModelError:
 
     message = f"{model} could not be asked: {type(error).__name__}: {redact(str(error), key)}"
     if isinstance(error, httpx.ConnectError):
-        return ModelError(message, f"Is the server running at {model.url}?", kind=Kind.TRANSIENT)
+        return ModelError(message, f"Is a server running at {urlsplit(model.url).netloc}?", kind=Kind.TRANSIENT)
     permanent = isinstance(error, (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError))
     return ModelError(message, kind=Kind.PERMANENT if permanent else Kind.TRANSIENT)
 
