@@ -6,17 +6,20 @@ POSIX drops all of a process's locks on a file when *any* descriptor of it is cl
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 
 from vbl.errors import StorageError
 
 _held: Counter[str] = Counter()
 _names: set[str] = set()
+_files: set[tuple[int, int]] = set()
 _lock = threading.Lock()
 _installed = False
 
@@ -43,30 +46,47 @@ def release(path: Path) -> None:
 
 def _refresh() -> None:
     _names.clear()
-    _names.update(os.path.basename(path) for path in _held)
+    _files.clear()
+    for path in _held:
+        _names.add(os.path.basename(path))
+        with contextlib.suppress(OSError):
+            _files.add(_file(path))
+
+
+def _file(path: str) -> tuple[int, int]:
+    """The file itself, whatever it is called."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if event != "open" and event != "sqlite3.connect":
+    if (event != "open" and event != "sqlite3.connect") or not _names:
         return
     target = args[0]
-    if isinstance(target, bytes):
-        target = os.fsdecode(target)
-    if not isinstance(target, str) or not _names:
-        return
+    if not isinstance(target, str):
+        if not isinstance(target, (bytes, os.PathLike)):
+            return
+        target = os.fsdecode(cast("bytes | os.PathLike[str]", target))
     if event == "sqlite3.connect" and target.startswith("file:"):
-        target = target[5:].partition("?")[0]
+        target = unquote(urlsplit(target).path)
     name = os.path.basename(target)
     if name in _names or name.removesuffix("-wal") in _names or name.removesuffix("-shm") in _names:
-        _refuse(event, target)
+        _refuse_companions(event, target)
+    with contextlib.suppress(OSError, ValueError):
+        if _file(target) in _files:
+            _refuse(event, target)
+
+
+def _refuse_companions(event: str, target: str) -> None:
+    real = os.path.realpath(target)
+    if real in _held or real.removesuffix("-wal") in _held or real.removesuffix("-shm") in _held:
+        _refuse(event, real)
 
 
 def _refuse(event: str, target: str) -> None:
-    real = os.path.realpath(target)
-    if real in _held or real.removesuffix("-wal") in _held or real.removesuffix("-shm") in _held:
-        how = "sqlite3.connect()" if event == "sqlite3.connect" else "open()"
-        raise StorageError(
-            f"{real} is held by vbl in this process, and {how} would drop its locks",
-            "Read it by client.sql('select …'), or from another process",
-            code="held_here",
-        )
+    how = "sqlite3.connect()" if event == "sqlite3.connect" else "open()"
+    raise StorageError(
+        f"{os.path.realpath(target)} is held by vbl in this process, and {how} would drop its locks",
+        "Read it by client.sql('select …'), or from another process",
+        code="held_here",
+    )
