@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def name_of(page: Path) -> str:
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
-    return [(match[2], match[3]) for match in FENCE.finditer(page.read_text("utf-8"))]
+    return [(match[2], textwrap.dedent(match[3])) for match in FENCE.finditer(page.read_text("utf-8"))]
 
 
 def sessions() -> list[Path]:
@@ -45,13 +46,14 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "work"
         self.folder.mkdir()
-        command = folder / "bin" / "vbl"
-        command.parent.mkdir()
-        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vbl "$@"\n', "utf-8")
-        command.chmod(0o755)
+        commands = folder / "bin"
+        commands.mkdir()
+        for name, does in {"vbl": f'"{sys.executable}" -m vbl', "python": f'"{sys.executable}"'}.items():
+            (commands / name).write_text(f'#!/bin/sh\nexec {does} "$@"\n', "utf-8")
+            (commands / name).chmod(0o755)
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("VBL_")} | {
             "VBL_DB": str(folder / "default.db"),
-            "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             "NO_COLOR": "1",
             "COLUMNS": "120",
