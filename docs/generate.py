@@ -16,7 +16,9 @@ import inspect
 import re
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any, get_overloads
 
@@ -28,7 +30,7 @@ from pydantic.fields import FieldInfo  # noqa: E402
 from pydantic_core import PydanticUndefined  # noqa: E402
 
 import vbl  # noqa: E402
-from vbl import errors  # noqa: E402
+from vbl import errors, testing  # noqa: E402
 from vbl.history import events  # noqa: E402
 
 NOTE = "<!-- Written by docs/generate.py from the code; edit the code, then run it. -->"
@@ -230,21 +232,26 @@ def cli_page() -> str:
         "",
     ]
     with click.Context(group, info_name="vbl") as context:
-        out += command_section("vbl", group, context, level=2)
+        shared = {option.name for option in options_of(group, context)}
+        out += ["## Options of every command", "", *options_table(options_of(group, context), context)]
         for name in sorted(group.list_commands(context)):
             command = group.get_command(context, name)
             if command is None or command.hidden:
                 continue
             with click.Context(command, info_name=name, parent=context) as inner:
-                out += command_section(f"vbl {name}", command, inner, level=2)
+                own = [option for option in options_of(command, inner) if option.name not in shared]
+                usage = " ".join(["vbl", name, *command.collect_usage_pieces(inner)])
+                out += [f"## vbl {name}", "", "```text", usage, "```", "", *prose(command.help or "")]
+                out += options_table(own, inner)
     return finish(out)
 
 
-def command_section(title: str, command: click.Command, context: click.Context, *, level: int) -> list[str]:
-    usage = " ".join([title, *command.collect_usage_pieces(context)])
-    out = [f"{'#' * level} {title}", "", "```text", usage, "```", "", *prose(command.help or "")]
-    options = [param for param in command.get_params(context) if isinstance(param, click.Option) and not param.hidden]
-    return out + table(("option", "means"), [option_row(option, context) for option in options])
+def options_of(command: click.Command, context: click.Context) -> list[click.Option]:
+    return [param for param in command.get_params(context) if isinstance(param, click.Option) and not param.hidden]
+
+
+def options_table(options: list[click.Option], context: click.Context) -> list[str]:
+    return table(("option", "means"), [option_row(option, context) for option in options])
 
 
 def option_row(option: click.Option, context: click.Context) -> tuple[str, str]:
@@ -279,21 +286,19 @@ def python_page() -> str:
         "",
     ]
     for name in sorted(vbl.__all__, key=str.lower):
-        value = getattr(vbl, name)
-        if (inspect.isclass(value) and issubclass(value, BaseException)) or not callable(value):
-            continue
-        out += class_section(name, value) if inspect.isclass(value) else function_section(f"vbl.{name}", value)
-    for cls in handles():
-        out += class_section(cls.__name__, cls)
+        out += section("vbl", name, getattr(vbl, name))
+    out += ["## vbl.testing", "", *doc(testing)]
+    for name in testing.__all__:
+        out += section("vbl.testing", name, getattr(testing, name))
     return finish(out)
 
 
-def handles() -> list[type]:
-    """Classes that a user meets as values, without ever naming them."""
-    from vbl.client import Client
-    from vbl.handle import Run
-
-    return [cls for cls in (Client, Run) if getattr(vbl, cls.__name__, None) is not cls]
+def section(module: str, name: str, value: Any) -> list[str]:
+    if not inspect.isclass(value):
+        return function_section(f"{module}.{name}", value)
+    if issubclass(value, errors.VblError):
+        return []
+    return class_section(module, name, value)
 
 
 def function_section(title: str, function: Callable[..., Any], level: int = 2) -> list[str]:
@@ -349,12 +354,12 @@ def split_outside_brackets(text: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def class_section(name: str, cls: type) -> list[str]:
-    if issubclass(cls, str):
-        out = [f"## vbl.{name}", "", *doc(cls)]
-        return [*out, ", ".join(ticks(str(member)) for member in cls.__members__.values()), ""]
-    title = f"vbl.{name}" if hasattr(vbl, name) else name
-    out = function_section(title, cls) if dataclasses.is_dataclass(cls) else [f"## {title}", "", *doc(cls)]
+def class_section(module: str, name: str, cls: type) -> list[str]:
+    heading = [f"## {module}.{name}", ""]
+    if issubclass(cls, Enum):
+        return [*heading, *doc(cls), ", ".join(ticks(str(member)) for member in cls), ""]
+    own_constructor = dataclasses.is_dataclass(cls) or (module != "vbl" and "__init__" in vars(cls))
+    out = [*heading, *(signature_block(name, cls) if own_constructor else []), *doc(cls)]
     for attribute, value in public_members(cls):
         if isinstance(value, property):
             out += [f"### {name}.{attribute}", "", *doc(value)]
@@ -374,7 +379,7 @@ def doc(what: Any) -> list[str]:
     out: list[str] = []
     for paragraph in (inspect.getdoc(what) or "").split("\n\n"):
         if paragraph.startswith("    "):
-            out += ["```text", *inspect.cleandoc(paragraph).splitlines(), "```", ""]
+            out += ["```text", *textwrap.dedent(paragraph).splitlines(), "```", ""]
         elif paragraph.strip():
             out += [one_line(paragraph).replace("<", "\\<"), ""]
     return out

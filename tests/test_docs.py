@@ -139,6 +139,7 @@ def newest(path: Path) -> str | None:
         return next((str(run.status) for run in client.runs(limit=1)), None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", sessions(), ids=name_of)
 def test_every_program_and_command_of_a_page_works(page: Path, tmp_path: Path) -> None:
     with Session(tmp_path) as session:
