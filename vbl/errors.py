@@ -138,6 +138,14 @@ class EpochLost(SupervisorHeld):
 
     code = "epoch_lost"
 
+    @classmethod
+    def between(cls, mine: int, now: int) -> EpochLost:
+        """The error of the supervisor of epoch `mine`, where epoch `now` has the file."""
+        return cls(
+            f"epoch {mine} of this supervisor has ended: epoch {now} has the file now",
+            "Only one supervisor moves the runs of a file; this one stops",
+        )
+
 
 class StorageError(VblError):
     """The file cannot be used as asked: `code` tells how (disk_full, locked, read_only, not_vbl, newer, …)."""

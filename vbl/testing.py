@@ -151,26 +151,26 @@ class _Watched(Supervisor):
 
     def moving(self, clock: FakeClock) -> str:
         """What moves at this instant; empty where nothing does."""
-        if self._stopped.is_set():
+        if self.stopped.is_set():
             return ""
         if self.trouble is not None:
             return f"the store is in trouble: {self.trouble}"
         if self._dirty or self._ticking:
             return "runs to be moved"
-        for run in self._runs.values():
+        for run in self.runs.values():
             if run.inbox or run.queued or not (run.execution is None or run.execution.resting):
                 return f"run {run.key}"
-        flying = [key for run in self._runs.values() for key in run.in_flight]
+        flying = [key for run in self.runs.values() for key in run.in_flight]
         if len(flying) > clock.sleeping:
             return f"the bodies of {', '.join(flying)}"
-        if self.store.head().last_id != self._seen.last_id:
+        if self.store.head().last_id != self.seen.last_id:
             return "other people's events"
         due = {key for name in REGISTRY for (key,) in self.store.all("due", (name, clock.now(), 100))}
-        left = due - self._awaiting_quarantine.keys() - self._broken.keys()
+        left = due - self.quarantine.waiting - self.broken.keys()
         return f"{len(left)} due runs" if left else ""
 
     def die(self) -> None:
-        self._fail(Crash("killed"))
+        self.fail(Crash("killed"))
 
 
 class _Access(Access):

@@ -36,7 +36,7 @@ class World:
     def did(self) -> Effect:
         """Called by a body, first of all."""
         scope = CURRENT.get()
-        effect = Effect(scope.run_id, scope.key, scope.attempt)
+        effect = Effect(scope.run_id, scope.key, scope.number)
         self.effects.append(effect)
         return effect
 

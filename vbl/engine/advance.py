@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import inspect
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
+from vbl.engine.calls import StepCall, StepFuture, call_site
 from vbl.engine.context import CURRENT
-from vbl.engine.definitions import Signature, Step, Workflow
-from vbl.engine.loop import RunFuture, Timer, WorkflowLoop
+from vbl.engine.definitions import Step, Workflow
+from vbl.engine.loop import Timer, WorkflowLoop
 from vbl.engine.sync import Thread
 from vbl.engine.variables import Variables
-from vbl.errors import Divergence, NotInWorkflow, Parked, StepFailed, UsageError, WorkflowError
+from vbl.errors import Divergence, NotInWorkflow, Parked, StepFailed, UsageError
 from vbl.history.events import Fact
 from vbl.history.script import Command, Script
-from vbl.store.codec import Recorded
 from vbl.store.journal import History
-from vbl.store.payloads import LARGE_BYTES, Json, dumps, same
+from vbl.store.payloads import Json, dumps, same
 
 MISSING: Any = object()
 """No value at hand: it is decoded from the history."""
@@ -41,96 +40,6 @@ class Ask:
     timer: Timer | None = None
     where: str = ""
     withdrawn: bool = False
-
-
-class StepFuture(RunFuture):
-    """What a step call waits for. Cancelling it gives the step up."""
-
-    __slots__ = ("call",)
-
-    def __init__(self, call: StepCall) -> None:
-        super().__init__(loop=call.execution.loop)
-        self.call: StepCall | None = call
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        """As asyncio's; the history hears of it."""
-        if not super().cancel(msg):
-            return False
-        if self.call is not None:
-            self.call.execution.give_up(self.call)
-        return True
-
-
-class StepCall(Coroutine[Any, Any, Any]):
-    """A durable call of a step: its key and input are taken at the call, its start is asked for when it is awaited."""
-
-    __slots__ = ("_iterator", "args", "awaited", "execution", "future", "input_plain", "input_text", "key", "large", "number", "step", "where")
-
-    def __init__(self, execution: Execution, step: Step[..., Any], key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.execution = execution
-        self.step = step
-        self.key = key
-        self.number = execution.loop.count()
-        self.where = _call_site() if execution.replaying else ""
-        self.awaited = False
-        self.future: StepFuture | None = None
-        self._iterator: Generator[Any, Any, Any] | None = None
-        self.large: list[tuple[str, Recorded]] = []
-        self._record(step.signature, args, kwargs)
-
-    def _record(self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Take the recorded form of the arguments: as text, as plain data, and decoded again for the body."""
-        recorder = self.execution.history.recorder
-        codecs = signature.codecs
-        texts: list[str] = []
-        self.args: dict[str, Any] = {}
-        self.input_plain: dict[str, Json] = {}
-        for name, value in signature.bind(args, kwargs).items():
-            recorded = codecs[name].record(value, recorder)
-            texts.append(f'"{name}":{recorded.text}')
-            self.input_plain[name] = recorded.plain
-            self.args[name] = recorded.value
-            if recorded.blob is not None or recorded.shape is not None or len(recorded.text) >= LARGE_BYTES:
-                self.large.append((name, recorded))
-        self.input_text = "{" + ",".join(texts) + "}"
-
-    def __hash__(self) -> int:
-        return self.number
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        if self.awaited:
-            raise WorkflowError(f"step {self.key} was awaited twice", "Keep its result in a variable, or wrap the call in asyncio.ensure_future", code="awaited_twice")
-        self.awaited = True
-        self.future = self.execution.ask_step(self)
-        return self.future.__await__()
-
-    def ended(self) -> StepFuture:
-        """The future to resolve, once. Call and future let go of each other and of the arguments, which may be long."""
-        future = self.future
-        assert future is not None
-        self.future = future.call = None
-        self.args, self.input_plain, self.input_text, self.large = {}, {}, "", []
-        return future
-
-    def send(self, value: Any) -> Any:
-        """Start, then go on when the step has ended."""
-        if self._iterator is None:
-            self._iterator = self.__await__()
-        return self._iterator.send(value)
-
-    def throw(self, *error: Any) -> Any:
-        """Raise in the place of the result."""
-        if self._iterator is None:
-            self._iterator = self.__await__()
-        return self._iterator.throw(*error)
-
-    def close(self) -> None:
-        """Drop the call."""
-        if self._iterator is not None:
-            self._iterator.close()
 
 
 class Execution:
@@ -315,7 +224,7 @@ class Execution:
         self._timer_count += 1
         timer.number = self._timer_count
         self.timers[timer.number] = timer
-        where = _call_site() if self.replaying else ""
+        where = call_site() if self.replaying else ""
         self.asks.append(Ask("TIMER_SET", timer.number, timer=timer, where=where))
 
     def _timer_cancelled(self, timer: Timer) -> None:
@@ -441,17 +350,6 @@ async def _mapped(execution: Execution, calls: list[StepCall], limit: int, toler
         for task in tasks:
             task.cancel()
     return results
-
-
-def _call_site() -> str:
-    """The innermost frame that is not ours or asyncio's: file and line, as a traceback shows them."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if not name.startswith(("vbl.engine", "asyncio", "contextvars")):
-            return f'File "{frame.f_code.co_filename}", line {frame.f_lineno}, in {frame.f_code.co_name}'
-        frame = frame.f_back
-    return ""
 
 
 def _short(plain: Json) -> str:

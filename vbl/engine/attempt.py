@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vbl.engine.context import CURRENT, StepScope
+from vbl.engine.context import CURRENT, Attempt
 from vbl.engine.definitions import Step
 from vbl.errors import VblError
 from vbl.history.retry import Kind, kind_of, retry_after_of
@@ -82,9 +82,40 @@ def timed_out(step: Step[..., Any]) -> Failed:
     return Failed(Kind.TIMEOUT, "TimeoutError", f"the attempt took longer than {step.timeout:g} s", None, TimeoutError())
 
 
-async def run_async(step: Step[..., Any], scope: StepScope, bound: dict[str, Any]) -> Outcome:
+async def run(attempt: Attempt, pool: Pool, landed: Callable[[], None]) -> None:
+    """Run the body of an attempt, set its `outcome`, and say so. The task of the attempt; never raises."""
+    call = attempt.call
+    assert call is not None
+    step = call.step
+    if attempt.number == 1:
+        bound = call.args
+    else:
+        # an earlier attempt may have changed what it was given
+        bound = {name: step.signature.codecs[name].load(plain) for name, plain in call.input_plain.items()}
+    if step.isolation is not None:
+        outcome = await isolated(step, attempt, call.input_plain)
+    elif step.is_async:
+        outcome = await run_async(step, attempt, bound)
+    else:
+        outcome = await run_sync(step, attempt, bound, pool)
+    if attempt.outcome is None:
+        attempt.outcome = outcome
+        landed()
+
+
+async def isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, Any]) -> Outcome:
+    """Run a body in a child process; a step that no child can find fails."""
+    from vbl.engine.isolate import run_isolated
+
+    try:
+        return await run_isolated(step, attempt, given)
+    except VblError as error:
+        return failure(error)
+
+
+async def run_async(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any]) -> Outcome:
     """Run an async body, within its time-out."""
-    CURRENT.set(scope)
+    CURRENT.set(attempt)
     try:
         args, kwargs = step.signature.spread(bound)
         if step.timeout is None:
@@ -106,10 +137,10 @@ async def run_async(step: Step[..., Any], scope: StepScope, bound: dict[str, Any
         return failure(error)
 
 
-async def run_sync(step: Step[..., Any], scope: StepScope, bound: dict[str, Any], pool: Pool) -> Outcome:
+async def run_sync(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any], pool: Pool) -> Outcome:
     """Run a sync body in a thread. At its time-out the thread is left to itself and its result is dropped."""
     done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-    pool.submit(step, scope, bound, done)
+    pool.submit(step, attempt, bound, done)
     try:
         async with asyncio.timeout(step.timeout):
             return await done
@@ -129,13 +160,13 @@ class Pool:
         self._threads = 0
         self._idle = 0
 
-    def submit(self, step: Step[..., Any], scope: StepScope, bound: dict[str, Any], done: asyncio.Future[Outcome]) -> None:
+    def submit(self, step: Step[..., Any], attempt: Attempt, bound: dict[str, Any], done: asyncio.Future[Outcome]) -> None:
         """Run the body in a thread and resolve `done` on its loop."""
         context = contextvars.copy_context()
         loop = done.get_loop()
 
         def work() -> None:
-            outcome = context.run(_body, step, scope, bound)
+            outcome = context.run(_body, step, attempt, bound)
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_resolve, done, outcome)
 
@@ -167,8 +198,8 @@ def _resolve(done: asyncio.Future[Outcome], outcome: Outcome) -> None:
         done.set_result(outcome)
 
 
-def _body(step: Step[..., Any], scope: StepScope, bound: dict[str, Any]) -> Outcome:
-    CURRENT.set(scope)
+def _body(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any]) -> Outcome:
+    CURRENT.set(attempt)
     try:
         args, kwargs = step.signature.spread(bound)
         return Succeeded(step.function(*args, **kwargs))

@@ -6,6 +6,7 @@ public ones of `vbl`; each says where it may be called.
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import random as random_module
 import sys
@@ -13,7 +14,6 @@ import time
 import uuid
 from collections.abc import Awaitable, Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel
@@ -22,24 +22,39 @@ from vbl.errors import NotInWorkflow, WorkflowError
 
 if TYPE_CHECKING:
     from vbl.engine.advance import Execution
+    from vbl.engine.calls import StepCall
     from vbl.engine.definitions import Step
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class StepScope:
-    """The step whose body is running."""
+class Attempt:
+    """One attempt of a step in flight: what its body may ask for, and what the supervisor knows of it.
 
-    run_id: str
-    key: str
-    attempt: int
-    idempotency_key: str
+    `number` counts from 1; `alone` says that it runs in quarantine; `outcome` is None until it has ended.
+    """
+
+    __slots__ = ("alone", "call", "idempotency_key", "key", "number", "outcome", "run_id", "task")
+
+    def __init__(self, run_id: str, key: str, number: int, *, call: StepCall | None = None, alone: bool = False) -> None:
+        self.run_id = run_id
+        self.key = key
+        self.number = number
+        self.idempotency_key = f"{run_id}:{key}"
+        self.call = call
+        self.alone = alone
+        self.task: asyncio.Task[None] | None = None
+        self.outcome: Any = None
+
+    def cancel(self) -> None:
+        """Stop the body, as far as it can be stopped."""
+        if self.task is not None:
+            self.task.cancel()
 
 
 CURRENT: ContextVar[Any] = ContextVar("vbl", default=None)
-"""An Execution in workflow code, a StepScope in a step's body, else None."""
+"""An Execution in workflow code, a Attempt in a step's body, else None."""
 
 
 def _refuse_threads(event: str, _args: tuple[Any, ...]) -> None:
@@ -64,14 +79,14 @@ def execution(what: str) -> Execution:
             "Call it in a function marked @vbl.workflow. A thread of your own has no context: pass "
             "contextvars.copy_context().run to it, or put the thread in a step",
         )
-    if isinstance(scope, StepScope):
+    if isinstance(scope, Attempt):
         raise NotInWorkflow(f"{what} was called in the body of step {scope.key}", "Call it in the workflow and pass the value to the step")
     return cast("Execution", scope)
 
 
 def _workflow() -> Execution | None:
     scope = CURRENT.get()
-    return None if scope is None or isinstance(scope, StepScope) else cast("Execution", scope)
+    return None if scope is None or isinstance(scope, Attempt) else cast("Execution", scope)
 
 
 def now() -> datetime.datetime:
@@ -98,7 +113,7 @@ def uuid4() -> uuid.UUID:
 def key() -> str:
     """The idempotency key of the step call whose body is running: the same in every attempt of it."""
     scope = CURRENT.get()
-    if isinstance(scope, StepScope):
+    if isinstance(scope, Attempt):
         return scope.idempotency_key
     raise NotInWorkflow(
         "vbl.key() was called outside the body of a step",

@@ -21,7 +21,7 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from pydantic import ValidationError
 
-from vbl.engine.context import CURRENT, StepScope
+from vbl.engine.context import CURRENT, Attempt
 from vbl.errors import InvalidInput, UsageError, WorkflowError
 from vbl.history.retry import ONCE, Retry
 from vbl.store.codec import Codec
@@ -170,14 +170,14 @@ class Step(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         scope = CURRENT.get()
-        if scope is None or isinstance(scope, StepScope):
+        if scope is None or isinstance(scope, Attempt):
             return self.function(*args, **kwargs)
         return scope.call_blocking(self, args, kwargs)
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[R]:
         """Call a sync step from async code: durable in an async workflow, else the function in a thread."""
         scope = CURRENT.get()
-        if scope is None or isinstance(scope, StepScope):
+        if scope is None or isinstance(scope, Attempt):
             return asyncio.to_thread(self.function, *args, **kwargs)
         return scope.call(self, args, kwargs)
 
@@ -192,7 +192,7 @@ class AsyncStep(Step[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:  # type: ignore[override]
         scope = CURRENT.get()
-        if scope is None or isinstance(scope, StepScope):
+        if scope is None or isinstance(scope, Attempt):
             return self.function(*args, **kwargs)
         return scope.call(self, args, kwargs)
 
@@ -318,7 +318,7 @@ class Workflow(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         scope = CURRENT.get()
-        if scope is not None and not isinstance(scope, StepScope):
+        if scope is not None and not isinstance(scope, Attempt):
             raise WorkflowError(
                 f"workflow {self.name} was called inside a workflow",
                 f"Call its plain function, as a part of this run: {self.name}.function(…)",

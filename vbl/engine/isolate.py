@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from vbl.engine.attempt import Failed, Outcome, Stopped, Succeeded, failure, timed_out
-from vbl.engine.context import CURRENT, StepScope
+from vbl.engine.context import CURRENT, Attempt
 from vbl.engine.definitions import Step
 from vbl.errors import UsageError
 from vbl.history.retry import Kind
@@ -24,11 +24,11 @@ from vbl.store.payloads import Json, Recorder, dumps, loads
 _SPAWN = multiprocessing.get_context("spawn")
 
 
-async def run_isolated(step: Step[..., Any], scope: StepScope, given: dict[str, Json]) -> Outcome:
+async def run_isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, Json]) -> Outcome:
     """Run the body in a new process. Its death is an ordinary failure of the attempt (kind transient)."""
     here, there = _SPAWN.Pipe()
     home = _home(step)
-    child = _SPAWN.Process(target=_serve, args=(there, *home, dumps(given), scope.run_id, scope.key, scope.attempt), daemon=True)
+    child = _SPAWN.Process(target=_serve, args=(there, *home, dumps(given), attempt.run_id, attempt.key, attempt.number), daemon=True)
     await asyncio.to_thread(child.start)
     there.close()
     try:
@@ -79,7 +79,7 @@ def _home(step: Step[..., Any]) -> tuple[str, str | None, str]:
     return function.__module__, getattr(module, "__file__", None), function.__qualname__
 
 
-def _serve(there: Connection, module: str, file: str | None, name: str, given: str, run_id: str, key: str, attempt: int) -> None:
+def _serve(there: Connection, module: str, file: str | None, name: str, given: str, run_id: str, key: str, number: int) -> None:
     """The child: find the step, run its body, send back the recorded form of what it returned."""
     try:
         found: Any = _load(module, file)
@@ -87,7 +87,7 @@ def _serve(there: Connection, module: str, file: str | None, name: str, given: s
             found = getattr(found, part)
         signature = found.signature
         bound = {k: signature.codecs[k].load(v) for k, v in loads(given).items()}
-        CURRENT.set(StepScope(run_id, key, attempt, f"{run_id}:{key}"))
+        CURRENT.set(Attempt(run_id, key, number))
         args, kwargs = signature.spread(bound)
         value = asyncio.run(found.function(*args, **kwargs)) if found.is_async else found.function(*args, **kwargs)
         recorded = signature.result.record(value, Recorder())

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vbl.clock import Clock
-from vbl.errors import SupervisorHeld
+from vbl.errors import StorageError, SupervisorHeld
 from vbl.store import holder
 from vbl.store.protocol import Store
 
@@ -66,9 +66,14 @@ class Lease:
         self._beats += 1
         holder.write(self.path, {**self._about, "beat": self._beats})
 
+    def announce(self, workflows: list[str]) -> None:
+        """Say which workflows the holder has; inside a transaction."""
+        self.store.many("announce", [(json.dumps(workflows), self.epoch)])
+
     def leave(self) -> None:
         """Give the file back."""
-        with contextlib.suppress(Exception), self.store.write():
+        # the lock is what counts; that a holder left is only a courtesy to readers
+        with contextlib.suppress(StorageError), self.store.write():
             self.store.one("leave", (self.clock.now(), self.epoch))
         if self._fd is not None:
             os.close(self._fd)

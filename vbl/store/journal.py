@@ -193,10 +193,7 @@ class Journal:
         with store.write():
             head = store.head()
             if head.epoch != seen.epoch:
-                raise EpochLost(
-                    f"epoch {seen.epoch} of this supervisor has ended: epoch {head.epoch} has the file now",
-                    "Only one supervisor moves the runs of a file; this one stops",
-                )
+                raise EpochLost.between(seen.epoch, head.epoch)
             changed = self.newer(seen.last_id) if head.last_id != seen.last_id else set[int]()
             clash = {h.key for h in histories if h.key is not None and h.key in changed}
             if clash:

@@ -148,6 +148,12 @@ set epoch = epoch + 1, holder = ?, workflows = ?, taken_at = ?, left_at = null
 where one = 1
 returning epoch
 
+-- name: announce
+update supervisor
+set workflows = ?
+where one = 1
+    and epoch = ?
+
 -- name: leave
 update supervisor
 set left_at = ?

@@ -109,7 +109,7 @@ class Sqlite:
         self.commits = 0
         self._lock = threading.RLock()
         self._gate = _gate(path)
-        self._wait_ms = wait_ms
+        self.wait_ms = wait_ms
         location.prepare(path, create=create)
         with self._worded():
             self._db = apsw.Connection(str(path), vfs=vfs)
@@ -182,7 +182,7 @@ class Sqlite:
                 raise
 
     def _busy(self, tries: int) -> bool:
-        if tries >= self._wait_ms:
+        if tries >= self.wait_ms:
             return False
         time.sleep(0.001)
         return True
@@ -352,7 +352,8 @@ class Checkpointer(threading.Thread):
     def __init__(self, source: Sqlite, *, vfs: str | None = None) -> None:
         super().__init__(name="vbl-checkpointer", daemon=True)
         self._source = source
-        self._store = Sqlite(source.path, wait_ms=20, vfs=vfs)
+        self._store = Sqlite(source.path, vfs=vfs)
+        self._store.wait_ms = 20
         self._stopping = threading.Event()
         self.error: StorageError | None = None
 

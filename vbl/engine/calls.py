@@ -1,0 +1,118 @@
+"""A durable call of a step, as workflow code holds it: something to await, and the future behind it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Coroutine, Generator
+from typing import TYPE_CHECKING, Any
+
+from vbl.engine.definitions import Signature, Step
+from vbl.engine.loop import RunFuture
+from vbl.errors import WorkflowError
+from vbl.store.codec import Recorded
+from vbl.store.payloads import LARGE_BYTES, Json, dumps
+
+if TYPE_CHECKING:
+    from vbl.engine.advance import Execution
+
+
+class StepFuture(RunFuture):
+    """What a step call waits for. Cancelling it gives the step up."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: StepCall) -> None:
+        super().__init__(loop=call.execution.loop)
+        self.call: StepCall | None = call
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """As asyncio's; the history hears of it."""
+        if not super().cancel(msg):
+            return False
+        if self.call is not None:
+            self.call.execution.give_up(self.call)
+        return True
+
+
+class StepCall(Coroutine[Any, Any, Any]):
+    """A durable call of a step: its key and input are taken at the call, its start is asked for when it is awaited."""
+
+    __slots__ = ("_iterator", "args", "awaited", "execution", "future", "input_plain", "input_text", "key", "key_text", "large", "number", "step", "where")
+
+    def __init__(self, execution: Execution, step: Step[..., Any], key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.execution = execution
+        self.step = step
+        self.key = key
+        self.key_text = dumps(key)
+        self.number = execution.loop.count()
+        self.where = call_site() if execution.replaying else ""
+        self.awaited = False
+        self.future: StepFuture | None = None
+        self._iterator: Generator[Any, Any, Any] | None = None
+        self.large: list[tuple[str, Recorded]] = []
+        self._record(step.signature, args, kwargs)
+
+    def _record(self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Take the recorded form of the arguments: as text, as plain data, and decoded again for the body."""
+        recorder = self.execution.history.recorder
+        codecs = signature.codecs
+        texts: list[str] = []
+        self.args: dict[str, Any] = {}
+        self.input_plain: dict[str, Json] = {}
+        for name, value in signature.bind(args, kwargs).items():
+            recorded = codecs[name].record(value, recorder)
+            texts.append(f'"{name}":{recorded.text}')
+            self.input_plain[name] = recorded.plain
+            self.args[name] = recorded.value
+            if recorded.blob is not None or recorded.shape is not None or len(recorded.text) >= LARGE_BYTES:
+                self.large.append((name, recorded))
+        self.input_text = "{" + ",".join(texts) + "}"
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        if self.awaited:
+            raise WorkflowError(f"step {self.key} was awaited twice", "Keep its result in a variable, or wrap the call in asyncio.ensure_future", code="awaited_twice")
+        self.awaited = True
+        self.future = self.execution.ask_step(self)
+        return self.future.__await__()
+
+    def ended(self) -> StepFuture:
+        """The future to resolve, once. Call and future let go of each other and of the arguments, which may be long."""
+        future = self.future
+        assert future is not None
+        self.future = future.call = None
+        self.args, self.input_plain, self.input_text, self.large = {}, {}, "", []
+        return future
+
+    def send(self, value: Any) -> Any:
+        """Start, then go on when the step has ended."""
+        if self._iterator is None:
+            self._iterator = self.__await__()
+        return self._iterator.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """Raise in the place of the result."""
+        if self._iterator is None:
+            self._iterator = self.__await__()
+        return self._iterator.throw(*error)
+
+    def close(self) -> None:
+        """Drop the call."""
+        if self._iterator is not None:
+            self._iterator.close()
+
+
+def call_site() -> str:
+    """The innermost frame that is not ours or asyncio's: file and line, as a traceback shows them."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if not name.startswith(("vbl.engine", "asyncio", "contextvars")):
+            return f'File "{frame.f_code.co_filename}", line {frame.f_lineno}, in {frame.f_code.co_name}'
+        frame = frame.f_back
+    return ""

@@ -1,0 +1,197 @@
+"""What makes a supervisor look at its file: a poll for other people's events, the times at which runs are due, and
+a round once a second for what nobody moves. Recovery is a part of that round, not a special of the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from vbl.engine.activity import ActiveRun
+from vbl.engine.definitions import REGISTRY
+from vbl.errors import EpochLost, StorageError
+
+if TYPE_CHECKING:
+    from vbl.engine.supervisor import Supervisor
+
+log = logging.getLogger("vbl")
+
+POLL_S = 0.05
+"""How often the file is looked at for other people's events."""
+ROUND_S = 1.0
+"""How often the supervisor beats, parks, and looks for what nobody moves."""
+MAX_ACTIVE = 1_000
+"""So many runs are in memory at once; the others wait in the file."""
+PARK_AFTER = 1_000_000
+"""A run that only waits is dropped from memory after so many microseconds."""
+
+
+class Lookout:
+    """Of one supervisor, on its thread."""
+
+    def __init__(self, supervisor: Supervisor, loop: asyncio.AbstractEventLoop) -> None:
+        self._supervisor = supervisor
+        self._loop = loop
+        self._data_version = -1
+        self._versions: dict[str, str] = {}
+        self._wake_at: int | None = None
+        self._wake: asyncio.TimerHandle | None = None
+        self._more_due = False
+        self._rounds = 0
+
+    def begin(self) -> None:
+        """Start the round and the poll."""
+        self._round()
+        self._poll()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether idle runs should leave memory at once."""
+        return len(self._supervisor.runs) > MAX_ACTIVE // 2
+
+    # Other people's events -----------------------------------------------------------------------------------------
+
+    def _poll(self) -> None:
+        supervisor = self._supervisor
+        if supervisor.stopped.is_set():
+            return
+        try:
+            version = supervisor.store.changed()
+            if version != self._data_version:
+                self._data_version = version
+                self.look()
+        except StorageError as error:
+            # looked at again in a moment; a store that cannot be written is handled where it is written
+            log.debug("poll: %s", error.message)
+        self._loop.call_later(POLL_S, self._poll)
+
+    def look(self) -> None:
+        """Take notice of other people's events, and of what is due."""
+        supervisor = self._supervisor
+        if supervisor.stopped.is_set() or supervisor.trouble is not None:
+            return
+        try:
+            head = supervisor.store.head()
+            if head.epoch != supervisor.epoch:
+                supervisor.fail(EpochLost.between(supervisor.epoch, head.epoch))
+                return
+            if head.last_id != supervisor.seen.last_id:
+                changed = supervisor.journal.newer(supervisor.seen.last_id)
+                supervisor.seen = head
+                self.newcomers(changed)
+            self.check_due()
+        except StorageError as error:
+            # read again at the next poll
+            log.debug("look: %s", error.message)
+
+    def newcomers(self, keys: Iterable[int]) -> None:
+        """Others appended to these runs: those in memory are loaded again, unless their own events clash anyway."""
+        supervisor = self._supervisor
+        for key in keys:
+            supervisor.broken.pop(key, None)
+            run = supervisor.runs.get(key)
+            if run is not None and not (run.history is not None and run.history.rows):
+                run.reload()
+                supervisor.wake(run)
+        self._loop.call_soon(self.look)
+
+    # Time ----------------------------------------------------------------------------------------------------------
+
+    def check_due(self) -> None:
+        """Move what is due, as far as there is room in memory."""
+        supervisor = self._supervisor
+        if supervisor.stopping or supervisor.trouble is not None or supervisor.stopped.is_set():
+            return
+        now = supervisor.clock.now()
+        self._more_due = False
+        for name in list(REGISTRY):
+            due = supervisor.store.all("due", (name, now, MAX_ACTIVE))
+            for (key,) in due:
+                if key in supervisor.broken:
+                    continue
+                if key not in supervisor.runs and len(supervisor.runs) >= MAX_ACTIVE:
+                    self._more_due = True
+                    break
+                supervisor.activate(key)
+            self._more_due = self._more_due or len(due) == MAX_ACTIVE
+            following = supervisor.store.one("next_due", (name, now))
+            if following is not None and following[0] is not None:
+                self.plan(following[0])
+
+    def plan(self, at: int) -> None:
+        """Look for due runs at that instant, or earlier."""
+        if self._wake_at is not None and self._wake_at <= at:
+            return
+        if self._wake is not None:
+            self._wake.cancel()
+        self._wake_at = at
+        self._wake = self._loop.call_later(max(0.0, (at - self._supervisor.clock.now()) / 1e6), self._woken)
+
+    def _woken(self) -> None:
+        self._wake_at = self._wake = None
+        try:
+            self.check_due()
+        except StorageError as error:
+            log.debug("due: %s", error.message)
+            self.plan(self._supervisor.clock.now() + 100_000)
+
+    def park(self, run: ActiveRun) -> None:
+        """Drop a run from memory; it costs one row until something wakes it."""
+        self._supervisor.runs.pop(run.key, None)
+        run.close()
+        if self._more_due and not self.crowded:
+            self._more_due = False
+            self._loop.call_soon(self.look)
+
+    # The round -----------------------------------------------------------------------------------------------------
+
+    def _round(self) -> None:
+        supervisor = self._supervisor
+        if supervisor.stopped.is_set():
+            return
+        self._rounds += 1
+        try:
+            supervisor.lease.beat()
+            if not supervisor.stopping:
+                self._definitions()
+                for (key,) in supervisor.store.all("in_flight")[:MAX_ACTIVE]:
+                    if key not in supervisor.runs and key not in supervisor.broken:
+                        supervisor.activate(key)
+            if self._rounds > 1:
+                supervisor.quarantine.look(any(map(_flies_alone, supervisor.runs.values())))
+            self.look()
+        except (StorageError, OSError) as error:
+            # the next round tries again
+            log.debug("round: %s", error)
+        horizon = supervisor.clock.now() - PARK_AFTER
+        for run in list(supervisor.runs.values()):
+            if run.idle and not run.queued and run.touched_at < horizon and run not in supervisor.pending:
+                self.park(run)
+        self._loop.call_later(ROUND_S, self._round)
+
+    def _definitions(self) -> None:
+        """Keep the source of each version, and try blocked runs where a workflow has changed."""
+        supervisor = self._supervisor
+        versions = {name: workflow.version for name, workflow in REGISTRY.items()}
+        if versions == self._versions:
+            return
+        fresh = [name for name, version in versions.items() if self._versions.get(name) != version]
+        python = ".".join(map(str, sys.version_info[:3]))
+        now = supervisor.clock.now()
+        with supervisor.store.write():
+            rows = [(name, versions[name], *REGISTRY[name].source(), python, now) for name in fresh]
+            supervisor.store.many("insert_definition", rows)
+            supervisor.lease.announce(sorted(versions))
+        self._versions = versions
+        for key, workflow in supervisor.store.all("blocked"):
+            if workflow in fresh:
+                supervisor.activate(key)
+        self.check_due()
+
+
+def _flies_alone(run: ActiveRun) -> bool:
+    """Whether a quarantined step of the run is in flight, or about to be."""
+    return any(attempt.alone for attempt in (*run.in_flight.values(), *run.to_start))

@@ -1,0 +1,166 @@
+"""Writes what happens to one run as events: payloads and their stored text, made together.
+
+`Record` decides nothing. It is on the way of every step, so the text is put together around values that were encoded
+once; the models in `history.events` are the schema, and a test holds the two against each other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vbl.engine.advance import Execution
+from vbl.engine.attempt import Failed, failure
+from vbl.engine.calls import StepCall
+from vbl.engine.context import Attempt
+from vbl.engine.variables import Variables
+from vbl.errors import StepFailed, ValueNotStorable
+from vbl.history.events import Fact, Payload
+from vbl.history.retry import Again
+from vbl.history.state import RunState
+from vbl.store.journal import History, draft
+from vbl.store.payloads import LARGE_BYTES, dumps, spill
+
+_REPEATED_INPUT_BYTES = 2_048
+"""A longer input is recorded with the first attempt alone."""
+
+
+class Record:
+    """The events of one run, as they are proposed. `at` is the instant of the tick, microseconds since 1970."""
+
+    __slots__ = ("facts", "history", "narrating")
+
+    def __init__(self, history: History, *, narrating: bool) -> None:
+        self.history = history
+        self.narrating = narrating
+        self.facts: list[Fact] = []
+
+    @property
+    def state(self) -> RunState:
+        """The state with everything proposed so far."""
+        return self.history.state
+
+    def append(self, type: str, at: int, payload: dict[str, Any], text: str | None = None) -> Fact:
+        """Propose an event; time never runs backwards within a run."""
+        history = self.history
+        if at < history.state.at:
+            at = history.state.at
+        fact = history.propose(type, at, payload, dumps(payload) if text is None else text)
+        if self.narrating:
+            self.facts.append(fact)
+        return fact
+
+    def payload(self, at: int, payload: Payload) -> None:
+        """Propose an event from its model."""
+        self.append(*draft(at, payload))
+
+    def about(self, type: str, at: int, field: str, subject: str | int | None) -> Fact:
+        """Propose an event that names one thing."""
+        return self.append(type, at, {"v": 1, field: subject})
+
+    # Steps ---------------------------------------------------------------------------------------------------------
+
+    def started(self, at: int, call: StepCall, number: int, *, alone: bool) -> Attempt:
+        """Attempt `number` of a step begins."""
+        history, step, key, text = self.history, call.step, call.key, call.input_text
+        attempt = Attempt(history.state.run_id, key, number, call=call, alone=alone)
+        payload: dict[str, Any] = {"v": 1, "step": key, "attempt": number, "idempotency_key": attempt.idempotency_key}
+        parts = f'{{"v":1,"step":{call.key_text},"attempt":{number},"idempotency_key":"{history.state.run_id}:{call.key_text[1:]}'
+        if number == 1 or len(text) <= _REPEATED_INPUT_BYTES or key not in history.state.steps:
+            payload["input"] = call.input_plain
+            parts = f'{parts},"input":{text}'
+            if call.large:
+                history.blobs += [recorded.blob for _, recorded in call.large if recorded.blob is not None]
+        if step.key is not None:
+            payload["name"] = step.name
+            parts += f',"name":{dumps(step.name)}'
+        if step.effect is not None:
+            payload["effect"] = step.effect
+            parts += f',"effect":"{step.effect}"'
+        if alone:
+            payload["alone"] = True
+            parts += ',"alone":true'
+        fact = self.append("STEP_STARTED", at, payload, parts + "}")
+        if call.large and "input" in payload:
+            for name, recorded in call.large:
+                history.recorder.know((fact.seq, "input", name), recorded.plain, recorded.shape)
+        return attempt
+
+    def completed(self, at: int, attempt: Attempt, value: Any) -> tuple[Fact, Any]:
+        """A body returned. Returns the event and the value as the workflow sees it. Raises ValueNotStorable."""
+        history, call = self.history, attempt.call
+        assert call is not None
+        recorded = call.step.signature.result.record(value, history.recorder)
+        payload = {"v": 1, "step": attempt.key, "attempt": attempt.number, "output": recorded.plain}
+        text = f'{{"v":1,"step":{call.key_text},"attempt":{attempt.number},"output":{recorded.text}}}'
+        if recorded.blob is not None:
+            history.blobs.append(recorded.blob)
+        fact = self.append("STEP_COMPLETED", at, payload, text)
+        if recorded.shape is not None or len(recorded.text) >= LARGE_BYTES:
+            history.recorder.know((fact.seq, "output"), recorded.plain, recorded.shape)
+        return fact, recorded.value
+
+    def failed(self, at: int, attempt: Attempt, outcome: Failed, *, final: bool) -> Fact:
+        """A body raised, or its time was up."""
+        error = {"v": 1, "step": attempt.key, "attempt": attempt.number, "error": outcome.record(), "final": final}
+        return self.append("STEP_FAILED", at, error)
+
+    def retry(self, at: int, attempt: Attempt, outcome: Failed, decision: Again, max_attempts: int) -> None:
+        """Another attempt is due after a delay."""
+        first_line = outcome.message.partition("\n")[0][:200] or outcome.type
+        scheduled = {
+            "v": 1,
+            "step": attempt.key,
+            "attempt": attempt.number + 1,
+            "at": at + round(decision.delay * 1e6),
+            "reason": f"{outcome.kind}: {first_line}",
+            "max_attempts": max_attempts,
+        }
+        self.append("RETRY_SCHEDULED", at, scheduled)
+
+    # The run -------------------------------------------------------------------------------------------------------
+
+    def run_started(self, at: int, epoch: int, commands: int) -> None:
+        """The workflow function was entered."""
+        self.append("RUN_STARTED", at, {"v": 1, "epoch": epoch, "commands": commands})
+
+    def checkpoint(self, commands: int, variables: Variables) -> None:
+        """The code has digested the last input. Raises ValueNotStorable, naming the field of the state."""
+        history, state = self.history, self.state
+        number, applied = state.checkpoint + 1, state.last_input
+        payload: dict[str, Any] = {"v": 1, "checkpoint": number, "applied": applied, "commands": commands}
+        text = f'{{"v":1,"checkpoint":{number},"applied":{applied},"commands":{commands}'
+        delta = variables.delta(state.variables, state.digest)
+        if delta is not None:
+            body, blob = spill(delta.text)
+            payload["delta"], payload["digest"] = delta.plain, delta.digest
+            text += f',"delta":{body},"digest":"{delta.digest}"'
+            history.blobs += delta.blobs if blob is None else [*delta.blobs, blob]
+        elif state.digest is not None:
+            payload["digest"] = state.digest
+            text += f',"digest":"{state.digest}"'
+        fact = self.append("CHECKPOINT_WRITTEN", state.at, payload, text + "}")
+        if delta is not None:
+            for name, recorded in delta.recorded.items():
+                history.recorder.know((fact.seq, "delta", name), recorded.plain, recorded.shape)
+
+    def ended(self, at: int, execution: Execution, type: str) -> None:
+        """The workflow function has ended: cancelled, returned or raised."""
+        if type == "RUN_CANCELLED":
+            self.about(type, at, "reason", (self.state.cancel or {}).get("reason"))
+            return
+        assert execution.main is not None
+        error = execution.main.exception()
+        if error is None:
+            try:
+                recorded = execution.workflow.signature.result.record(execution.main.result(), self.history.recorder)
+            except ValueNotStorable as refused:
+                error = refused
+            else:
+                if recorded.blob is not None:
+                    self.history.blobs.append(recorded.blob)
+                self.append("RUN_COMPLETED", at, {"v": 1, "output": recorded.plain}, f'{{"v":1,"output":{recorded.text}}}')
+                return
+        described = failure(error).record()
+        if isinstance(error, StepFailed):
+            described = {**described, "kind": error.kind, "step": error.step, "message": str(error)}
+        self.append("RUN_FAILED", at, {"v": 1, "error": described})
