@@ -21,9 +21,13 @@ def command(name: str, **given: Any) -> list[str]:
     return [sys.executable, "-m", "vbl.bench.child", name, json.dumps(given)]
 
 
+LEFT_OUT = ("VBL_", "COV_CORE", "COVERAGE", "PYTHONDONTWRITEBYTECODE", "PYTHONDEVMODE", "PYTHONPROFILEIMPORTTIME")
+"""What would change the figures: settings of vbl, and a Python that compiles vbl anew at every start."""
+
+
 def environment() -> dict[str, str]:
     """The environment of a measurement: this very vbl, from any folder, without its user's settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VBL_", "COV_CORE", "COVERAGE"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(LEFT_OUT)}
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, (str(Path(vbl.__file__).parent.parent), kept.get("PYTHONPATH"))))
     return kept
 
@@ -32,8 +36,7 @@ def measure(name: str, **given: Any) -> dict[str, Any]:
     """Run a measurement, `module.function` of this package, and return its answer. Raises VblError if it failed."""
     done = subprocess.run(
         command(name, **given),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         env=environment(),
         timeout=TIMEOUT_S,

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 
 class Cost(NamedTuple):
@@ -24,22 +24,31 @@ class Cost(NamedTuple):
 
 
 class Stopwatch:
-    """A context manager that fills in its `cost`."""
+    """A context manager that fills in its `cost`; `lap` fills it in earlier."""
 
     cost: Cost
 
-    def __enter__(self) -> Stopwatch:
+    def __enter__(self) -> Self:
         gc.collect()
         self._wall, self._cpu = time.perf_counter(), time.process_time()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.lap()
+
+    def lap(self) -> None:
+        """What it took until now."""
         self.cost = Cost(time.perf_counter() - self._wall, time.process_time() - self._cpu)
 
 
 def median(costs: Sequence[Cost]) -> Cost:
     """The median of each part."""
     return Cost(statistics.median(c.wall_s for c in costs), statistics.median(c.cpu_s for c in costs))
+
+
+def mean(costs: Sequence[Cost]) -> Cost:
+    """The mean of each part."""
+    return Cost(statistics.fmean(c.wall_s for c in costs), statistics.fmean(c.cpu_s for c in costs))
 
 
 def memory_bytes() -> int:

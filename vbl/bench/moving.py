@@ -1,24 +1,29 @@
-"""Rows about runs that move: many at once, one, a late step, a conversation, a resume. Run in a process of their own."""
+"""Measurements of runs that move: many at once, one, a late step, a conversation, a resume.
+
+Each is called in a process of its own (`child`) and answers with plain data.
+"""
 
 from __future__ import annotations
 
-import gc
 import shutil
-import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import vbl
 from vbl.bench import floor, workloads
+from vbl.bench.costs import Cost, Stopwatch, mean, median
 from vbl.bench.floor import SUPERVISOR, Durability, Syncs, Tape, Transaction
+from vbl.bench.workloads import MARK_EVERY, Mark
 from vbl.client import Client
 from vbl.engine.runtime import Runtime
 from vbl.engine.supervisor import Supervisor
 from vbl.handle import Run
 
+TIMEOUT_S = 600.0
 
 Work = Callable[[Client], list[Run]]
 """Starts runs; they are waited for."""
@@ -52,10 +57,9 @@ def counted(folder: Path, work: Work, durability: Durability) -> Counts:
 
 def timed(path: Path, work: Work, durability: Durability) -> Cost:
     """Do the work with nothing attached: from the start of the first run to the end of the last."""
-    with Runtime(path, durability=durability) as runtime:
-        with Stopwatch() as watch:
-            for run in work(runtime):
-                run.wait(timeout=TIMEOUT_S)
+    with Runtime(path, durability=durability) as runtime, Stopwatch() as watch:
+        for run in work(runtime):
+            run.wait(timeout=TIMEOUT_S)
     return watch.cost
 
 
@@ -69,7 +73,7 @@ def timed_floor(path: Path, transactions: list[Transaction], durability: Durabil
 
 
 def beside_apsw(work: Work, count: int, rounds: int, durability: Durability) -> dict[str, Any]:
-    """vbl and bare apsw by turns: A B A B. `count` is the number of steps."""
+    """Measure vbl and bare apsw by turns: A B A B. `count` is the number of steps."""
     with tempfile.TemporaryDirectory(prefix="vbl-bench-") as name:
         folder = Path(name)
         counts = counted(folder, work, durability)
@@ -91,7 +95,9 @@ def beside_apsw(work: Work, count: int, rounds: int, durability: Durability) -> 
 
 def many(runs: int, steps: int, rounds: int, durability: Durability = "power") -> dict[str, Any]:
     """Many runs at once."""
-    return beside_apsw(lambda client: client.start_many(workloads.steps, [steps] * runs), runs * steps, rounds, durability)
+    return beside_apsw(
+        lambda client: client.start_many(workloads.steps, [steps] * runs), runs * steps, rounds, durability
+    )
 
 
 def one(steps: int, rounds: int, durability: Durability = "power") -> dict[str, Any]:
@@ -100,7 +106,7 @@ def one(steps: int, rounds: int, durability: Durability = "power") -> dict[str, 
 
 
 def late(steps: int, rounds: int) -> dict[str, Any]:
-    """A step in the last fifth of a long run, against one early in the same run: the second twentieth."""
+    """A step in the last fifth of a long run, against one early in the same run: from the second twentieth on."""
     early: list[Cost] = []
     late: list[Cost] = []
     for _ in range(rounds):
@@ -110,7 +116,13 @@ def late(steps: int, rounds: int) -> dict[str, Any]:
         marks = sorted(workloads.MARKS)
         early += _spans([mark for mark in marks if steps // 20 <= mark.step <= steps // 4])
         late += _spans([mark for mark in marks if mark.step >= steps - steps // 5])
-    return {"steps": steps, "early": median(early)._asdict(), "late": median(late)._asdict()}
+    return {
+        "steps": steps,
+        "early": median(early)._asdict(),
+        "late": median(late)._asdict(),
+        "early_mean": mean(early)._asdict(),
+        "late_mean": mean(late)._asdict(),
+    }
 
 
 def _spans(marks: list[Mark]) -> list[Cost]:
@@ -121,9 +133,11 @@ def _spans(marks: list[Mark]) -> list[Cost]:
 def conversation(turns: int, size: int, shape: str, rounds: int) -> dict[str, Any]:
     """A conversation that grows by a message a turn."""
     workflow: Any = {"texts": workloads.converse_in_texts, "messages": workloads.converse_in_messages}[shape]
+
     def work(client: Client) -> list[Run]:
         return [client.start(workflow, turns, size)]
 
+    near_end = turns - max(turns // 10, 2 * MARK_EVERY)
     last: list[Cost] = []
     bare: list[Cost] = []
     stored = bare_stored = 0
@@ -134,7 +148,7 @@ def conversation(turns: int, size: int, shape: str, rounds: int) -> dict[str, An
             workloads.MARKS.clear()
             path = folder / f"vbl{number}.db"
             timed(path, work, "power")
-            last += _spans([mark for mark in sorted(workloads.MARKS) if mark.step >= turns - max(turns // 10, 2 * MARK_EVERY)])
+            last.append(mean(_spans([mark for mark in sorted(workloads.MARKS) if mark.step >= near_end])))
             stored = stored_bytes(path)
             path = folder / f"floor{number}.db"
             bare.append(timed_floor(path, counts.transactions, "power"))
@@ -167,7 +181,7 @@ def prepare_resume(path: str, steps: int) -> dict[str, Any]:
     return {"run": run.id}
 
 
-def resume(path: str, steps: int) -> dict[str, Any]:
+def resume(path: str) -> dict[str, Any]:
     """Open a copy of that file; the time until the body of its next step begins. One process, one resume."""
     with tempfile.TemporaryDirectory(prefix="vbl-bench-") as name:
         copy = Path(name) / "resumed.db"
@@ -180,7 +194,6 @@ def resume(path: str, steps: int) -> dict[str, Any]:
             runtime.run("@last").wait(timeout=60)
         mark = workloads.LAST_BEGAN[0]
     return {
-        "steps": steps,
         "vbl": Cost(mark.wall_s - before.wall_s, mark.cpu_s - before.cpu_s)._asdict(),
         "floor": bare.cost._asdict(),
     }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -45,12 +47,17 @@ def by_turns(first: Sequence[str], second: Sequence[str], rounds: int) -> tuple[
 def started(arguments: Sequence[str]) -> Cost:
     """The cost of a Python process from its start to its end. Raises VblError where it fails."""
     began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, env=child.environment())
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    wall_s = time.perf_counter() - began
-    if process.returncode:
-        raise VblError(f"python {' '.join(arguments)} ended with {process.returncode}", "", code="bench_failed")
+    with tempfile.TemporaryFile("w+") as words:
+        process = subprocess.Popen(
+            [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=words, env=child.environment()
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall_s = time.perf_counter() - began
+        if process.returncode:
+            words.seek(0)
+            said = f"python {' '.join(arguments)} ended with {process.returncode}: {words.read()[-2_000:].strip()}"
+            raise VblError(said, code="bench_failed")
     return Cost(wall_s, usage.ru_utime + usage.ru_stime)
 
 
@@ -60,13 +67,18 @@ FILTERS: dict[str, dict[str, Any]] = {
     "all": {},
     "--status failed": {"status": "failed"},
     "--status running --status waiting": {"status": ["running", "waiting"]},
+    "--status blocked, the oldest runs": {"status": "blocked"},
     "--workflow": {"workflow": "workflow3"},
     "--workflow --status": {"workflow": "workflow3", "status": "failed"},
+    "--workflow --status, the oldest runs": {"workflow": "workflow0", "status": "blocked"},
     "--tag": {"tag": "tag7"},
-    "--tag --status": {"tag": "tag7", "status": "failed"},
+    "--tag --status, the oldest runs": {"tag": "tag0", "status": "blocked"},
     "--since 1h": {"since": 3_600},
+    "--since 1h --status": {"since": 3_600, "status": "failed"},
 }
-_STATUSES = ("completed",) * 90 + ("failed",) * 4 + ("cancelled",) * 2 + ("waiting",) * 3 + ("running",)
+_STATUSES = {"completed": 90, "failed": 4, "cancelled": 2, "waiting": 3, "running": 1}
+_OLDEST = 5
+"""So many of the first runs are blocked, all of workflow0 with tag0: the rarest, farthest from the newest."""
 
 
 def prepare_ls(path: str, runs: int) -> dict[str, Any]:
@@ -82,7 +94,7 @@ def prepare_ls(path: str, runs: int) -> dict[str, Any]:
             with store.write():
                 store.many("insert_run", list(_summaries(numbers, first_at)))
                 # the keys of a new file are 1, 2, 3, … in the order of insertion
-                store.many("insert_tag", [(f"tag{n // 10 % 10}", n + 1) for n in numbers if n % 10 == 0])
+                store.many("insert_tag", [(tag, n + 1) for n in numbers if (tag := _tag(n)) is not None])
         store.checkpoint("truncate")
     finally:
         store.close()
@@ -91,21 +103,41 @@ def prepare_ls(path: str, runs: int) -> dict[str, Any]:
 
 def _summaries(numbers: Iterable[int], first_at: int) -> Iterator[tuple[Any, ...]]:
     for n in numbers:
+        dice = random.Random(n)
         at = first_at + n * 1_000_000
-        status = _STATUSES[n * 37 % 100]
+        status = dice.choices(list(_STATUSES), list(_STATUSES.values()))[0] if n >= _OLDEST else "blocked"
+        workflow = dice.randrange(10) if n >= _OLDEST else 0
         finished_at = at + 900_000 if status in ("completed", "failed", "cancelled") else None
         wake_at = at + 10**15 if status == "waiting" else None
-        tags = f"tag{n // 10 % 10}" if n % 10 == 0 else ""
         yield summary_row(
             Summary(
-                lowest(at), f"workflow{n % 10}", "0" * 16, status, None, None, tags, 0, at, finished_at or at, finished_at,
-                wake_at, wake_at, int(status == "running"), 7,
+                id=lowest(at),
+                workflow=f"workflow{workflow}",
+                version="0" * 16,
+                status=status,
+                start_key=None,
+                parent_id=None,
+                tags=_tag(n) or "",
+                priority=0,
+                created_at=at,
+                updated_at=finished_at or at,
+                finished_at=finished_at,
+                wake_at=wake_at,
+                due_at=wake_at,
+                in_flight=int(status == "running"),
+                seq=7,
             )
-        )  # fmt: skip
+        )
+
+
+def _tag(n: int) -> str | None:
+    if n < _OLDEST:
+        return "tag0"
+    return f"tag{n // 10 % 9 + 1}" if n % 10 == 0 else None
 
 
 def listing(small: str, large: str, rounds: int) -> dict[str, Any]:
-    """The query behind each filter of `vbl ls` on two files, by turns: seconds on each, by filter."""
+    """The query behind each filter of `vbl ls` on two files, by turns: seconds on each, for the same number of runs."""
     found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in FILTERS}
     with vbl.connect(small) as first, vbl.connect(large) as second:
         for _ in range(rounds):
@@ -113,9 +145,10 @@ def listing(small: str, large: str, rounds: int) -> dict[str, Any]:
                 filters = dict(given)
                 if "since" in filters:
                     filters["since"] = SYSTEM.now() - filters["since"] * 1_000_000
+                limit = min(len(first.runs(**filters)), len(second.runs(**filters)))
                 for client, times in zip((first, second), found[name], strict=True):
                     began = time.perf_counter()
-                    client.runs(**filters)
+                    client.runs(**filters, limit=limit)
                     times.append(time.perf_counter() - began)
     return {
         name: {"small_s": statistics.median(times[0]), "large_s": statistics.median(times[1])}

@@ -1,4 +1,7 @@
-"""Rows about runs that wait: many parked ones, and one that another process lets go on. Run in a process of their own."""
+"""Measurements of runs that wait: many parked ones, and one that another process lets go on.
+
+Each is called in a process of its own (`child`) and answers with plain data.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ import vbl
 from vbl.bench import child, floor, workloads
 from vbl.bench.costs import Cost, Stopwatch, median, memory_bytes
 from vbl.bench.floor import Tape
-from vbl.client import Client, Run
+from vbl.client import Client
 from vbl.engine.runtime import Runtime
+from vbl.handle import Run
 
 A_MONTH_S = 30 * 86_400.0
 DEADLINE_S = 600.0
@@ -47,9 +51,10 @@ def prepare_parked(path: str, runs: int) -> dict[str, Any]:
 def parked(path: str, idle_s: float) -> dict[str, Any]:
     """Open the file: how soon a new run is done, what memory the process takes, and what it does when idle."""
     before = memory_bytes()
-    with Stopwatch() as ready, vbl.open(path) as runtime:
+    ready = Stopwatch().__enter__()
+    with vbl.open(path) as runtime:
         runtime.start(workloads.steps, 1).result()
-        ready.__exit__()
+        ready.lap()
         time.sleep(SETTLED_S)
         with Stopwatch() as idle:
             time.sleep(idle_s)

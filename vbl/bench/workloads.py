@@ -60,6 +60,7 @@ async def marked_steps(count: int) -> int:
 
 # A growing conversation -------------------------------------------------------------------------------------------
 
+
 def message(number: int, size: int) -> str:
     """The text of message `number`, of `size` characters; no two are alike, and none compresses away."""
     return hashlib.shake_256(str(number).encode()).hexdigest(size // 2)
