@@ -16,7 +16,7 @@ import click
 
 from vbl.cli.terminal import STATUS, Terminal, dumps, shared
 from vbl.clock import SYSTEM
-from vbl.errors import RunFailed, UsageError
+from vbl.errors import RunBlocked, RunFailed, UsageError
 from vbl.history.narration import duration
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 GRACE_S = 10.0
 TICK_S = 0.1
 _OPTIONS_OF_START = frozenset({"key", "tags", "deadline", "priority"})
-_ENDS = ("completed", "failed", "cancelled", "blocked")
 
 
 @click.command(short_help="Start a run, watch it, and print its output.")
@@ -118,7 +117,7 @@ def _watch(terminal: Terminal, runtime: Runtime, run: Run, cursor: int) -> None:
     alone = False
     with display(terminal) as screen:
         while True:
-            over = run.status in _ENDS
+            over = _settled(run)
             events = runtime.events(after=cursor, run=run.id)
             screen.say(watch, events)
             cursor = events[-1].id if events else cursor
@@ -129,9 +128,23 @@ def _watch(terminal: Terminal, runtime: Runtime, run: Run, cursor: int) -> None:
                 alone = True
                 terminal.note(f"the supervisor has gone; the run waits for the next one: vbl why {run.id}", "warn")
             with contextlib.suppress(TimeoutError):
-                run.wait(*_ENDS, timeout=TICK_S)
+                run.wait(timeout=TICK_S)
     for line in watch.rest():
         terminal.note(f"    {line}", "dim")
+
+
+def _settled(run: Run) -> bool:
+    """Whether the run has ended, or is blocked and this process has no other version of its code to try."""
+    status = run.status
+    if status != "blocked":
+        return status.finished
+    try:
+        run.result(timeout=0)
+    except TimeoutError:
+        return False
+    except RunBlocked:
+        return True
+    return run.status.finished
 
 
 def _say_started(terminal: Terminal, runtime: Runtime, run: Run) -> None:

@@ -1,7 +1,11 @@
-"""`vbl up`: the supervisor of a file, in the foreground until it is stopped."""
+"""`vbl up`: the supervisor of a file, in the foreground until it is stopped.
+
+What the user's code prints goes to stderr; stdout carries events, and only with --json.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sys
 import threading
@@ -67,18 +71,19 @@ def command(terminal: Terminal, targets: tuple[str, ...], wait: bool, force: boo
         raise UsageError(
             "--wait and --force contradict each other", "Wait for a holder that answers, force one that does not"
         )
-    _load(targets)
-    from vbl.engine.runtime import serve
+    with contextlib.redirect_stdout(sys.stderr):
+        _load(targets)
+        from vbl.engine.runtime import serve
 
-    with Log(terminal, verbose) as log:
-        serve(
-            terminal.path,
-            wait=wait,
-            force=force,
-            grace_s=grace,
-            on_fact=log.take,
-            on_start=lambda s: _greet(terminal, s),
-        )
+        with Log(terminal, verbose) as log:
+            serve(
+                terminal.path,
+                wait=wait,
+                force=force,
+                grace_s=grace,
+                on_fact=log.take,
+                on_start=lambda supervisor: _greet(terminal, supervisor),
+            )
     terminal.note("stopped; what is open is resumed by the next supervisor", "dim")
 
 
@@ -106,10 +111,8 @@ def _greet(terminal: Terminal, supervisor: Supervisor) -> None:
     loaded = info.workflows if info is not None else []
     terminal.note(f"supervising {terminal.path} at epoch {supervisor.epoch}: {', '.join(loaded)}", "strong")
     for workflow, number in open_runs:
-        runs = f"{number} open run{'' if number == 1 else 's'} of {workflow}"
-        if workflow in loaded:
-            terminal.note(f"{runs}", "dim")
-        else:
+        if workflow not in loaded:
+            runs = f"{number} open run{'' if number == 1 else 's'} of {workflow}"
             terminal.note(f"{runs} cannot move: no target has that workflow; name its file too", "warn")
 
 

@@ -25,12 +25,13 @@ def say_why(terminal: Terminal, answer: Why) -> None:
     """What a run waits for: the thing, the sentence, the time, the command."""
     if answer.waits_for != "nothing":
         field(terminal, "waits for", answer.waits_for)
+    changed = "\n--- " in answer.detail
     for line in answer.detail.splitlines():
-        field(terminal, "", line)
+        field(terminal, "", line, {"+": "good", "-": "bad"}.get(line[:1], "") if changed else "")
     if answer.until is not None:
         field(terminal, "until", local(answer.until))
     for number, line in enumerate(answer.hint.splitlines()):
-        field(terminal, "" if number else "type", line, "strong")
+        field(terminal, "" if number else "next", line, "strong")
 
 
 def field(terminal: Terminal, name: str, text: str, style: str = "") -> None:

@@ -14,11 +14,13 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vbl.history.events import Fact
 from vbl.history.narration import cause, duration, tries
 from vbl.history.state import Status, fold
+
+if TYPE_CHECKING:
+    from vbl.history.events import Fact
 
 SECOND = 1_000_000
 LATE = SECOND

@@ -1,0 +1,241 @@
+"""`vbl run` and `vbl up` as a user has them: real processes, signals, pipes and a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+
+import click
+import pytest
+
+import vbl
+
+
+def test_a_run_prints_its_output_and_nothing_else_on_stdout(shell):
+    ended = shell.vbl("run", "flows.py:hello", "--input", '{"name": "Ada"}')
+    assert ended.out == "hello Ada\n"
+    assert "printed by the workflow" in ended.err
+    assert "+ greet" in ended.err
+    assert "completed after" in ended.err
+
+
+def test_a_run_as_json_is_one_document_and_says_nothing_beside_it(shell):
+    ended = shell.vbl("run", "flows.py:hello", "--json", "--tag", "a", "--tag", "b", "--key", "k")
+    document = ended.document
+    assert (document["status"], document["output"], document["key"], document["tags"]) == (
+        "completed",
+        "hello you",
+        "k",
+        ["a", "b"],
+    )
+    assert ended.err == "printed by the workflow\n"
+
+
+def test_a_failed_run_exits_with_5_and_shows_the_users_traceback(shell):
+    ended = shell.vbl("run", "flows.py:bad", code=5)
+    assert ended.out == ""
+    assert 'flows.py", line' in ended.err
+    assert "this went wrong" in ended.err
+    assert "vbl retry r_" in ended.err
+    ended = shell.vbl("run", "flows.py:bad", "--json", code=5)
+    assert ended.document["status"] == "failed"
+    assert ended.error["code"] == "run_failed"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["flows.py:hello", "--input", '{"nam": "x"}'], 2, "unexpected keyword argument 'nam'"),
+        (["flows.py:nap", "--input", '"soon"'], 2, "Input should be a valid number"),
+        (["flows.py:hello", "--input", "{bad"], 2, "is not JSON"),
+        (["flows.py:nothing"], 3, "it has: hello, gated, bad, patient, nap"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_exists(shell, args, code, words):
+    assert words in shell.vbl("run", *args, code=code).err
+    assert not shell.db.exists()
+
+
+def test_a_killed_run_resumes_with_its_key_and_repeats_nothing(shell):
+    args = ("run", "flows.py:gated", "--input", '"door"', "--key", "k")
+    first = shell.start(*args)
+    shell.begun("door")
+    assert "step until in flight for" in shell.vbl("why", "@last").out
+    first.kill()
+    shell.end(first)
+    assert "in flight when the supervisor went" in shell.vbl("why", "@last").out
+    assert "↯" in (shown := shell.vbl("show", "@last").out)
+    assert "no supervisor" in shown
+    shell.release("door")
+    ended = shell.vbl(*args)
+    assert ended.out == "after\n"
+    assert "until interrupted on attempt 1: its process died" in ended.err
+    assert shell.notes == ["before", "after"]
+    assert "supervisor died, back after" in shell.vbl("show", "@last").out
+
+
+def test_ctrl_c_stops_an_embedded_supervisor_and_says_how_to_resume(shell):
+    process = shell.start("run", "flows.py:gated", "--input", '"door"')
+    shell.begun("door")
+    process.send_signal(signal.SIGINT)
+    shell.release("door")
+    ended = shell.end(process)
+    assert ended.code == 130
+    assert "vbl up flows.py" in ended.err
+    assert "Traceback" not in ended.err
+    up = shell.start("up", "flows.py")
+    shell.until(lambda: "completed" in shell.vbl("why", "@last").out, "the run to complete")
+    up.send_signal(signal.SIGTERM)
+    ended = shell.end(up)
+    assert ended.code == 0
+    assert "stopped" in ended.err
+    assert shell.notes == ["before", "after"]
+
+
+def test_one_supervisor_moves_what_others_start(shell):
+    """Detached, watched, left by Ctrl-C, refused: everything that happens beside a living `vbl up`."""
+    queued = shell.vbl("run", "flows.py:hello", "--detach")
+    assert "no supervisor is alive. To move it: vbl up flows.py" in queued.err
+    first = queued.out.strip()
+    assert "no supervisor is alive; 1 of these needs one" in shell.vbl("ls").err
+
+    (shell.folder / "other.py").write_text("import vbl\n@vbl.workflow\nasync def other() -> int:\n    return 1\n")
+    up = shell.start("up", "flows.py", "--verbose")
+    with vbl.connect(shell.db) as client:
+        shell.until(lambda: client.run(first).status == "completed", "the queued run")
+
+    ended = shell.vbl("run", "flows.py:hello", "--input", '"Grace"')
+    assert ended.out == "hello Grace\n"
+    assert f"moved by process {up.pid}" in ended.err
+
+    assert "takes it up" in shell.vbl("run", "flows.py:hello", "--detach").err
+    assert "does not have workflow other" in shell.vbl("run", "other.py:other", code=9).err
+    assert "has not loaded other" in shell.vbl("run", "other.py:other", "--detach").err
+    assert "waits for  workflow" in shell.vbl("why", "@last").out
+
+    held = shell.vbl("up", "flows.py", code=9)
+    assert f"process {up.pid}" in held.err
+    assert "--wait" in held.err
+
+    watcher = shell.start("run", "flows.py:gated", "--input", '"door"')
+    shell.begun("door")
+    watcher.send_signal(signal.SIGINT)
+    left = shell.end(watcher)
+    assert left.code == 130
+    assert f"process {up.pid} goes on with it" in left.err
+    shell.release("door")
+    with vbl.connect(shell.db) as client:
+        (gated,) = client.runs(workflow="gated")
+        assert gated.wait(timeout=20) == "completed"
+
+    up.send_signal(signal.SIGTERM)
+    log = shell.end(up)
+    assert log.code == 0
+    assert "supervising" in log.err
+    assert f"{first}  greet completed" in log.err
+    assert log.out == ""
+
+
+def test_a_cancelled_run_exits_with_8(shell):
+    process = shell.start("run", "flows.py:nap")
+    with vbl.connect(shell.db) as client:
+        shell.until(lambda: [run for run in client.runs() if run.last_status == "waiting"], "the run to sleep")
+        assert shell.vbl("cancel", "@last", "--reason", "enough").code == 0
+    ended = shell.end(process)
+    assert ended.code == 8
+    assert "cancelled" in ended.err
+
+
+def test_a_blocked_run_exits_with_4_and_goes_on_with_its_old_code(shell):
+    flows = shell.folder / "flows.py"
+    old = flows.read_text()
+    args = ("run", "flows.py:gated", "--input", '"door"', "--key", "k")
+    process = shell.start(*args)
+    shell.begun("door")
+    process.kill()
+    shell.end(process)
+    shell.release("door")
+    flows.write_text(old.replace('await note.aio("before")', 'await note.aio("instead")'))
+    ended = shell.vbl(*args, code=4)
+    assert '-    await note.aio("before")' in ended.err
+    assert '+    await note.aio("instead")' in ended.err
+    assert "waits for  code" in shell.vbl("why", "@last").out
+    flows.write_text(old)
+    assert shell.vbl(*args).out == "after\n"
+
+
+def test_two_workflows_of_one_name_are_refused(shell):
+    (shell.folder / "twin.py").write_text("import vbl\n@vbl.workflow\nasync def hello() -> int:\n    return 1\n")
+    assert "flows.py and twin.py both have a workflow 'hello'" in shell.vbl("up", "flows.py", "twin.py", code=2).err
+    assert not shell.db.exists()
+
+
+def test_a_closed_pipe_is_no_error(shell):
+    shell.vbl("run", "flows.py:hello", "--detach")
+    endless = "with recursive n(i) as (select 1 union all select i + 1 from n limit 50000) select i from n"
+    process = shell.start("sql", endless, "--json")
+    assert json.loads(process.stdout.readline()) == {"i": 1}
+    process.stdout.close()
+    assert process.wait(20) == 141
+    assert process.stderr.read() == ""
+
+
+def test_following_a_run_ends_with_it(shell):
+    (shell.folder / "other.py").write_text("import vbl\n@vbl.workflow\nasync def other() -> int:\n    return 1\n")
+    shell.vbl("run", "other.py:other", "--detach")
+    shell.vbl("run", "flows.py:hello", "--detach")
+    tail = shell.start("tail", "@last", "-f", "--json")
+    assert json.loads(tail.stdout.readline())["type"] == "RUN_CREATED"
+    up = shell.start("up", "flows.py")
+    ended = shell.end(tail)
+    up.terminate()
+    assert "1 open run of other cannot move" in shell.end(up).err
+    assert ended.code == 0
+    assert [event["type"] for event in ended.objects][-1] == "RUN_COMPLETED"
+
+
+def test_on_a_terminal_the_progress_moves_and_the_output_stays_clean(shell):
+    """The progress has a terminal of its own, stdout is a pipe: as in `vbl run … > result`."""
+    screen, theirs = pty.openpty()
+    process = shell.start("run", "flows.py:gated", "--input", '"door"', stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    while b"until" not in seen:
+        seen += os.read(screen, 65_536)
+    shell.release("door")
+    try:
+        while chunk := os.read(screen, 65_536):
+            seen += chunk
+    except OSError:  # Linux ends a terminal that nobody holds with EIO
+        pass
+    os.close(screen)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert out == "after\n"
+    assert b"\x1b[" in seen
+    text = click.unstyle(seen.decode())
+    assert "✓ note" in text
+    assert "completed after" in text
+
+
+def test_it_is_a_module_and_needs_no_engine_to_read(shell):
+    shell.vbl("run", "flows.py:hello", "--detach")
+    code = (
+        "import sys\nfrom vbl.cli.main import main\ntry:\n    main(['ls'])\nexcept SystemExit:\n    print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=shell.folder,
+        env=shell.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    )
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "vbl.client" in loaded
+    assert not {name for name in loaded if name.startswith(("vbl.engine", "vbl.agents")) or name in {"httpx", "rich"}}
