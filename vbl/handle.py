@@ -63,10 +63,11 @@ class Access:
         """The workflow of that name, where this process has it."""
         return self.workflows.get(name)
 
-    def output(self, state: RunState) -> Any:
-        """A finished run's output: typed where the workflow is at hand, else plain data."""
-        workflow = self.workflow(state.workflow)
-        return state.output if workflow is None else workflow.signature.result.load(state.output)
+    def output(self, run: Run) -> Any:
+        """A completed run's output: typed where the workflow is at hand, else plain data."""
+        plain = run.last_payload()["output"]
+        workflow = self.workflow(run.workflow)
+        return plain if workflow is None else workflow.signature.result.load(plain)
 
     def settled(self, run: Run, status: Status) -> bool:
         """Whether `result()` need not wait any longer."""
@@ -130,6 +131,11 @@ class Run:
         """The history as plain data, up to and with event `at`."""
         return self._access.journal.load(self._key, at)[1]
 
+    def last_payload(self) -> dict[str, Any]:
+        """The payload of the last event; the history is read only where that refers to it."""
+        (row,) = self._access.journal.rows(self._key, self.seq - 1)
+        return self.facts()[-1].payload if '"$ref"' in row.payload else loads(row.payload)
+
     def events(self) -> list[Event]:
         """The history, oldest first."""
         journal = self._access.journal
@@ -180,10 +186,12 @@ class Run:
         return status
 
     def _outcome(self) -> Any:
+        if self._status is Status.COMPLETED:
+            return self._access.output(self)
         state = self.state()
         match state.status:
             case Status.COMPLETED:
-                return self._access.output(state)
+                return self._access.output(self.refresh())
             case Status.FAILED:
                 error = state.error or {}
                 raise RunFailed(

@@ -133,7 +133,7 @@ def write_deed(what: str, word: object = "") -> None:
     from vbl.engine.context import CURRENT
 
     scope = CURRENT.get()
-    line = f"{what}\t{scope.run_id}\t{scope.key}\t{scope.attempt}\t{word}\n".encode()
+    line = f"{what}\t{scope.run_id}\t{scope.key}\t{scope.number}\t{word}\n".encode()
     fd = os.open(os.environ[DEEDS], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         assert os.write(fd, line) == len(line)

@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 import logging
 import sys
+import threading
 from asyncio import events as asyncio_events
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -230,19 +231,22 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         except BaseException as error:
             self.call_exception_handler({"message": f"a callback raised {type(error).__name__}", "exception": error})
 
-    def _enter(self) -> tuple[Any, Any]:
+    def _enter(self) -> asyncio.AbstractEventLoop | None:
+        if sys.get_asyncgen_hooks().firstiter is not _first_iteration:
+            _adopt_generators()
         outer = asyncio_events._get_running_loop()
         asyncio_events._set_running_loop(self)
-        hooks = sys.get_asyncgen_hooks()
-        sys.set_asyncgen_hooks(firstiter=self._agens.append, finalizer=self._finalize)
-        return outer, hooks
+        return outer
 
-    def _leave(self, entered: tuple[Any, Any]) -> None:
-        outer, hooks = entered
-        sys.set_asyncgen_hooks(*hooks)
+    def _leave(self, outer: asyncio.AbstractEventLoop | None) -> None:
         asyncio_events._set_running_loop(outer)
 
-    def _finalize(self, agen: Any) -> None:
+    def adopt(self, agen: Any) -> None:
+        """An async generator of this run has begun; it is closed with the run."""
+        self._agens.append(agen)
+
+    def finalize(self, agen: Any) -> None:
+        """An async generator of this run was dropped half-way: close it in the run."""
         if not self.closed:
             self.create_task(agen.aclose(), context=self.context)
 
@@ -257,6 +261,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
                 if coro is not None:
                     _quietly(task.closing_context, coro.close)
             for agen in self._agens:
+                _owners.pop(id(agen), None)
                 closing = agen.aclose()
                 _quietly(self.context, lambda closing=closing: closing.send(None))
         finally:
@@ -264,6 +269,34 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             self._ready.clear()
             self._tasks.clear()
             self._agens.clear()
+
+
+_owners: dict[int, WorkflowLoop] = {}
+_others = threading.local()
+
+
+def _adopt_generators() -> None:
+    """Take in the async generators of this thread: those of workflows belong to their runs, the others to whoever had
+    the hooks before. Set once a thread, because each setting is an audit event."""
+    _others.hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=_first_iteration, finalizer=_finalization)
+
+
+def _first_iteration(agen: Any) -> None:
+    loop = asyncio_events._get_running_loop()
+    if isinstance(loop, WorkflowLoop):
+        _owners[id(agen)] = loop
+        loop.adopt(agen)
+    elif (before := _others.hooks.firstiter) is not None:
+        before(agen)
+
+
+def _finalization(agen: Any) -> None:
+    loop = _owners.pop(id(agen), None)
+    if loop is not None:
+        loop.finalize(agen)
+    elif (before := _others.hooks.finalizer) is not None:
+        before(agen)
 
 
 def _quietly(context: contextvars.Context, close: Callable[[], object]) -> None:

@@ -109,6 +109,7 @@ class Sqlite:
         self.commits = 0
         self._lock = threading.RLock()
         self._gate = _gate(path)
+        self._write = _Write(self)
         self.wait_ms = wait_ms
         location.prepare(path, create=create)
         with self._worded():
@@ -199,24 +200,40 @@ class Sqlite:
         except apsw.Error as error:
             raise translate(error, self.path) from error
 
-    @contextlib.contextmanager
-    def write(self) -> Generator[None, None, None]:
+    def write(self) -> _Write:
         """A write transaction, immediate: the lock is taken before anything is read."""
-        with self._lock, self._gate.lock:
-            db = self._db
-            try:
-                db.execute("begin immediate")
-            except apsw.Error as error:
+        return self._write
+
+    def begin(self) -> None:
+        """Take the locks and begin to write."""
+        self._lock.acquire()
+        self._gate.lock.acquire()
+        try:
+            self._db.execute("begin immediate")
+        except BaseException as error:
+            self._gate.lock.release()
+            self._lock.release()
+            if isinstance(error, apsw.Error):
                 raise translate(error, self.path) from error
+            raise
+
+    def end(self, failed: BaseException | None) -> None:
+        """Commit, or roll back where the block raised; then let the next writer in."""
+        try:
+            if failed is None:
+                self._db.execute("commit")
+        except BaseException as error:
+            failed = error
+            if isinstance(error, apsw.Error):
+                raise translate(error, self.path) from error
+            raise
+        finally:
             try:
-                yield
-                db.execute("commit")
-            except BaseException as error:
-                if db.in_transaction:
-                    db.execute("rollback")
-                if isinstance(error, apsw.Error):
-                    raise translate(error, self.path) from error
-                raise
+                if failed is not None and self._db.in_transaction:
+                    self._db.execute("rollback")
+            finally:
+                self._gate.lock.release()
+                self._lock.release()
 
     @contextlib.contextmanager
     def read(self) -> Generator[None, None, None]:
@@ -253,8 +270,11 @@ class Sqlite:
 
     def many(self, name: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run a named statement once for each row."""
-        with self._lock, self._worded():
-            self._db.executemany(QUERIES[name], rows)
+        with self._lock:
+            try:
+                self._db.executemany(QUERIES[name], rows)
+            except apsw.Error as error:
+                raise translate(error, self.path) from error
 
     def insert(self, name: str, args: Sequence[Any]) -> int:
         """Run a named insert and return the key of the new row."""
@@ -269,9 +289,12 @@ class Sqlite:
 
     def head(self) -> Head:
         """The epoch and the last event id."""
-        with self._lock, self._worded():
-            epoch, last = self._db.execute(QUERIES["head"]).fetchone()  # type: ignore[misc]
-            return Head(epoch, last or 0)
+        with self._lock:
+            try:
+                epoch, last = self._db.execute(QUERIES["head"]).get
+            except apsw.Error as error:
+                raise translate(error, self.path) from error
+        return Head(epoch, last or 0)
 
     def changed(self) -> int:
         """SQLite's data_version: it changes when another connection has committed."""
@@ -295,6 +318,21 @@ class Sqlite:
         with self._lock:
             self._db.close()
             guard.release(self.path)
+
+
+class _Write:
+    """The write transaction of a connection, as a context manager that costs two calls."""
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: Sqlite) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        self._store.begin()
+
+    def __exit__(self, type: object, error: BaseException | None, traceback: object) -> None:
+        self._store.end(error)
 
 
 class Reader:

@@ -62,7 +62,7 @@ end;
 
 create trigger events_in_order before insert on events
 when new.seq <> 1 + coalesce((select max(seq) from events where run = new.run), 0)
-    or exists (select 1 from events where id = new.id)
+    or (new.id > 0 and exists (select 1 from events where id = new.id))
 begin
     select raise(abort, 'vbl: a history is append-only and has no gaps');
 end;
