@@ -150,7 +150,7 @@ def deeds(path: Path) -> list[Deed]:
 
 
 def check_deeds(client: Client, log: Path) -> int:
-    """Hold what was really done against every history; the number of bodies that ran again after an interruption.
+    """Hold what was really done against every history; the number of attempts beyond the first.
 
     Every body that ran has a STEP_STARTED of its own, no attempt ran twice, and nothing ran again once the history
     had the completion.

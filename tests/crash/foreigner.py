@@ -1,0 +1,49 @@
+"""A process of its own that steers a file's runs as people do: it starts, pauses, unpauses and cancels them.
+
+What was acknowledged it writes to a file, after the call returned: `verb run`. Called with the file, that other file,
+a seed and the number of decisions.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from pathlib import Path
+
+import vbl
+from tests.crash.corpus import PARAMETERS
+from vbl.errors import Conflict
+
+NAMES = ("chain", "fan", "talker", "plainly", "sleeper")
+SIZES = {"chain": 20, "fan": 6, "talker": 10, "plainly": 10, "sleeper": 4}
+
+
+def main(db: str, acknowledged: str, seed: int, decisions: int) -> None:
+    rng = random.Random(seed)
+    out = os.open(acknowledged, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with vbl.connect(Path(db)) as client:
+        for _ in range(decisions):
+            verb = rng.choices(("started", "paused", "cancelled"), (4, 5, 1))[0]
+            try:
+                if verb == "started":
+                    name = rng.choice(NAMES)
+                    run = client.start(name, **{PARAMETERS[name]: SIZES[name]})
+                else:
+                    run = rng.choice(client.runs(limit=12))
+                    run.pause() if verb == "paused" else run.cancel()
+            except Conflict:
+                # finished, or somebody else was first: refused by the history, which is an answer too
+                continue
+            os.write(out, f"{verb} {run.id}\n".encode())
+            if verb == "paused":
+                try:
+                    run.unpause()
+                    os.write(out, f"unpaused {run.id}\n".encode())
+                except Conflict:
+                    # somebody else unpaused it, or a cancel came between
+                    continue
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

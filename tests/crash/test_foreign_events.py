@@ -1,0 +1,124 @@
+"""Several processes start, pause, unpause and cancel runs while a supervisor moves them: no fact is lost, none is
+refused without a reason, and the engine makes progress all the while."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.crash import corpus, foreigner
+from tests.crash.lives import check_deeds, check_file, connect, environment, finish, life, until
+from vbl.client import Client
+
+TARGET = Path(corpus.__file__)
+EVENTS = {"started": "RUN_CREATED", "paused": "RUN_PAUSED", "unpaused": "RUN_UNPAUSED", "cancelled": "CANCEL_REQUESTED"}
+
+
+def steer(db: Path, acknowledged: Path, seed: int, decisions: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, foreigner.__file__, str(db), str(acknowledged), str(seed), str(decisions)]
+    return subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE)
+
+
+def note(acknowledged: Path, line: str) -> None:
+    with acknowledged.open("a") as file:
+        file.write(line + "\n")
+
+
+def check_acknowledged(client: Client, acknowledged: Path) -> Counter[str]:
+    """Every decision whose call returned is in the history of its run, as often as it was acknowledged."""
+    lines = acknowledged.read_text().splitlines()
+    said = Counter(tuple(line.split()) for line in lines)
+    rows = client.sql("select type, run_id, count(*) from vbl_events group by type, run_id")[1]
+    held = {(type, run): number for type, run, number in rows}
+    for (verb, run), number in said.items():
+        assert held.get((EVENTS[verb], run), 0) >= number, (
+            f"{number} × {verb} of {run}, in the history {held.get((EVENTS[verb], run), 0)}"
+        )
+    for verb in ("started", "paused", "unpaused", "cancelled"):
+        total = sum(number for (type, _), number in held.items() if type == EVENTS[verb])
+        assert total == sum(number for (v, _), number in said.items() if v == verb), (
+            f"{verb}: more in the file than were acknowledged"
+        )
+    return Counter(verb for verb, _ in (line.split() for line in lines))
+
+
+def steer_many(folder: Path, processes: int, decisions: int, kills: int) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    db, log, acknowledged = folder / "vbl.db", folder / "deeds", folder / "acknowledged"
+    env = environment(log)
+    people: list[subprocess.Popen[bytes]] = []
+    with connect(db) as client:
+        for name in foreigner.NAMES:
+            note(acknowledged, f"started {client.start(name, **{corpus.PARAMETERS[name]: foreigner.SIZES[name]}).id}")
+        for _ in range(kills):
+            with life(db, TARGET, env=env) as worker:
+                worker.holding()
+                people += [steer(db, acknowledged, rng.randrange(10**6), decisions) for _ in range(processes)]
+                until_events(client, rng.randrange(100, 1_000), people)
+                worker.kill()
+        with life(db, TARGET, env=env) as worker:
+            worker.holding()
+            people += [steer(db, acknowledged, rng.randrange(10**6), decisions) for _ in range(processes)]
+            for person in people:
+                _, words = person.communicate(timeout=60)
+                assert person.returncode == 0, words.decode()
+            for run in client.runs(status="paused", limit=None):
+                run.unpause()
+                note(acknowledged, f"unpaused {run.id}")
+            finish(client)
+            assert worker.stop() == 0, worker.words
+        print(
+            dict(check_acknowledged(client, acknowledged)), f"{landed_in_flight(client)} decisions met steps in flight"
+        )
+        assert landed_in_flight(client) > 0, "no decision met a live run: this test showed nothing"
+        check_ends(client)
+        check_deeds(client, log)
+        check_file(client)
+
+
+def until_events(client: Client, number: int, people: list[subprocess.Popen[bytes]]) -> None:
+    """Wait for some more events, or until nobody makes any."""
+    wanted = client.cursor() + number
+    until(lambda: client.cursor() > wanted or all(p.poll() is not None for p in people), f"{number} events")
+
+
+def landed_in_flight(client: Client) -> int:
+    """How many pauses and cancels came while a body of the run was running."""
+    found = 0
+    for run in client.runs(limit=None):
+        in_flight: set[str] = set()
+        for fact in run.facts():
+            if fact.type == "STEP_STARTED":
+                in_flight.add(fact.payload["step"])
+            elif fact.type.startswith("STEP_"):
+                in_flight.discard(fact.payload["step"])
+            elif fact.type in ("RUN_PAUSED", "CANCEL_REQUESTED"):
+                found += bool(in_flight)
+    return found
+
+
+def check_ends(client: Client) -> None:
+    """A run that nobody cancelled completed; one that somebody did is cancelled, or was faster."""
+    for run in client.runs(limit=None):
+        cancelled = any(fact.type == "CANCEL_REQUESTED" for fact in run.facts())
+        assert run.status in (("completed", "cancelled") if cancelled else ("completed",)), (
+            run,
+            run.state().error,
+            run.state().blocked,
+        )
+
+
+def test_foreign_events_land_on_live_runs(tmp_path: Path) -> None:
+    steer_many(tmp_path, processes=2, decisions=40, kills=0)
+
+
+@pytest.mark.slow
+def test_foreign_events_land_while_the_supervisor_is_killed(tmp_path: Path) -> None:
+    steer_many(tmp_path, processes=4, decisions=40, kills=5)

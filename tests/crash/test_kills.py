@@ -1,0 +1,79 @@
+"""A real supervisor is killed by SIGKILL at random moments, over and over, while many runs are open.
+
+Whatever dies when: every run ends with its known outcome, no step whose completion was recorded runs again, what a
+later body has seen stays in the history, and the doctor finds the file whole.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.crash import corpus
+from tests.crash.lives import check_deeds, check_file, connect, environment, finish, life, until
+from vbl.client import Client
+from vbl.handle import Run
+
+TARGET = Path(corpus.__file__)
+KILLS_IN_STARTUP = 0.25
+"""So often the process is killed while it starts, before or just after it has taken the file."""
+
+
+def start_some(client: Client, rng: random.Random, number: int) -> list[Run]:
+    names = rng.choices(list(corpus.EXPECTED), k=number)
+    return [client.start(name, **{corpus.PARAMETERS[name]: corpus.SIZES[name]}) for name in names]
+
+
+def live_and_die(db: Path, log: Path, rng: random.Random) -> None:
+    """One life: it ends after some more deeds, or early in its start."""
+    size = log.stat().st_size if log.exists() else 0
+    with life(db, TARGET, env=environment(log)) as worker:
+        if rng.random() < KILLS_IN_STARTUP:
+            moment = time.monotonic() + rng.uniform(0.05, 0.5)
+            until(lambda: time.monotonic() > moment, "a moment in the start")
+        else:
+            wanted = size + rng.randrange(1, 4_000)
+            until(lambda: worker.holds and log.exists() and log.stat().st_size > wanted, f"deeds beyond {wanted} bytes")
+            moment = time.monotonic() + rng.uniform(0, 0.01)
+            until(lambda: time.monotonic() > moment, "a moment between two deeds")
+        worker.kill()
+
+
+def check_outcomes(runs: list[Run]) -> None:
+    for run in runs:
+        expected = corpus.EXPECTED[run.workflow](corpus.SIZES[run.workflow])
+        assert run.status == "completed", (run, run.state().error, run.state().blocked)
+        assert run.result() == expected, run
+
+
+def kill_many(folder: Path, seed: int, kills: int, runs_a_life: int) -> None:
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    db, log = folder / "vbl.db", folder / "deeds"
+    with connect(db) as client:
+        runs = start_some(client, rng, 8)
+        for _ in range(kills):
+            runs += start_some(client, rng, runs_a_life)
+            live_and_die(db, log, rng)
+        with life(db, TARGET, env=environment(log)) as worker:
+            finish(client)
+            assert worker.stop() == 0, worker.words
+        assert {run.id for run in client.runs(limit=None)} == {run.id for run in runs}
+        check_outcomes(runs)
+        again = check_deeds(client, log)
+        check_file(client)
+        interrupted = client.sql("select count(*) from vbl_events where type = 'STEP_INTERRUPTED'")[1][0][0]
+        print(f"{kills} kills, {len(runs)} runs, {interrupted} attempts interrupted, {again} attempts beyond the first")
+        assert interrupted > 0, "no kill met a step in flight: this test showed nothing"
+
+
+def test_runs_survive_a_few_kills(tmp_path: Path) -> None:
+    kill_many(tmp_path, seed=random.randrange(10**6), kills=3, runs_a_life=6)
+
+
+@pytest.mark.slow
+def test_runs_survive_thirty_kills(tmp_path: Path) -> None:
+    kill_many(tmp_path, seed=random.randrange(10**6), kills=32, runs_a_life=12)

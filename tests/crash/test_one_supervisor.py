@@ -1,0 +1,203 @@
+"""At one time one process moves the runs of a file: who comes second is told who holds it, waits, or takes it over
+from one that does not answer; and the one that lost it may append nothing more."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.crash import corpus
+from tests.crash.lives import (
+    Life,
+    check_deeds,
+    check_file,
+    connect,
+    deeds,
+    environment,
+    life,
+    until,
+)
+from vbl.handle import Run
+from vbl.store import holder
+
+TARGET = Path(corpus.__file__)
+HELD = 9
+
+
+def race(db: Path, number: int) -> tuple[Life, list[Life]]:
+    """Start that many supervisors at once; the one that holds the file, and the others, which have ended."""
+    env = environment(db.with_name("deeds"))
+    racers = [Life(db, TARGET, env=env) for _ in range(number)]
+    try:
+        until(
+            lambda: sum(r.process.poll() is not None for r in racers) == number - 1,
+            f"all but one of {number} to give up",
+            20,
+        )
+        (winner,) = [r for r in racers if r.process.poll() is None]
+        winner.holding()
+        return winner, [r for r in racers if r is not winner]
+    except BaseException:
+        for racer in racers:
+            racer.process.kill()
+        raise
+
+
+@pytest.mark.parametrize("number", [2, pytest.param(5, marks=pytest.mark.slow)])
+def test_of_several_supervisors_exactly_one_holds_the_file(tmp_path: Path, number: int) -> None:
+    db = tmp_path / "vbl.db"
+    winner, others = race(db, number)
+    try:
+        for other in others:
+            assert other.process.returncode == HELD, other.words
+            assert f"process {winner.pid} " in other.words
+            assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", other.words), other.words
+        with connect(db) as client:
+            info = client.supervisor()
+            assert info is not None
+            assert info.pid == winner.pid
+            run = client.start("chain", length=2)
+            assert run.wait(timeout=20) == "completed"
+        assert winner.stop() == 0, winner.words
+    finally:
+        winner.process.kill()
+
+
+@pytest.mark.slow
+def test_races_in_a_row_have_one_winner_each(tmp_path: Path) -> None:
+    """Also where the holder was killed, and where the winner of the race is killed at once."""
+    db = tmp_path / "vbl.db"
+    epochs = []
+    for _ in range(5):
+        winner, _ = race(db, 3)
+        epochs.append(holder.read(db)["epoch"])
+        winner.kill()
+        assert not holder.alive(db)
+    assert epochs == sorted(set(epochs)), "each holder has an epoch of its own, later ones a higher one"
+
+
+@pytest.mark.slow
+def test_one_that_waits_takes_over_when_the_holder_leaves_or_dies(tmp_path: Path) -> None:
+    db, log = tmp_path / "vbl.db", tmp_path / "deeds"
+    env = environment(log)
+    with life(db, TARGET, env=env) as first, connect(db) as client:
+        first.holding()
+        with life(db, TARGET, "--wait", env=env) as second:
+            run = client.start("chain", length=60)
+            until(lambda: len(deeds(log)) > 5, "the first one's deeds")
+            assert second.process.poll() is None
+            first.kill()
+            second.holding()
+            assert run.wait(timeout=20) == "completed"
+            with life(db, TARGET, "--wait", env=env) as third:
+                assert second.stop() == 0, second.words
+                third.holding()
+                assert client.start("chain", length=1).wait(timeout=20) == "completed"
+        check_deeds(client, log)
+
+
+@pytest.mark.slow
+def test_one_that_waits_can_be_told_to_stop(tmp_path: Path) -> None:
+    db = tmp_path / "vbl.db"
+    with life(db, TARGET) as first:
+        first.holding()
+        with life(db, TARGET, "--wait") as second:
+            until(lambda: catches_sigterm(second), "it to wait")
+            assert second.stop() == 0, second.words
+        assert first.holds
+
+
+def catches_sigterm(worker: Life) -> bool:
+    """Whether the process has its signal handlers set: until then a SIGTERM just ends it."""
+    caught = re.search(r"SigCgt:\s*([0-9a-f]+)", Path(f"/proc/{worker.pid}/status").read_text())
+    assert caught is not None
+    return bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.slow
+def test_force_leaves_a_holder_alone_that_answers(tmp_path: Path) -> None:
+    db = tmp_path / "vbl.db"
+    with life(db, TARGET, env=environment(tmp_path / "deeds")) as first, connect(db) as client:
+        first.holding()
+        with life(db, TARGET, "--force") as second:
+            assert second.ended() == HELD, second.words
+            assert f"process {first.pid} " in second.words
+            assert "answers" in second.words
+        assert first.holds
+        assert client.start("chain", length=2).wait(timeout=20) == "completed"
+
+
+@pytest.mark.slow
+def test_a_stopped_holder_is_replaced_by_force_and_may_not_append(tmp_path: Path) -> None:
+    """The holder stands still with bodies in flight; its successor finishes the runs; then it goes on."""
+    db, log = tmp_path / "vbl.db", tmp_path / "deeds"
+    env = environment(log)
+    with life(db, TARGET, env=env) as first, connect(db) as client:
+        first.holding()
+        runs = [client.start("chain", length=150) for _ in range(4)]
+        until(lambda: len(deeds(log)) > 40, "work to be in flight")
+        first.process.send_signal(signal.SIGSTOP)
+        before = [run.facts()[-1].seq for run in runs]
+        with life(db, TARGET, "--force", env=env) as second:
+            until(lambda: holder.read(db)["pid"] == second.pid, "the second to take the file")
+            until(
+                lambda: all(run.refresh().seq > seq for run, seq in zip(runs, before, strict=True)),
+                "the second to move the runs",
+            )
+            cursor = client.cursor()
+            first.process.send_signal(signal.SIGCONT)
+            assert first.ended() == HELD, first.words
+            assert "epoch" in first.words
+            for run in runs:
+                assert run.wait(timeout=30) == "completed"
+            check_epochs(runs)
+            assert client.cursor() > cursor
+            until(lambda: second.holds, "the second to take the lock that the first had")
+            assert second.stop() == 0, second.words
+        check_deeds(client, log)
+        check_file(client)
+
+
+def check_epochs(runs: list[Run]) -> None:
+    """Once the second epoch has begun in a run's history, no event of the first follows."""
+    for run in runs:
+        epochs = [fact.payload["epoch"] for fact in run.facts() if "epoch" in fact.payload]
+        assert epochs == sorted(epochs), (run, epochs)
+        assert len(set(epochs)) == 2, (run, epochs)
+
+
+def test_the_lock_survives_what_other_processes_do_to_the_file(tmp_path: Path) -> None:
+    """A stdlib sqlite3 in another process reads, and goes; a third supervisor is still refused."""
+    db = tmp_path / "vbl.db"
+    with life(db, TARGET, env=environment(tmp_path / "deeds")) as first, connect(db) as client:
+        first.holding()
+        runs = [client.start("chain", length=30) for _ in range(4)]
+        for _ in range(3):
+            assert (
+                outside(db, "print(sqlite3.connect(path).execute('select count(*) from vbl_runs').fetchone()[0])")
+                == "4"
+            )
+            assert outside(db, "open(path, 'rb').read(16); print(open(path, 'rb').read(6).decode())") == "SQLite"
+        with life(db, TARGET) as second:
+            assert second.ended() == HELD, second.words
+        for run in runs:
+            assert run.wait(timeout=20) == "completed"
+        check_file(client)
+        assert first.stop() == 0
+
+
+def outside(db: Path, code: str) -> str:
+    """What a Python with nothing but its standard library prints."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"import sqlite3, sys\npath = sys.argv[1]\n{code}", str(db)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
