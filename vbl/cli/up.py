@@ -83,6 +83,7 @@ def command(terminal: Terminal, targets: tuple[str, ...], wait: bool, force: boo
                 grace_s=grace,
                 on_fact=log.take,
                 on_start=lambda supervisor: _greet(terminal, supervisor),
+                on_stop=lambda: terminal.note(f"stopping; steps in flight get up to {grace:g} s", "dim"),
             )
     terminal.note("stopped; what is open is resumed by the next supervisor", "dim")
 

@@ -191,12 +191,13 @@ def serve(
     durability: Durability = "power",
     on_fact: Callable[[str, Fact], None] | None = None,
     on_start: Callable[[Supervisor], None] | None = None,
+    on_stop: Callable[[], None] | None = None,
 ) -> None:
     """Supervise a file until SIGTERM or Ctrl-C; what `vbl up` does. Must be called on the main thread.
 
     `wait` waits for another holder to leave; `force` takes the file from one that does not answer. `on_fact` is
-    called on the supervisor's thread with the run's id and each fact, after its commit. Raises SupervisorHeld, also
-    when a newer supervisor takes the file later.
+    called on the supervisor's thread with the run's id and each fact, after its commit, `on_stop`
+    when it was asked to stop. Raises SupervisorHeld, also when a newer supervisor takes the file later.
     """
     resolved = config.database_path(path)
     asked = threading.Event()
@@ -213,7 +214,9 @@ def serve(
             on_start(supervisor)
         while not asked.wait(0.2) and not supervisor.join(0):
             pass
-        supervisor.stop(grace_s)
+        supervisor.ask_to_stop(grace_s)
+        if on_stop is not None and asked.is_set():
+            on_stop()
         supervisor.join()
     finally:
         for number, handler in handlers.items():

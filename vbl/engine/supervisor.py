@@ -101,8 +101,12 @@ class Supervisor:
 
     def stop(self, grace_s: float = 10.0) -> None:
         """Stop gracefully: no new steps; running ones get `grace_s` seconds, then they are recorded as interrupted."""
-        self._tell(lambda: self._begin_stop(grace_s))
+        self.ask_to_stop(grace_s)
         self._thread.join()
+
+    def ask_to_stop(self, grace_s: float) -> None:
+        """The same, without waiting for the end."""
+        self._tell(lambda: self._begin_stop(grace_s))
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the thread to end; whether it has. Raises what made it fail."""
