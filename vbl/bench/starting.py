@@ -64,21 +64,23 @@ def started(arguments: Sequence[str]) -> Cost:
 # Listing runs -----------------------------------------------------------------------------------------------------
 
 FILTERS: dict[str, dict[str, Any]] = {
-    "all": {},
+    "": {},
     "--status failed": {"status": "failed"},
     "--status running --status waiting": {"status": ["running", "waiting"]},
-    "--status blocked, the oldest runs": {"status": "blocked"},
-    "--workflow": {"workflow": "workflow3"},
-    "--workflow --status": {"workflow": "workflow3", "status": "failed"},
-    "--workflow --status, the oldest runs": {"workflow": "workflow0", "status": "blocked"},
-    "--tag": {"tag": "tag7"},
-    "--tag --status, the oldest runs": {"tag": "tag0", "status": "blocked"},
+    "--status blocked": {"status": "blocked"},
+    "--status blocked --status paused": {"status": ["blocked", "paused"]},
+    "--workflow workflow3": {"workflow": "workflow3"},
+    "--workflow workflow3 --status failed": {"workflow": "workflow3", "status": "failed"},
+    "--workflow workflow0 --status blocked": {"workflow": "workflow0", "status": "blocked"},
+    "--tag tag7": {"tag": "tag7"},
+    "--tag tag0 --status blocked": {"tag": "tag0", "status": "blocked"},
     "--since 1h": {"since": 3_600},
-    "--since 1h --status": {"since": 3_600, "status": "failed"},
+    "--since 1h --status failed": {"since": 3_600, "status": "failed"},
 }
+"""As they are typed, and as the client takes them. The blocked runs are few, and the oldest of all."""
 _STATUSES = {"completed": 90, "failed": 4, "cancelled": 2, "waiting": 3, "running": 1}
 _OLDEST = 5
-"""So many of the first runs are blocked, all of workflow0 with tag0: the rarest, farthest from the newest."""
+"""So many of the first runs are blocked, of workflow0 with tag0: farthest from the newest."""
 
 
 def prepare_ls(path: str, runs: int) -> dict[str, Any]:
@@ -131,9 +133,7 @@ def _summaries(numbers: Iterable[int], first_at: int) -> Iterator[tuple[Any, ...
 
 
 def _tag(n: int) -> str | None:
-    if n < _OLDEST:
-        return "tag0"
-    return f"tag{n // 10 % 9 + 1}" if n % 10 == 0 else None
+    return f"tag{n // 10 % 10}" if n < _OLDEST or n % 10 == 0 else None
 
 
 def listing(small: str, large: str, rounds: int) -> dict[str, Any]:
