@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from vbl.engine.context import CURRENT
+from vbl.history.events import Fact
 from vbl.testing import FakeClock
 
 
@@ -26,11 +27,11 @@ class World:
     def __init__(self) -> None:
         self.begin(FakeClock())
 
-    def begin(self, clock: FakeClock) -> None:
+    def begin(self, clock: FakeClock, failures: Counter[tuple[str, str]] | None = None) -> None:
         self.clock = clock
         self.effects: list[Effect] = []
         self.notes: list[str] = []
-        self.failures: Counter[tuple[str, str]] = Counter()
+        self.failures: Counter[tuple[str, str]] = failures or Counter()
         self.gates: dict[str, threading.Event] = {}
 
     def did(self) -> Effect:
@@ -56,6 +57,11 @@ class World:
 
 
 WORLD = World()
+
+
+def failures_of(run: str, facts: Iterable[Fact]) -> Counter[tuple[str, str]]:
+    """How often each call has failed already, as the world would know that a history comes from."""
+    return Counter((run, fact.payload["step"]) for fact in facts if fact.type == "STEP_FAILED")
 
 
 def until(condition: Callable[[], object], seconds: float = 20.0) -> None:

@@ -90,19 +90,19 @@ class Lazy(click.Group):
                 formatter.write_dl([(f"{name:<{WIDEST}}", entry.summary) for name, entry in section.items()])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """End with the exit codes and the completion."""
-        with formatter.section("RUN"):
-            formatter.write_text("an id, the unique beginning of one, @last or @failed")
-        with formatter.section("The file"):
-            formatter.write_text("--db PATH, else $VBL_DB, else vbl.db in your data folder")
+        """End with what the names stand for, and the exit codes."""
+        with formatter.section("Names"):
+            formatter.write_dl(
+                [
+                    ("RUN", "an id, the unique beginning of one, @last or @failed"),
+                    ("TARGET", "file.py:workflow or package.module:workflow"),
+                    ("PATH", "--db, else $VBL_DB, else vbl.db in your data folder"),
+                ]
+            )
         with formatter.section("Exit codes"):
             formatter.write_text(
                 "0 fine, 1 error, 2 usage, 3 not found, 4 conflict, 5 the run failed, 6 it waits for a person, "
                 "8 cancelled, 9 another supervisor holds the file, 10 storage, 130 interrupted"
-            )
-        with formatter.section("Completion"):
-            formatter.write_text(
-                'eval "$(_VBL_COMPLETE=bash_source vbl)" in ~/.bashrc; zsh_source and fish_source alike'
             )
 
 
@@ -129,6 +129,11 @@ def cli(context: click.Context, **given: Any) -> None:
     \b
     Example:
       vbl init && vbl run hello.py:hello
+
+    Completion of commands, options and run ids, in ~/.bashrc (zsh_source and fish_source for the other shells):
+
+    \b
+      eval "$(_VBL_COMPLETE=bash_source vbl)"
     """
     context.obj = given
     if context.invoked_subcommand is None:

@@ -179,7 +179,7 @@ def _say_left(terminal: Terminal, runtime: Runtime, run: Run, target: str, key: 
         return
     again = ", or the same command again: its key finds the run" if key else ""
     place = shlex.quote(target.rpartition(":")[0] or target)
-    terminal.note(f"\nstopping; steps in flight get up to {GRACE_S:.0f} s. Nothing is lost.", "warn")
+    terminal.note(f"\nstopping; steps in flight get up to {GRACE_S:.0f} s, or Ctrl-C again. Nothing is lost.", "warn")
     terminal.note(f"  resume {run.id}: vbl up {place}{again}")
 
 

@@ -24,7 +24,7 @@ from vbl.errors import Divergence, NotInWorkflow, Parked, StepFailed, UsageError
 from vbl.history.events import Fact
 from vbl.history.script import Command, Script
 from vbl.store.journal import History
-from vbl.store.payloads import Json, dumps, same
+from vbl.store.payloads import Json, dumps
 
 MISSING: Any = object()
 """No value at hand: it is decoded from the history."""
@@ -289,7 +289,7 @@ class Execution:
     def _match(self, command: Command, ask: Ask) -> None:
         if command.type != ask.type or command.subject != ask.subject:
             raise self._differs(command, str(Command(0, ask.type, ask.subject)), ask)
-        if ask.call is not None and not same(command.input or {}, ask.call.input_plain):
+        if ask.call is not None and not ask.call.has_input(command.input or {}):
             raise self._differs(command, f"{ask.type} {ask.subject} with {_short(ask.call.input_plain)}", ask, f" with {_short(command.input)}")
 
     def _differs(self, command: Command, now: str, ask: Ask, detail: str = "") -> Divergence:

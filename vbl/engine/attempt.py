@@ -13,7 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from vbl.engine.context import CURRENT, Attempt
 from vbl.engine.definitions import Step
@@ -54,6 +54,7 @@ class Stopped:
 
 
 Outcome = Succeeded | Failed | Stopped
+H = TypeVar("H")
 
 
 def failure(error: BaseException, *, skip: int = 1) -> Failed:
@@ -82,7 +83,7 @@ def timed_out(step: Step[..., Any]) -> Failed:
     return Failed(Kind.TIMEOUT, "TimeoutError", f"the attempt took longer than {step.timeout:g} s", None, TimeoutError())
 
 
-async def run(attempt: Attempt, pool: Pool, landed: Callable[[], None]) -> None:
+async def run(attempt: Attempt, pool: Pool, landed: Callable[[H, Attempt], None], host: H) -> None:
     """Run the body of an attempt, set its `outcome`, and say so. The task of the attempt; never raises."""
     call = attempt.call
     assert call is not None
@@ -100,7 +101,7 @@ async def run(attempt: Attempt, pool: Pool, landed: Callable[[], None]) -> None:
         outcome = await run_sync(step, attempt, bound, pool)
     if attempt.outcome is None:
         attempt.outcome = outcome
-        landed()
+        landed(host, attempt)
 
 
 async def isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, Any]) -> Outcome:

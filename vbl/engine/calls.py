@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Coroutine, Generator
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from vbl.engine.definitions import Signature, Step
 from vbl.engine.loop import RunFuture
 from vbl.errors import WorkflowError
 from vbl.store.codec import Recorded
-from vbl.store.payloads import LARGE_BYTES, Json, dumps
+from vbl.store.payloads import LARGE_BYTES, Json, dumps, same
 
 if TYPE_CHECKING:
     from vbl.engine.advance import Execution
@@ -22,7 +23,9 @@ class StepFuture(RunFuture):
     __slots__ = ("call",)
 
     def __init__(self, call: StepCall) -> None:
-        super().__init__(loop=call.execution.loop)
+        loop = call.execution.loop
+        asyncio.Future.__init__(self, loop=loop)  # pyright: ignore[reportUnknownMemberType]
+        self.number = loop.count()
         self.call: StepCall | None = call
 
     def cancel(self, msg: Any | None = None) -> bool:
@@ -60,13 +63,28 @@ class StepCall(Coroutine[Any, Any, Any]):
         self.args: dict[str, Any] = {}
         self.input_plain: dict[str, Json] = {}
         for name, value in signature.bind(args, kwargs).items():
-            recorded = codecs[name].record(value, recorder)
+            codec = codecs[name]
+            if type(value) in codec.atoms and (atom := codec.atom(value)) is not None:
+                texts.append(f'"{name}":{atom}')
+                self.input_plain[name] = self.args[name] = value
+                continue
+            recorded = codec.record(value, recorder)
             texts.append(f'"{name}":{recorded.text}')
             self.input_plain[name] = recorded.plain
             self.args[name] = recorded.value
             if recorded.blob is not None or recorded.shape is not None or len(recorded.text) >= LARGE_BYTES:
                 self.large.append((name, recorded))
         self.input_text = "{" + ",".join(texts) + "}"
+
+    def has_input(self, recorded: dict[str, Json]) -> bool:
+        """Whether the recorded arguments are those of this call."""
+        now = self.input_plain
+        if same(recorded, now):
+            return True
+        codecs = self.step.signature.codecs
+        return recorded.keys() == now.keys() and all(
+            same(plain, now[name]) or codecs[name].stands_for(plain, self.args[name]) for name, plain in recorded.items()
+        )
 
     def __hash__(self) -> int:
         return self.number

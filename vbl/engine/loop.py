@@ -8,13 +8,14 @@ instant of the event that is being applied. Tasks and futures are hashed by a co
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import sys
 import threading
 from asyncio import events as asyncio_events
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, NoReturn
 
 from vbl.errors import WorkflowError
@@ -213,8 +214,15 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
                 if not ready or self.hold:
                     return
                 handle = ready.popleft()
-                if not handle.is_cancelled:
-                    self._call(handle)
+                if handle.is_cancelled:
+                    continue
+                try:
+                    (handle.context or self.context).run(handle.callback, *handle.args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    message = f"a callback raised {type(error).__name__}"
+                    self.call_exception_handler({"message": message, "exception": error})
             raise WorkflowError(
                 f"the workflow made {SPIN_LIMIT:,} callbacks without waiting for anything",
                 "Look for a loop that only yields (asyncio.sleep(0)); wait for a step or a timer in it",
@@ -223,23 +231,17 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         finally:
             self._leave(entered)
 
-    def _call(self, handle: Ready) -> None:
-        try:
-            (handle.context or self.context).run(handle.callback, *handle.args)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            self.call_exception_handler({"message": f"a callback raised {type(error).__name__}", "exception": error})
-
     def _enter(self) -> asyncio.AbstractEventLoop | None:
+        visit = _here.visit
+        outer = visit if visit is not None else asyncio_events._get_running_loop()
+        asyncio_events._set_running_loop(self)
         if sys.get_asyncgen_hooks().firstiter is not _first_iteration:
             _adopt_generators()
-        outer = asyncio_events._get_running_loop()
-        asyncio_events._set_running_loop(self)
         return outer
 
     def _leave(self, outer: asyncio.AbstractEventLoop | None) -> None:
-        asyncio_events._set_running_loop(outer)
+        if _here.visit is None:
+            asyncio_events._set_running_loop(outer)
 
     def adopt(self, agen: Any) -> None:
         """An async generator of this run has begun; it is closed with the run."""
@@ -271,14 +273,33 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             self._agens.clear()
 
 
+class _Here(threading.local):
+    """Of a thread: the loop that visits workflow loops one after the other, and the generator hooks of before."""
+
+    visit: asyncio.AbstractEventLoop | None = None
+    hooks: Any = None
+
+
+_here = _Here()
 _owners: dict[int, WorkflowLoop] = {}
-_others = threading.local()
+
+
+@contextlib.contextmanager
+def visiting(outer: asyncio.AbstractEventLoop) -> Generator[None, None, None]:
+    """Settle many workflow loops from `outer`, which is made the running one again at the end: that costs a system
+    call each time on some Pythons. Nothing that asks for the running loop may be done in between."""
+    _here.visit = outer
+    try:
+        yield
+    finally:
+        _here.visit = None
+        asyncio_events._set_running_loop(outer)
 
 
 def _adopt_generators() -> None:
     """Take in the async generators of this thread: those of workflows belong to their runs, the others to whoever had
     the hooks before. Set once a thread, because each setting is an audit event."""
-    _others.hooks = sys.get_asyncgen_hooks()
+    _here.hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(firstiter=_first_iteration, finalizer=_finalization)
 
 
@@ -287,7 +308,7 @@ def _first_iteration(agen: Any) -> None:
     if isinstance(loop, WorkflowLoop):
         _owners[id(agen)] = loop
         loop.adopt(agen)
-    elif (before := _others.hooks.firstiter) is not None:
+    elif (before := _here.hooks.firstiter) is not None:
         before(agen)
 
 
@@ -295,7 +316,7 @@ def _finalization(agen: Any) -> None:
     loop = _owners.pop(id(agen), None)
     if loop is not None:
         loop.finalize(agen)
-    elif (before := _others.hooks.finalizer) is not None:
+    elif (before := _here.hooks.finalizer) is not None:
         before(agen)
 
 

@@ -8,11 +8,12 @@ other path: recovery only records what was lost and lets the same tick find the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from vbl.engine.context import Attempt
 from vbl.engine.definitions import REGISTRY
 from vbl.engine.lease import Lease
 from vbl.engine.lookout import Lookout
+from vbl.engine.loop import visiting
 from vbl.engine.quarantine import Quarantine
 from vbl.errors import EpochLost, StorageError, VblError
 from vbl.history.events import Fact
@@ -35,10 +37,39 @@ log = logging.getLogger("vbl")
 
 BRIEFLY_MS = 20
 """So long the engine waits for another writer before it goes on with other things and comes back."""
+GARBAGE_OBJECTS = 100_000
+"""So many new objects make Python look for cyclic garbage while a supervisor lives."""
 LAST_WORDS_S = 2.0
 """After the time of grace: so long may the store still refuse what was in flight."""
 _TROUBLES = ("disk_full", "io_error", "locked")
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+
+
+_supervising = 0
+_supervising_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def rare_collections() -> Generator[None, None, None]:
+    """Let Python look for cyclic garbage less often while a supervisor lives in this process.
+
+    A tick makes many objects that live to its end, and the default thresholds walk over them again and again (a
+    sixth of the time of a step). A program that has set thresholds of its own keeps them.
+    """
+    global _supervising
+    with _supervising_lock:
+        _supervising += 1
+        before = gc.get_threshold()
+        ours = _supervising == 1 and 0 < before[0] <= 2_000
+        if ours:
+            gc.set_threshold(GARBAGE_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        with _supervising_lock:
+            _supervising -= 1
+            if ours and gc.get_threshold()[0] == GARBAGE_OBJECTS:
+                gc.set_threshold(*before)
 
 
 class Supervisor:
@@ -133,7 +164,8 @@ class Supervisor:
     def _run_thread(self) -> None:
         self._loop = asyncio.new_event_loop()
         try:
-            self._loop.run_until_complete(self._main())
+            with rare_collections():
+                self._loop.run_until_complete(self._main())
         except BaseException as error:
             self.failure = error
         finally:
@@ -242,16 +274,11 @@ class Supervisor:
         self.wake(active)
 
     def _tick(self) -> None:
-        collecting = gc.isenabled()
-        gc.disable()  # a tick makes many objects at once, of which few are garbage: look for that once, behind it
         try:
             self._tick_once()
         except BaseException as error:
             # our own mistake: stop rather than go on with a doubtful picture of the runs
             self.fail(error)
-        finally:
-            if collecting:
-                gc.enable()
 
     def _tick_once(self) -> None:
         self._ticking = False
@@ -259,10 +286,11 @@ class Supervisor:
             return
         moving, self._dirty = self._dirty, []
         self._now = self.clock.now()
-        for active in moving:
-            active.queued = False
-            if self.runs.get(active.key) is active:
-                self._move(active)
+        with visiting(self._loop):
+            for active in moving:
+                active.queued = False
+                if self.runs.get(active.key) is active:
+                    self._move(active)
         self._now = 0
         self.pending += moving
         self._flush()
@@ -374,7 +402,7 @@ class Supervisor:
 
     def _launch(self, active: ActiveRun, attempt: Attempt) -> None:
         active.in_flight[attempt.key] = attempt
-        body = run(attempt, self._pool, lambda: self._land(active, attempt))
+        body = run(attempt, self._pool, self._land, active)
         attempt.task = asyncio.Task(body, loop=self._loop, **_EAGER)
 
     def _land(self, active: ActiveRun, attempt: Attempt) -> None:

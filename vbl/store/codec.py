@@ -54,6 +54,7 @@ _ATOMS: dict[Any, tuple[type, ...]] = {
     None: (type(None),),
     type(None): (type(None),),
 }
+_LONG_ATOM = 256
 _CONSTANTS = {True: "true", False: "false", None: "null"}
 
 
@@ -73,7 +74,7 @@ def _is_native_type(annotation: Any) -> bool:
 class Codec:
     """Writes and reads values of one annotation. Without one, only what JSON itself holds is accepted."""
 
-    __slots__ = ("_adapter", "_anything", "_atoms", "_large", "_native", "what")
+    __slots__ = ("_adapter", "_anything", "_large", "_native", "atoms", "what")
 
     def __init__(self, annotation: Any, what: str) -> None:
         self.what = what
@@ -81,7 +82,7 @@ class Codec:
             annotation = Any
         self._anything = annotation is Any
         self._native = _is_native_type(annotation)
-        self._atoms = _ATOMS.get(annotation, ()) if self._native and isinstance(annotation, Hashable) else ()
+        self.atoms = _ATOMS.get(annotation, ()) if self._native and isinstance(annotation, Hashable) else ()
         self._large = False
         try:
             self._adapter = _adapter(annotation)
@@ -94,8 +95,8 @@ class Codec:
         `decode` is false where nobody needs the value that would be read back. Once it stands in the history the caller tells the recorder: `recorder.know(path, plain, shape)`.
         """
         kind = cast("type[Any]", type(value))
-        if kind in self._atoms and (kind is not str or len(value) < 256):
-            return Recorded(self._atom(value, kind), value, value)
+        if kind in self.atoms and (atom := self.atom(value)) is not None:
+            return Recorded(atom, value, value)
         if self._large and self._native and kind in (list, str):
             repeated = self._repeated(value, recorder, decode)
             if repeated is not None:
@@ -110,14 +111,17 @@ class Codec:
         plain = from_json(raw)
         return self._long(guard(text, plain), plain, back, recorder)
 
-    def _atom(self, value: Any, kind: type) -> str:
-        if kind is int:
-            return str(value) if -(2**63) <= value < 2**63 else to_json(value).decode()
-        if kind is str:
+    def atom(self, value: Any) -> str | None:
+        """The text of a value of one of the `atoms`, or None where it is long and deserves the long way."""
+        if type(value) is str:
+            if len(value) >= _LONG_ATOM:
+                return None
             try:
                 return to_json(value).decode()
             except (PydanticSerializationError, UnicodeError) as error:
                 raise refuse(self.what, value, _reason(error)) from error
+        if type(value) is int:
+            return str(value) if -(2**63) <= value < 2**63 else None
         return _CONSTANTS[value]
 
     def _long(self, text: str, plain: Json, back: Any, recorder: Recorder) -> Recorded:
