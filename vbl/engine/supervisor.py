@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import logging
 import sys
@@ -112,6 +113,8 @@ class Supervisor:
         self._waiters: dict[str, list[threading.Event]] = {}
         self._ticking = False
         self._now = 0
+        # ticks run in it, not in the context of what woke them: a body's variables must not reach the next body
+        self._context = contextvars.Context()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run_thread, name="vbl-supervisor", daemon=True)
 
@@ -260,7 +263,7 @@ class Supervisor:
             self._dirty.append(active)
         if not self._ticking:
             self._ticking = True
-            self._loop.call_soon(self._tick)
+            self._loop.call_soon(self._tick, context=self._context)
 
     def wake_threadsafe(self, active: ActiveRun) -> None:
         """The same, from another thread."""
@@ -396,7 +399,7 @@ class Supervisor:
             if error is not None and error.code != "locked":
                 log.warning("%s can be written again; going on.", self.path)
             self._ticking = True
-            self._loop.call_soon(self._tick)
+            self._loop.call_soon(self._tick, context=self._context)
 
     # Attempts ------------------------------------------------------------------------------------------------------
 
