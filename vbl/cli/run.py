@@ -10,6 +10,7 @@ import contextlib
 import shlex
 import signal
 import sys
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -51,8 +52,7 @@ def command(
       vbl run hello.py:hello
       vbl run triage.py:triage --input '{"ticket": "T-1"}' --key T-1
     """
-    signal.signal(signal.SIGTERM, _as_interrupt)
-    with contextlib.redirect_stdout(sys.stderr):
+    with _sigterm_as_ctrl_c(), contextlib.redirect_stdout(sys.stderr):
         workflow = _workflow(target)
         args, kwargs = _arguments(workflow, given)
         options: dict[str, Any] = {"key": key, "tags": list(tags), **kwargs}
@@ -74,9 +74,14 @@ def command(
             _say_outcome(terminal, run)
 
 
-def _as_interrupt(number: int, frame: object) -> None:
-    """SIGTERM stops as gracefully as Ctrl-C."""
-    signal.raise_signal(signal.SIGINT)
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Generator[None]:
+    """SIGTERM stops as gracefully as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def as_workflow(value: object) -> Workflow[..., Any] | None:
