@@ -322,6 +322,18 @@ class Trial(Client):
                 raise TimeoutError(f"after {self._patience_s:g} s there are still: {moving}")
             time.sleep(0.0002)
 
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait in real time, the clock standing, for something that a body in a thread or a process does.
+
+        Raises TimeoutError.
+        """
+        deadline = time.monotonic() + self._patience_s
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"after {self._patience_s:g} s it has not come true")
+            self.nudge()
+            time.sleep(0.001)
+
     def advance(self, seconds: float) -> None:
         """Move the clock on, stopping at each instant at which something is due, and settle."""
         end = self.clock.now() + round(seconds * 1e6)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from vbl.engine.context import CURRENT
@@ -62,11 +61,3 @@ WORLD = World()
 def failures_of(run: str, facts: Iterable[Fact]) -> Counter[tuple[str, str]]:
     """How often each call has failed already, as the world would know that a history comes from."""
     return Counter((run, fact.payload["step"]) for fact in facts if fact.type == "STEP_FAILED")
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for a condition, with a deadline in real time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came true"
-        time.sleep(0.001)

@@ -217,21 +217,22 @@ class ActiveRun:
         return self._next_in_time(record, execution)
 
     def _next_in_time(self, record: Record, execution: Execution) -> bool:
+        """Timers come before steps that are due: what fires may give a step up."""
         state, now = record.state, self.host.now()
-        ready = [state.steps[key] for key in state.backing_off if (state.steps[key].retry_at or 0) <= now]
-        if state.due:
-            ready += [step for step in state.steps.values() if step.status == "due" and not step.void]
-        for step in ready:
-            self._again(record, execution, step)
         if state.deadline is not None and state.deadline <= now and state.cancel is None:
             asked = {"v": 1, "actor": "deadline", "reason": "the run's deadline has passed"}
             self._activate(execution, record.append("CANCEL_REQUESTED", now, asked))
             return True
         fired = min(((state.timers[n].at, n) for n in state.open_timers if state.timers[n].at <= now), default=None)
-        if fired is None:
-            return False
-        self._activate(execution, record.about("TIMER_FIRED", now, "timer", fired[1]))
-        return True
+        if fired is not None:
+            self._activate(execution, record.about("TIMER_FIRED", now, "timer", fired[1]))
+            return True
+        ready = [state.steps[key] for key in state.backing_off if (state.steps[key].retry_at or 0) <= now]
+        if state.due:
+            ready += [step for step in state.steps.values() if step.status == "due" and not step.void]
+        for step in ready:
+            self._again(record, execution, step)
+        return False
 
     def _record_outcome(self, record: Record, landed: Attempt) -> tuple[Fact | None, Any]:
         """Record how an attempt ended. Returns the input for the code, where it is one, and the value."""

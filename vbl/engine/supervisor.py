@@ -420,12 +420,16 @@ class Supervisor:
             self.wake(active)
 
     def _give_up(self, active: ActiveRun, key: str) -> None:
-        """The code no longer waits for a step: stop its body."""
+        """The code no longer waits for a step: stop its body, or never start it."""
         attempt = active.in_flight.pop(key, None)
-        if attempt is not None:
-            attempt.cancel()
-            if attempt.alone:
-                self.quarantine.leave(active.key, key)
+        if attempt is None:
+            attempt = next((a for a in active.to_start if a.key == key), None)
+            if attempt is None:
+                return
+            active.to_start.remove(attempt)
+        attempt.cancel()
+        if attempt.alone:
+            self.quarantine.leave(active.key, key)
 
     def may_start_alone(self, active: ActiveRun, step: StepState) -> bool:
         """Whether a quarantined step may start now; if not, its run is woken when it may."""
