@@ -6,8 +6,8 @@ looks at the file.
 
 from __future__ import annotations
 
-import contextlib
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -16,12 +16,12 @@ from vbl import config, ids
 from vbl.clock import SYSTEM, Clock
 from vbl.errors import AmbiguousRun, InvalidInput, KeyTaken, NotFound, UsageError, ValueNotStorable
 from vbl.handle import Access, Run
-from vbl.history.events import Event, EventType, RunCreated, payload_model
-from vbl.history.state import Status
+from vbl.history.events import Event, EventType, payload_model
+from vbl.history.state import Status, Summary
 from vbl.store import holder
 from vbl.store.codec import Recorded
 from vbl.store.holder import SupervisorInfo
-from vbl.store.journal import Draft, draft
+from vbl.store.journal import Draft
 from vbl.store.payloads import Blob, Json, Recorder, dumps, loads, same
 from vbl.store.sqlite import Durability, Reader
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vbl.engine.definitions import Workflow
     from vbl.store.doctor import Finding
 
+_PYTHON = ".".join(map(str, sys.version_info[:3]))
 _COLUMNS = "id, workflow, version, status, start_key, parent_id, tags, created_at, updated_at, finished_at, wake_at, seq, key"
 
 class Client:
@@ -41,6 +42,7 @@ class Client:
         self._access = access
         self._store, self._journal, self._clock = access.store, access.journal, access.clock
         self.path = access.path
+        self._actor = config.actor()
         self.closed = False
 
     # Reading -------------------------------------------------------------------------------------------------------
@@ -159,11 +161,11 @@ class Client:
         text, plain, blobs = self._input(workflow, args, kwargs)
         item = self._created(workflow, text, plain, key, tags, deadline, priority)
         try:
-            keys = self._journal.create([item], blobs=blobs, check=lambda: self._check_key(item))
+            created = self._journal.create([item], blobs=blobs, check=lambda: self._check_key(item))
         except _Exists as existing:
-            return self._existing(existing.key, item)
+            return self._existing(existing.key, item, workflow)
         self._access.nudge()
-        return Run(self._access, self._access.summary(keys[0]))
+        return self._new(*created[0])
 
     def start_many(self, workflow: Workflow[..., Any] | str, inputs: Iterable[Any], *, tags: Iterable[str] | dict[str, str] | None = None) -> list[Run]:
         """Create a run for each input, all in one transaction. An input is the one argument, a tuple of arguments, or
@@ -175,9 +177,13 @@ class Client:
             text, plain, more = self._input(workflow, args, kwargs)
             items.append(self._created(workflow, text, plain, None, tags, None, 0))
             blobs += more
-        keys = self._journal.create(items, blobs=blobs) if items else []
+        created = self._journal.create(items, blobs=blobs) if items else []
         self._access.nudge()
-        return [Run(self._access, self._access.summary(key)) for key in keys]
+        return [self._new(key, summary) for key, summary in created]
+
+    def _new(self, key: int, s: Summary) -> Run:
+        row = (s.id, s.workflow, s.version, s.status, s.start_key, s.parent_id, s.tags, s.created_at, s.updated_at)
+        return Run(self._access, (*row, s.finished_at, s.wake_at, s.seq, key))
 
     def _spread(self, workflow: Workflow[..., Any] | str, given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if isinstance(given, tuple):
@@ -222,31 +228,38 @@ class Client:
         named = workflow if isinstance(workflow, str) else workflow.name
         if not isinstance(workflow, str):
             self._access.workflows[workflow.name] = workflow
+        if key is not None and not isinstance(cast("object", key), str):
+            raise UsageError(f"key={key!r} must be text", "For example key='ticket T-1'")
         if deadline is not None and not 0 < deadline < 1e11:
             raise UsageError(f"deadline={deadline!r} must be a number of seconds above zero", "For example deadline=3600")
-        payload = RunCreated(
-            run_id=ids.run_id(self._clock),
-            workflow=named,
-            version="" if isinstance(workflow, str) else workflow.version,
-            key=key,
-            tags=_tags(tags),
-            deadline=None if deadline is None else now + round(deadline * 1e6),
-            priority=priority,
-            actor=config.actor(),
-        )
-        made = draft(now, payload)
-        full = made.text[:-1] + f',"input":{text}}}'
-        return Draft(made.type, made.at, {**made.payload, "input": plain}, full)
+        payload: dict[str, Any] = {
+            "v": 1,
+            "run_id": ids.run_id(self._clock),
+            "workflow": named,
+            "version": "" if isinstance(workflow, str) else workflow.version,
+            "python": _PYTHON,
+        }
+        if key is not None:
+            payload["key"] = key
+        if tags is not None and (listed := _tags(tags)):
+            payload["tags"] = listed
+        if deadline is not None:
+            payload["deadline"] = now + round(deadline * 1e6)
+        if priority:
+            payload["priority"] = priority
+        payload["actor"] = self._actor
+        return Draft("RUN_CREATED", now, {**payload, "input": plain}, f'{dumps(payload)[:-1]},"input":{text}}}')
 
     def _check_key(self, item: Draft) -> None:
         key = item.payload.get("key")
         if key is not None and (row := self._store.one("by_start_key", (item.payload["workflow"], key))) is not None:
             raise _Exists(row[0])
 
-    def _existing(self, key: int, item: Draft) -> Run:
+    def _existing(self, key: int, item: Draft, workflow: Workflow[..., Any] | str) -> Run:
         run = Run(self._access, self._access.summary(key))
-        first = run.facts(1)[0]
-        if not same(first.payload.get("input") or {}, item.payload["input"]):
+        before: dict[str, Json] = run.facts(1)[0].payload.get("input") or {}
+        given: dict[str, Json] = item.payload["input"]
+        if not same(before, given) and (isinstance(workflow, str) or not workflow.signature.same_input(before, given)):
             raise KeyTaken(
                 f"key {item.payload['key']!r} belongs to run {run.id}, which has another input",
                 f"Look: vbl show {run.id}. Use another key for another input",
@@ -264,11 +277,6 @@ class Client:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):
-            if not self.closed:
-                Client.close(self)
 
 
 class _Exists(Exception):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -58,7 +59,6 @@ class Execution:
         self.context = contextvars.copy_context()
         self.context.run(CURRENT.set, self)
         self.loop = WorkflowLoop(self._timer_set, self._timer_cancelled, self.context)
-        self.random = random.Random(history.state.run_id)
         self.variables = Variables(history.recorder)
         self.main: asyncio.Task[Any] | None = None
         self.thread: Thread | None = None
@@ -67,6 +67,11 @@ class Execution:
         self._timer_count = 0
         self._digested = False
         self._patches: set[str] = set()
+
+    @functools.cached_property
+    def random(self) -> random.Random:
+        """The generator behind vbl.random and vbl.uuid4: seeded by the run."""
+        return random.Random(self.history.state.run_id)
 
     # Inputs --------------------------------------------------------------------------------------------------------
 

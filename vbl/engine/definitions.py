@@ -9,23 +9,21 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
-import hashlib
 import inspect
 import math
-import sys
 import types
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
-from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from pydantic import ValidationError
 
 from vbl.engine.context import CURRENT, Attempt
+from vbl.engine.version import version_of
 from vbl.errors import InvalidInput, UsageError, WorkflowError
 from vbl.history.retry import ONCE, Retry
 from vbl.store.codec import Codec
-from vbl.store.payloads import Json
+from vbl.store.payloads import Json, same
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,6 +72,14 @@ class Signature:
             except ValidationError as error:
                 raise InvalidInput(f"{self.what}, parameter {name}: {_said(error)}", f"It takes {self._signature}") from None
         return typed
+
+    def same_input(self, before: dict[str, Json], given: dict[str, Json]) -> bool:
+        """Whether two recorded inputs are read as the same values, though they are written differently."""
+        return before.keys() == given.keys() and all(
+            name in self.codecs and self.codecs[name].stands_for(plain, self.codecs[name].load(given[name]))
+            or same(plain, given[name])
+            for name, plain in before.items()
+        )
 
     def misfit(self, name: str, value: Any) -> InvalidInput | None:
         """The error for a Python value that the annotation of a parameter refuses; None where it accepts it."""
@@ -304,7 +310,7 @@ class Workflow(Generic[P, R]):
         code = inspect.unwrap(self.function).__code__
         known = self._versions.get(id(code))
         if known is None or known[0] is not code:
-            known = self._versions[id(code)] = (code, _version(self.function, code))
+            known = self._versions[id(code)] = (code, version_of(self.function, code))
         return known[1]
 
     def source(self) -> tuple[str, str, int]:
@@ -338,45 +344,3 @@ def workflow(*, name: str | None = None) -> Callable[[Callable[P, R]], Workflow[
 def workflow(function: Any = None, /, *, name: str | None = None) -> Any:
     """Register a function as a workflow, under its own name or `name`."""
     return cast("Any", Workflow(function, name=name) if function is not None else functools.partial(Workflow, name=name))
-
-
-def _version(function: Callable[..., Any], code: types.CodeType) -> str:
-    digest = hashlib.sha256()
-    _digest_code(digest, code)
-    for name in sorted(_reachable(inspect.unwrap(function).__module__)):
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if file and file.endswith(".py"):
-            try:
-                digest.update(name.encode() + b"\0" + Path(file).read_bytes())
-            except OSError:
-                # a file that is gone: the code object alone has to tell
-                digest.update(name.encode())
-    return digest.hexdigest()[:16]
-
-
-def _digest_code(digest: Any, code: types.CodeType) -> None:
-    digest.update(repr((code.co_name, code.co_names, code.co_varnames[: code.co_argcount])).encode() + code.co_code)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            _digest_code(digest, constant)
-        else:
-            digest.update(repr(constant).encode())
-
-
-def _reachable(module: str) -> set[str]:
-    """The modules of the function's own package that its module can reach; only itself for a script."""
-    if module == "__main__":
-        return set() if getattr(sys.modules.get("__main__"), "__file__", None) is None else {"__main__"}
-    package = module.partition(".")[0]
-    seen: set[str] = set()
-    todo = [module]
-    while todo:
-        name = todo.pop()
-        if name in seen or name not in sys.modules:
-            continue
-        seen.add(name)
-        for value in list(vars(sys.modules[name]).values()):
-            owner = value.__name__ if isinstance(value, types.ModuleType) else getattr(value, "__module__", None)
-            if isinstance(owner, str) and owner.partition(".")[0] == package:
-                todo.append(owner)
-    return seen

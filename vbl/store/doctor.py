@@ -184,7 +184,7 @@ def rebuild(store: Sqlite) -> None:
                 # named by the examination that follows; the other runs must not be lost for it
                 continue
             state = history.state
-            store.many("restore_run", [(*summary_row(summarise(state)), key)])
+            store.many("insert_run", [(*summary_row(summarise(state)), key)])
             store.many("insert_tag", [(tag, key) for tag in state.tags])
             store.many("insert_checkpoint", [(key, *row) for row in history.checkpoints])
         store.execute("delete from struck")

@@ -163,10 +163,12 @@ class Journal:
                 self._store([history])
         return history.state
 
-    def create(self, drafts: Sequence[Draft], *, blobs: Sequence[Blob] = (), check: Callable[[], None] | None = None) -> list[int]:
+    def create(
+        self, drafts: Sequence[Draft], *, blobs: Sequence[Blob] = (), check: Callable[[], None] | None = None
+    ) -> list[tuple[int, Summary]]:
         """Begin a history for each RUN_CREATED, all in one transaction. `check` may refuse inside it.
 
-        Returns the integer keys of the runs.
+        Returns the integer key and the summary of each run.
         """
         histories: list[History] = []
         for item in drafts:
@@ -179,8 +181,9 @@ class Journal:
                 check()
             if blobs:
                 self.store.many("insert_blob", blobs)
-            self._store(histories)
-        return [history.key for history in histories if history.key is not None]
+            created = self._insert_runs(histories)
+            self.store.many("append", [(history.key, *row) for history in histories for row in history.rows])
+        return created
 
     def commit_all(self, histories: Sequence[History], seen: Head) -> tuple[Head, set[int]]:
         """Append the proposals of many runs in one transaction.
@@ -213,10 +216,7 @@ class Journal:
         rows: list[tuple[Any, ...]] = []
         updates: list[tuple[Any, ...]] = []
         for history in histories:
-            if history.key is None:
-                self._insert_run(history)
-            else:
-                updates.append(_update(history))
+            updates.append(_update(history))
             key = history.key
             for row in history.rows:
                 rows.append((key, *row))
@@ -226,15 +226,19 @@ class Journal:
                 store.many("insert_checkpoint", [(key, number, seq, variables)])
                 store.many("drop_older_checkpoints", [(key, number)])
         store.many("append", rows)
-        if updates:
-            store.many("update_run", updates)
+        store.many("update_run", updates)
         return len(rows)
 
-    def _insert_run(self, history: History) -> None:
-        summary = summarise(history.state)
-        history.key = self.store.insert("insert_run", summary_row(summary))
-        if history.state.tags:
-            self.store.many("insert_tag", [(tag, history.key) for tag in history.state.tags])
+    def _insert_runs(self, histories: Sequence[History]) -> list[tuple[int, Summary]]:
+        row = self.store.one("last_run")
+        assert row is not None
+        created: list[tuple[int, Summary]] = []
+        for key, history in enumerate(histories, row[0] + 1):
+            history.key = key
+            created.append((key, summarise(history.state)))
+        self.store.many("insert_run", [(*summary_row(summary), key) for key, summary in created])
+        self.store.many("insert_tag", [(tag, history.key) for history in histories for tag in history.state.tags])
+        return created
 
 
 def _update(history: History) -> tuple[Any, ...]:

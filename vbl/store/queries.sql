@@ -9,14 +9,10 @@ select
 insert into events (run, seq, type, at, payload, chain)
 values (?, ?, ?, ?, ?, ?)
 
--- name: insert_run
-insert into runs (
-    id, workflow, version, status, start_key, parent_id, tags, priority, created_at, updated_at, finished_at,
-    wake_at, due_at, in_flight, seq
-)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- name: last_run
+select coalesce((select seq from sqlite_sequence where name = 'runs'), 0)
 
--- name: restore_run
+-- name: insert_run
 insert into runs (
     id, workflow, version, status, start_key, parent_id, tags, priority, created_at, updated_at, finished_at,
     wake_at, due_at, in_flight, seq, key

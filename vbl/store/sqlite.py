@@ -109,11 +109,11 @@ class Sqlite:
         self.commits = 0
         self._lock = threading.RLock()
         self._gate = _gate(path)
-        self._write = _Write(self)
         self.wait_ms = wait_ms
         location.prepare(path, create=create)
         with self._worded():
             self._db = apsw.Connection(str(path), vfs=vfs)
+        self._closed = False
         guard.hold(path)
         try:
             self._configure()
@@ -202,7 +202,7 @@ class Sqlite:
 
     def write(self) -> _Write:
         """A write transaction, immediate: the lock is taken before anything is read."""
-        return self._write
+        return _Write(self)
 
     def begin(self) -> None:
         """Take the locks and begin to write."""
@@ -314,10 +314,16 @@ class Sqlite:
             return log == done
 
     def close(self) -> None:
-        """Close the connection and let go of the file."""
+        """Close the connection and let go of the file; once."""
         with self._lock:
-            self._db.close()
-            guard.release(self.path)
+            if not self._closed:
+                self._closed = True
+                self._db.close()
+                guard.release(self.path)
+
+    def __del__(self) -> None:
+        if getattr(self, "_closed", True) is False:
+            self.close()
 
 
 class _Write:
