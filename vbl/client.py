@@ -30,12 +30,17 @@ if TYPE_CHECKING:
     from vbl.store.doctor import Finding
 
 _PYTHON = ".".join(map(str, sys.version_info[:3]))
-_COLUMNS = "id, workflow, version, status, start_key, parent_id, tags, created_at, updated_at, finished_at, wake_at, seq, key"
+_COLUMNS = (
+    "id, workflow, version, status, start_key, parent_id, tags, created_at, updated_at, finished_at, wake_at, seq, key"
+)
+
 
 class Client:
     """A file, open for starting, deciding and reading. A context manager; `close` gives the file back."""
 
-    def __init__(self, path: Path, *, create: bool = True, clock: Clock = SYSTEM, durability: Durability = "power") -> None:
+    def __init__(
+        self, path: Path, *, create: bool = True, clock: Clock = SYSTEM, durability: Durability = "power"
+    ) -> None:
         self._open(Access(path, create=create, clock=clock, durability=durability))
 
     def _open(self, access: Access) -> None:
@@ -87,13 +92,19 @@ class Client:
         if ref in ("@last", "@failed"):
             row = self._store.one("newest") if ref == "@last" else self._store.one("newest_of", ("failed",))
             if row is None:
-                raise NotFound(f"there is no {'failed ' if ref == '@failed' else ''}run in {self.path}", "List them: vbl ls", code="run_not_found")
+                raise NotFound(
+                    f"there is no {'failed ' if ref == '@failed' else ''}run in {self.path}",
+                    "List them: vbl ls",
+                    code="run_not_found",
+                )
             return Run(self._access, self._access.summary(row[0]))
         found = [row for row in self._store.all("keys_from", (ref,)) if row[1].startswith(ref)] if ref else []
         if not found:
             raise NotFound(f"there is no run {ref!r} in {self.path}", "List them: vbl ls", code="run_not_found")
         if len(found) > 1 and found[0][1] != ref:
-            raise AmbiguousRun(f"{ref!r} fits several runs: {found[0][1]}, {found[1][1]}, …", "Give more characters of the id")
+            raise AmbiguousRun(
+                f"{ref!r} fits several runs: {found[0][1]}, {found[1][1]}, …", "Give more characters of the id"
+            )
         return Run(self._access, self._access.summary(found[0][0]))
 
     def cursor(self) -> int:
@@ -167,7 +178,13 @@ class Client:
         self._access.nudge()
         return self._new(*created[0])
 
-    def start_many(self, workflow: Workflow[..., Any] | str, inputs: Iterable[Any], *, tags: Iterable[str] | dict[str, str] | None = None) -> list[Run]:
+    def start_many(
+        self,
+        workflow: Workflow[..., Any] | str,
+        inputs: Iterable[Any],
+        *,
+        tags: Iterable[str] | dict[str, str] | None = None,
+    ) -> list[Run]:
         """Create a run for each input, all in one transaction. An input is the one argument, a tuple of arguments, or
         a dict of keyword arguments."""
         items: list[Draft] = []
@@ -194,10 +211,15 @@ class Client:
                 return (), cast("dict[str, Any]", named)
         return (cast("Any", given),), {}
 
-    def _input(self, workflow: Workflow[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, dict[str, Json], list[Blob]]:
+    def _input(
+        self, workflow: Workflow[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[str, dict[str, Json], list[Blob]]:
         if isinstance(workflow, str):
             if args:
-                raise UsageError(f"workflow {workflow!r} is named by text, so its parameters are not known here", "Give the arguments by name: start('name', ticket_id='T-1')")
+                raise UsageError(
+                    f"workflow {workflow!r} is named by text, so its parameters are not known here",
+                    "Give the arguments by name: start('name', ticket_id='T-1')",
+                )
             return dumps(kwargs), kwargs, []
         signature = workflow.signature
         try:
@@ -212,7 +234,11 @@ class Client:
             except ValueNotStorable as refused:
                 raise signature.misfit(name, value) or refused from None
         text = "{" + ",".join(f"{dumps(name)}:{r.text}" for name, r in recorded.items()) + "}"
-        return text, {name: r.plain for name, r in recorded.items()}, [r.blob for r in recorded.values() if r.blob is not None]
+        return (
+            text,
+            {name: r.plain for name, r in recorded.items()},
+            [r.blob for r in recorded.values() if r.blob is not None],
+        )
 
     def _created(
         self,
@@ -231,7 +257,9 @@ class Client:
         if key is not None and not isinstance(cast("object", key), str):
             raise UsageError(f"key={key!r} must be text", "For example key='ticket T-1'")
         if deadline is not None and not 0 < deadline < 1e11:
-            raise UsageError(f"deadline={deadline!r} must be a number of seconds above zero", "For example deadline=3600")
+            raise UsageError(
+                f"deadline={deadline!r} must be a number of seconds above zero", "For example deadline=3600"
+            )
         payload: dict[str, Any] = {
             "v": 1,
             "run_id": ids.run_id(self._clock),
@@ -297,7 +325,11 @@ def _tags(tags: Iterable[str] | dict[str, str] | None) -> list[str]:
         return []
     if isinstance(tags, str):
         tags = [tags]
-    listed = [f"{name}={value}" for name, value in cast("dict[str, str]", tags).items()] if isinstance(tags, dict) else list(tags)
+    listed = (
+        [f"{name}={value}" for name, value in cast("dict[str, str]", tags).items()]
+        if isinstance(tags, dict)
+        else list(tags)
+    )
     for tag in listed:
         if not isinstance(tag, str) or not tag or "\n" in tag:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError(f"tag {tag!r} cannot be used", "A tag is text on one line, for example env=dev")

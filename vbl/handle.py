@@ -46,7 +46,11 @@ class Access:
         """The columns of a handle. Raises NotFound for a run whose summary is gone."""
         row = self.store.one("handle", (key,))
         if row is None:
-            raise NotFound(f"run number {key} is gone from {self.path}", "If summaries were dropped: vbl doctor --rebuild", code="run_not_found")
+            raise NotFound(
+                f"run number {key} is gone from {self.path}",
+                "If summaries were dropped: vbl doctor --rebuild",
+                code="run_not_found",
+            )
         return row
 
     def supervisor(self) -> SupervisorInfo | None:
@@ -57,7 +61,9 @@ class Access:
         row = self.store.one("supervisor")
         workflows: list[str] = loads(row[2]) if row is not None and row[2] else []
         since, epoch = about.get("since", 0), about.get("epoch", 0)
-        return SupervisorInfo(about.get("pid", 0), about.get("host", ""), about.get("program", ""), since, epoch, workflows)
+        return SupervisorInfo(
+            about.get("pid", 0), about.get("host", ""), about.get("program", ""), since, epoch, workflows
+        )
 
     def workflow(self, name: str) -> Workflow[..., Any] | None:
         """The workflow of that name, where this process has it."""
@@ -153,10 +159,15 @@ class Run:
             found = [f.seq for f in facts if f.type == "CHECKPOINT_WRITTEN" and f.payload["checkpoint"] == checkpoint]
             if not found:
                 last = max((f.payload["checkpoint"] for f in facts if f.type == "CHECKPOINT_WRITTEN"), default=0)
-                raise NotFound(f"run {self.id} has no checkpoint {checkpoint}", f"Its checkpoints are 1 to {last}" if last else "It has none yet")
+                raise NotFound(
+                    f"run {self.id} has no checkpoint {checkpoint}",
+                    f"Its checkpoints are 1 to {last}" if last else "It has none yet",
+                )
             at = found[-1]
         if at is not None and not 1 <= at <= len(facts):
-            raise NotFound(f"run {self.id} has no event {at}", f"Its events are 1 to {len(facts)}: vbl events {self.id}")
+            raise NotFound(
+                f"run {self.id} has no event {at}", f"Its events are 1 to {len(facts)}: vbl events {self.id}"
+            )
         return fold(facts if at is None else facts[:at])
 
     def result(self, timeout: float | None = None) -> Any:
@@ -203,7 +214,10 @@ class Run:
                 raise RunCancelled(f"run {self.id} was cancelled", f"Look: vbl show {self.id}")
             case _:
                 blocked = state.blocked or {}
-                raise RunBlocked(f"run {self.id} is blocked: {blocked.get('message')}", str(blocked.get("unblock") or f"vbl why {self.id}"))
+                raise RunBlocked(
+                    f"run {self.id} is blocked: {blocked.get('message')}",
+                    str(blocked.get("unblock") or f"vbl why {self.id}"),
+                )
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return self._awaited().__await__()
@@ -232,7 +246,9 @@ class Run:
         """Open a failed run at its failed step, or try a blocked one again. Raises Conflict for any other."""
         return self._decide(transitions.retry, by, reason)
 
-    def _decide(self, what: Callable[[RunState, str | None, str | None], list[Payload]], by: str | None, reason: str | None) -> Status:
+    def _decide(
+        self, what: Callable[[RunState, str | None, str | None], list[Payload]], by: str | None, reason: str | None
+    ) -> Status:
         clock = self._access.clock
 
         def decide(state: RunState) -> list[Draft]:

@@ -82,7 +82,12 @@ class ActiveRun:
     @property
     def idle(self) -> bool:
         """Whether the run may be dropped from memory: nothing in flight, nothing to digest."""
-        return not self.in_flight and not self.inbox and not self.to_start and (self.execution is None or self.execution.resting)
+        return (
+            not self.in_flight
+            and not self.inbox
+            and not self.to_start
+            and (self.execution is None or self.execution.resting)
+        )
 
     # Moving --------------------------------------------------------------------------------------------------------
 
@@ -170,7 +175,9 @@ class ActiveRun:
         state, now = record.state, self.host.now()
         if self._unblocking:
             self._unblocking = False
-            record.payload(now, RunResumed(epoch=self.host.epoch, reason="another version of the code follows its history"))
+            record.payload(
+                now, RunResumed(epoch=self.host.epoch, reason="another version of the code follows its history")
+            )
         if state.started_at is None:
             self._activate(execution, Fact(state.seq + 1, "RUN_STARTED", now, {}))
             return

@@ -46,7 +46,9 @@ class Ask:
 class Execution:
     """A run's code in memory. Made for each load; dropped by `close`."""
 
-    def __init__(self, history: History, workflow: Workflow[..., Any], script: Script, notify: Callable[[], None]) -> None:
+    def __init__(
+        self, history: History, workflow: Workflow[..., Any], script: Script, notify: Callable[[], None]
+    ) -> None:
         self._notify = notify
         self.history = history
         self.workflow = workflow
@@ -92,11 +94,15 @@ class Execution:
         match fact.type:
             case "STEP_COMPLETED":
                 call = self._waiting(fact)
-                call.ended().set_result(call.step.signature.result.load(payload.get("output")) if value is MISSING else value)
+                call.ended().set_result(
+                    call.step.signature.result.load(payload.get("output")) if value is MISSING else value
+                )
             case "STEP_FAILED":
                 call = self._waiting(fact)
                 error = payload["error"]
-                call.ended().set_exception(StepFailed(call.key, error["kind"], payload["attempt"], error["type"], error["message"]))
+                call.ended().set_exception(
+                    StepFailed(call.key, error["kind"], payload["attempt"], error["type"], error["message"])
+                )
             case "TIMER_FIRED":
                 timer = self.timers.pop(payload["timer"], None)
                 if timer is None:
@@ -116,7 +122,9 @@ class Execution:
 
     def _unmet(self, fact: Fact) -> Divergence:
         subject = fact.payload.get("step", fact.payload.get("timer"))
-        return Divergence(f"the history goes on with {fact.type} {subject} (event {fact.seq}), but the code does not wait for it")
+        return Divergence(
+            f"the history goes on with {fact.type} {subject} (event {fact.seq}), but the code does not wait for it"
+        )
 
     def _start(self) -> None:
         signature = self.workflow.signature
@@ -124,7 +132,9 @@ class Execution:
         bound = {name: signature.codecs[name].load(plain) for name, plain in given.items() if name in signature.codecs}
         unknown = [name for name in given if name not in signature.codecs]
         if unknown:
-            raise Divergence(f"the run was started with {', '.join(unknown)}, which the workflow no longer takes: {signature}")
+            raise Divergence(
+                f"the run was started with {', '.join(unknown)}, which the workflow no longer takes: {signature}"
+            )
         args, kwargs = signature.spread(bound)
         if self.workflow.is_async:
             coro = self.workflow.function(*args, **kwargs)
@@ -181,10 +191,15 @@ class Execution:
     def call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepCall:
         """A durable call from async workflow code."""
         if not self.workflow.is_async:
-            raise UsageError(f"step {step.name} is called as for an async workflow, and {self.workflow.name} is a sync one", f"Make step {step.name} a plain def and call {step.name}(…), or make the workflow async")
+            raise UsageError(
+                f"step {step.name} is called as for an async workflow, and {self.workflow.name} is a sync one",
+                f"Make step {step.name} a plain def and call {step.name}(…), or make the workflow async",
+            )
         return self._call(step, args, kwargs)
 
-    def _call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], key: str | None = None) -> StepCall:
+    def _call(
+        self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], key: str | None = None
+    ) -> StepCall:
         if self.loop.closed:
             raise Parked
         key = key or step.key or self.reserve(step.name)
@@ -193,12 +208,17 @@ class Execution:
     def call_blocking(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A durable call from a sync workflow: its thread waits for the result."""
         if self.workflow.is_async:
-            raise UsageError(f"step {step.name} is sync, and {self.workflow.name} is an async workflow", f"Write: await {step.name}.aio(…)")
+            raise UsageError(
+                f"step {step.name} is sync, and {self.workflow.name} is an async workflow",
+                f"Write: await {step.name}.aio(…)",
+            )
         return self._blocking(self._call(step, args, kwargs))
 
     def _blocking(self, call: Awaitable[Any]) -> Any:
         if self.thread is None:
-            raise NotInWorkflow("a durable call came from outside the workflow's own thread", "Call it in the workflow function")
+            raise NotInWorkflow(
+                "a durable call came from outside the workflow's own thread", "Call it in the workflow function"
+            )
         return self.thread.hand_over(call)
 
     def ask_step(self, call: StepCall) -> StepFuture:
@@ -206,7 +226,9 @@ class Execution:
         if self.loop.closed:
             raise Parked
         if call.key in self.calls or (call.step.key is not None and not self._keys.setdefault(f"={call.key}", 1)):
-            raise UsageError(f"two calls have the key {call.key!r}", "Keys given by options(key=…) must be unique within a run")
+            raise UsageError(
+                f"two calls have the key {call.key!r}", "Keys given by options(key=…) must be unique within a run"
+            )
         future = StepFuture(call)
         self.calls[call.key] = call
         self.asks.append(Ask("STEP_STARTED", call.key, call=call, where=call.where))
@@ -259,16 +281,23 @@ class Execution:
     def sleep(self, seconds: float) -> Awaitable[None]:
         """See vbl.sleep."""
         if not (isinstance(cast("object", seconds), (int, float)) and 0 <= seconds < 1e12):
-            raise UsageError(f"vbl.sleep({seconds!r}): not a number of seconds, zero or more", "For example vbl.sleep(60)")
+            raise UsageError(
+                f"vbl.sleep({seconds!r}): not a number of seconds, zero or more", "For example vbl.sleep(60)"
+            )
         waiting = asyncio.sleep(seconds)
         return waiting if self.workflow.is_async else self._blocking(waiting)
 
     def map(self, step: Step[..., Any], items: Iterable[Any], limit: int | None, tolerate: int) -> Any:
         """See vbl.map."""
         if limit is not None and limit < 1:
-            raise UsageError(f"vbl.map(limit={limit!r}): at least one call at a time is needed", "For example limit=8, or leave it out")
+            raise UsageError(
+                f"vbl.map(limit={limit!r}): at least one call at a time is needed",
+                "For example limit=8, or leave it out",
+            )
         if tolerate < 0:
-            raise UsageError(f"vbl.map(tolerate={tolerate!r}): a number of failures, zero or more", "For example tolerate=2")
+            raise UsageError(
+                f"vbl.map(tolerate={tolerate!r}): a number of failures, zero or more", "For example tolerate=2"
+            )
         base = self.reserve(step.name)
         calls = [self._call(step, (item,), {}, f"{base}[{index}]") for index, item in enumerate(items)]
         running = _mapped(self, calls, limit or len(calls) or 1, tolerate)
@@ -295,7 +324,12 @@ class Execution:
         if command.type != ask.type or command.subject != ask.subject:
             raise self._differs(command, str(Command(0, ask.type, ask.subject)), ask)
         if ask.call is not None and not ask.call.has_input(command.input or {}):
-            raise self._differs(command, f"{ask.type} {ask.subject} with {_short(ask.call.input_plain)}", ask, f" with {_short(command.input)}")
+            raise self._differs(
+                command,
+                f"{ask.type} {ask.subject} with {_short(ask.call.input_plain)}",
+                ask,
+                f" with {_short(command.input)}",
+            )
 
     def _differs(self, command: Command, now: str, ask: Ask, detail: str = "") -> Divergence:
         where = f"  at {ask.where}" if ask.where else ""

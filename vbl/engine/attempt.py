@@ -80,7 +80,9 @@ def _printable(text: str) -> str:
 
 def timed_out(step: Step[..., Any]) -> Failed:
     """The failure of an attempt whose time was up."""
-    return Failed(Kind.TIMEOUT, "TimeoutError", f"the attempt took longer than {step.timeout:g} s", None, TimeoutError())
+    return Failed(
+        Kind.TIMEOUT, "TimeoutError", f"the attempt took longer than {step.timeout:g} s", None, TimeoutError()
+    )
 
 
 async def run(attempt: Attempt, pool: Pool, landed: Callable[[H, Attempt], None], host: H) -> None:
@@ -161,7 +163,9 @@ class Pool:
         self._threads = 0
         self._idle = 0
 
-    def submit(self, step: Step[..., Any], attempt: Attempt, bound: dict[str, Any], done: asyncio.Future[Outcome]) -> None:
+    def submit(
+        self, step: Step[..., Any], attempt: Attempt, bound: dict[str, Any], done: asyncio.Future[Outcome]
+    ) -> None:
         """Run the body in a thread and resolve `done` on its loop."""
         context = contextvars.copy_context()
         loop = done.get_loop()

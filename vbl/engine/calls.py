@@ -40,9 +40,25 @@ class StepFuture(RunFuture):
 class StepCall(Coroutine[Any, Any, Any]):
     """A durable call of a step: its key and input are taken at the call, its start is asked for when it is awaited."""
 
-    __slots__ = ("_iterator", "args", "awaited", "execution", "future", "input_plain", "input_text", "key", "key_text", "large", "number", "step", "where")
+    __slots__ = (
+        "_iterator",
+        "args",
+        "awaited",
+        "execution",
+        "future",
+        "input_plain",
+        "input_text",
+        "key",
+        "key_text",
+        "large",
+        "number",
+        "step",
+        "where",
+    )
 
-    def __init__(self, execution: Execution, step: Step[..., Any], key: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self, execution: Execution, step: Step[..., Any], key: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         self.execution = execution
         self.step = step
         self.key = key
@@ -83,7 +99,8 @@ class StepCall(Coroutine[Any, Any, Any]):
             return True
         codecs = self.step.signature.codecs
         return recorded.keys() == now.keys() and all(
-            same(plain, now[name]) or codecs[name].stands_for(plain, self.args[name]) for name, plain in recorded.items()
+            same(plain, now[name]) or codecs[name].stands_for(plain, self.args[name])
+            for name, plain in recorded.items()
         )
 
     def __hash__(self) -> int:
@@ -94,7 +111,11 @@ class StepCall(Coroutine[Any, Any, Any]):
 
     def __await__(self) -> Generator[Any, Any, Any]:
         if self.awaited:
-            raise WorkflowError(f"step {self.key} was awaited twice", "Keep its result in a variable, or wrap the call in asyncio.ensure_future", code="awaited_twice")
+            raise WorkflowError(
+                f"step {self.key} was awaited twice",
+                "Keep its result in a variable, or wrap the call in asyncio.ensure_future",
+                code="awaited_twice",
+            )
         self.awaited = True
         self.future = self.execution.ask_step(self)
         return self.future.__await__()

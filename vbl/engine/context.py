@@ -37,7 +37,9 @@ class Attempt:
 
     __slots__ = ("alone", "call", "idempotency_key", "key", "number", "outcome", "run_id", "task")
 
-    def __init__(self, run_id: str, key: str, number: int, *, call: StepCall | None = None, alone: bool = False) -> None:
+    def __init__(
+        self, run_id: str, key: str, number: int, *, call: StepCall | None = None, alone: bool = False
+    ) -> None:
         self.run_id = run_id
         self.key = key
         self.number = number
@@ -80,7 +82,10 @@ def execution(what: str) -> Execution:
             "contextvars.copy_context().run to it, or put the thread in a step",
         )
     if isinstance(scope, Attempt):
-        raise NotInWorkflow(f"{what} was called in the body of step {scope.key}", "Call it in the workflow and pass the value to the step")
+        raise NotInWorkflow(
+            f"{what} was called in the body of step {scope.key}",
+            "Call it in the workflow and pass the value to the step",
+        )
     return cast("Execution", scope)
 
 
@@ -93,7 +98,9 @@ def now() -> datetime.datetime:
     """The present time in UTC; in workflow code the time of the event being applied, the same on every replay."""
     workflow = _workflow()
     micros = workflow.loop.now if workflow is not None else time.time_ns() // 1000
-    return datetime.datetime.fromtimestamp(micros // 1_000_000, datetime.UTC) + datetime.timedelta(microseconds=micros % 1_000_000)
+    return datetime.datetime.fromtimestamp(micros // 1_000_000, datetime.UTC) + datetime.timedelta(
+        microseconds=micros % 1_000_000
+    )
 
 
 def random() -> float:

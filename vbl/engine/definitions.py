@@ -70,13 +70,16 @@ class Signature:
             try:
                 typed[name] = self.codecs[name].accept(value)
             except ValidationError as error:
-                raise InvalidInput(f"{self.what}, parameter {name}: {_said(error)}", f"It takes {self._signature}") from None
+                raise InvalidInput(
+                    f"{self.what}, parameter {name}: {_said(error)}", f"It takes {self._signature}"
+                ) from None
         return typed
 
     def same_input(self, before: dict[str, Json], given: dict[str, Json]) -> bool:
         """Whether two recorded inputs are read as the same values, though they are written differently."""
         return before.keys() == given.keys() and all(
-            name in self.codecs and self.codecs[name].stands_for(plain, self.codecs[name].load(given[name]))
+            (name in self.codecs
+            and self.codecs[name].stands_for(plain, self.codecs[name].load(given[name])))
             or same(plain, given[name])
             for name, plain in before.items()
         )
@@ -160,7 +163,9 @@ class Step(Generic[P, R]):
         """Parameters and result, with codecs; made at the first durable call."""
         return Signature(self.function, f"step {self.name}")
 
-    def options(self, *, key: str | None = None, retry: Retry | bool | None = None, timeout: float | None = None) -> typing.Self:
+    def options(
+        self, *, key: str | None = None, retry: Retry | bool | None = None, timeout: float | None = None
+    ) -> typing.Self:
         """The same step with another key, policy or time-out for the calls made through it.
 
         `key` names the call by hand; it must be unique within the run.
@@ -209,7 +214,9 @@ class AsyncStep(Step[P, R]):
 
 def _checked_name(name: str, what: str = "name") -> str:
     if not name or any(c in name for c in "#[]\n\0") or len(name) > 200:
-        raise UsageError(f"{what} {name!r} cannot be used", "Use letters, digits, spaces and - _ . : / in it, at most 200 characters")
+        raise UsageError(
+            f"{what} {name!r} cannot be used", "Use letters, digits, spaces and - _ . : / in it, at most 200 characters"
+        )
     return name
 
 
@@ -267,9 +274,13 @@ class _StepDecorator(typing.Protocol):
 
 def _make_step(function: Callable[..., Any], **options: Any) -> Step[..., Any]:
     if not callable(function):
-        raise UsageError(f"@vbl.step was given {function!r}", "Put it above a function, options by name: @vbl.step(timeout=30)")
+        raise UsageError(
+            f"@vbl.step was given {function!r}", "Put it above a function, options by name: @vbl.step(timeout=30)"
+        )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise UsageError(f"step {function.__qualname__} is a generator", "A step returns one value: collect what it yields in a list")
+        raise UsageError(
+            f"step {function.__qualname__} is a generator", "A step returns one value: collect what it yields in a list"
+        )
     if inspect.iscoroutinefunction(function):
         return cast("Step[..., Any]", AsyncStep(function, **options))
     return cast("Step[..., Any]", Step(function, **options))
@@ -291,7 +302,9 @@ class Workflow(Generic[P, R]):
         if not callable(function):
             raise UsageError(f"@vbl.workflow was given {function!r}", "Put it above a function: @vbl.workflow")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise UsageError(f"workflow {function.__qualname__} is a generator", "A workflow returns one value; use async def or def")
+            raise UsageError(
+                f"workflow {function.__qualname__} is a generator", "A workflow returns one value; use async def or def"
+            )
         self.function = function
         self.name = _checked_name(name or function.__name__)
         self.is_async = inspect.iscoroutinefunction(function)
@@ -343,4 +356,6 @@ def workflow(*, name: str | None = None) -> Callable[[Callable[P, R]], Workflow[
 
 def workflow(function: Any = None, /, *, name: str | None = None) -> Any:
     """Register a function as a workflow, under its own name or `name`."""
-    return cast("Any", Workflow(function, name=name) if function is not None else functools.partial(Workflow, name=name))
+    return cast(
+        "Any", Workflow(function, name=name) if function is not None else functools.partial(Workflow, name=name)
+    )

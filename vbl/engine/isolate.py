@@ -28,7 +28,9 @@ async def run_isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, 
     """Run the body in a new process. Its death is an ordinary failure of the attempt (kind transient)."""
     here, there = _SPAWN.Pipe()
     home = _home(step)
-    child = _SPAWN.Process(target=_serve, args=(there, *home, dumps(given), attempt.run_id, attempt.key, attempt.number), daemon=True)
+    child = _SPAWN.Process(
+        target=_serve, args=(there, *home, dumps(given), attempt.run_id, attempt.key, attempt.number), daemon=True
+    )
     await asyncio.to_thread(child.start)
     there.close()
     try:
@@ -48,7 +50,9 @@ async def run_isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, 
     if fine:
         return Succeeded(step.signature.result.load(loads(body)))
     error = loads(body)
-    return Failed(Kind(error["kind"]), error["type"], error["message"], error.get("traceback"), None, error.get("retry_after"))
+    return Failed(
+        Kind(error["kind"]), error["type"], error["message"], error.get("traceback"), None, error.get("retry_after")
+    )
 
 
 async def _answer(here: Connection) -> tuple[bool, str] | None:
@@ -73,13 +77,15 @@ def _home(step: Step[..., Any]) -> tuple[str, str | None, str]:
         found = getattr(found, part, None)
     if not isinstance(found, Step):
         raise UsageError(
-            f"step {step.name} has isolation=\"process\" but is not at the top level of a module",
+            f'step {step.name} has isolation="process" but is not at the top level of a module',
             "Move it to the top level of a module, so that the child process can find it",
         )
     return function.__module__, getattr(module, "__file__", None), function.__qualname__
 
 
-def _serve(there: Connection, module: str, file: str | None, name: str, given: str, run_id: str, key: str, number: int) -> None:
+def _serve(
+    there: Connection, module: str, file: str | None, name: str, given: str, run_id: str, key: str, number: int
+) -> None:
     """The child: find the step, run its body, send back the recorded form of what it returned."""
     try:
         found: Any = _load(module, file)

@@ -105,5 +105,7 @@ def _demand_silence(path: Path) -> None:
             raise _held(path, "It answers, so --force leaves it alone: stop it first")
 
 
-def _held(path: Path, hint: str = "Wait for it with --wait, stop it, or take over a silent one with --force") -> SupervisorHeld:
+def _held(
+    path: Path, hint: str = "Wait for it with --wait, stop it, or take over a silent one with --force"
+) -> SupervisorHeld:
     return SupervisorHeld(f"{path} is supervised by {holder.describe(path)}", hint)

@@ -46,7 +46,9 @@ class RunTask(asyncio.Task[Any]):
 
     __slots__ = ("closing_context", "number")
 
-    def __init__(self, coro: Coroutine[Any, Any, Any], loop: WorkflowLoop, name: str | None, context: contextvars.Context) -> None:
+    def __init__(
+        self, coro: Coroutine[Any, Any, Any], loop: WorkflowLoop, name: str | None, context: contextvars.Context
+    ) -> None:
         self.number = loop.count()
         self.closing_context = context
         super().__init__(coro, loop=loop, name=name, context=context)
@@ -62,7 +64,9 @@ class Ready:
 
     __slots__ = ("args", "callback", "context", "is_cancelled")
 
-    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None) -> None:
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
+    ) -> None:
         self.callback = callback
         self.args = args
         self.context = context
@@ -109,7 +113,9 @@ class Timer(Ready):
 class WorkflowLoop(asyncio.AbstractEventLoop):
     """See the module. `on_timer` and `off_timer` are called when the code sets and cancels a timer."""
 
-    def __init__(self, on_timer: Callable[[Timer], None], off_timer: Callable[[Timer], None], context: contextvars.Context) -> None:
+    def __init__(
+        self, on_timer: Callable[[Timer], None], off_timer: Callable[[Timer], None], context: contextvars.Context
+    ) -> None:
         self._ready: deque[Ready] = deque()
         self._on_timer = on_timer
         self._off_timer = off_timer
@@ -134,28 +140,38 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         """The instant of the event being applied, in seconds since 1970."""
         return self.now / 1e6
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> Ready:  # type: ignore[override]
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> Ready:  # type: ignore[override]
         """Queue a callback."""
         handle = Ready(callback, args, context)
         self._ready.append(handle)
         return handle
 
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> Any:
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> Any:
         """A durable timer, `delay` seconds from the instant being applied."""
         if delay <= 0:
             return self.call_soon(callback, *args, context=context)
         return self._timer(self.now + round(delay * 1e6), callback, args, context)
 
-    def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None) -> Any:
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
+    ) -> Any:
         """A durable timer at a time of this loop's clock."""
         at = round(when * 1e6)
         if at <= self.now:
             return self.call_soon(callback, *args, context=context)
         return self._timer(at, callback, args, context)
 
-    def _timer(self, at: int, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None) -> Timer:
+    def _timer(
+        self, at: int, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context | None
+    ) -> Timer:
         if not at < 2**62:
-            raise WorkflowError("a sleep or time-out longer than 100,000 years", "Give a shorter one, or wait for a step")
+            raise WorkflowError(
+                "a sleep or time-out longer than 100,000 years", "Give a shorter one, or wait for a step"
+            )
         timer = Timer(self, at, callback, args, context or contextvars.copy_context())
         self._on_timer(timer)
         return timer
@@ -169,7 +185,9 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         """A future of this run."""
         return RunFuture(loop=self)
 
-    def create_task(self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None, **_options: Any) -> RunTask:  # type: ignore[override]
+    def create_task(
+        self, coro: Any, *, name: str | None = None, context: contextvars.Context | None = None, **_options: Any
+    ) -> RunTask:  # type: ignore[override]
         """A task of this run."""
         task = RunTask(coro, self, name, context if context is not None else contextvars.copy_context())
         self._tasks.append(task)
@@ -343,14 +361,6 @@ def _refusal(name: str) -> Callable[..., NoReturn]:
     return refused
 
 
-for _name in (
-    "run_forever run_until_complete stop shutdown_asyncgens shutdown_default_executor call_soon_threadsafe run_in_executor "
-    "set_default_executor getaddrinfo getnameinfo create_connection create_server start_tls sendfile create_unix_connection "
-    "create_unix_server connect_accepted_socket create_datagram_endpoint connect_read_pipe connect_write_pipe "
-    "subprocess_shell subprocess_exec add_reader remove_reader add_writer remove_writer sock_recv sock_recv_into "
-    "sock_recvfrom sock_recvfrom_into sock_sendall sock_sendto sock_connect sock_accept sock_sendfile add_signal_handler "
-    "remove_signal_handler set_exception_handler get_exception_handler set_debug set_task_factory get_task_factory"
-).split():
+for _name in ["run_forever", "run_until_complete", "stop", "shutdown_asyncgens", "shutdown_default_executor", "call_soon_threadsafe", "run_in_executor", "set_default_executor", "getaddrinfo", "getnameinfo", "create_connection", "create_server", "start_tls", "sendfile", "create_unix_connection", "create_unix_server", "connect_accepted_socket", "create_datagram_endpoint", "connect_read_pipe", "connect_write_pipe", "subprocess_shell", "subprocess_exec", "add_reader", "remove_reader", "add_writer", "remove_writer", "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall", "sock_sendto", "sock_connect", "sock_accept", "sock_sendfile", "add_signal_handler", "remove_signal_handler", "set_exception_handler", "get_exception_handler", "set_debug", "set_task_factory", "get_task_factory"]:
     setattr(WorkflowLoop, _name, _refusal(_name))
 WorkflowLoop.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
-

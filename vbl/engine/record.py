@@ -158,7 +158,9 @@ class Record:
             else:
                 if recorded.blob is not None:
                     self.history.blobs.append(recorded.blob)
-                self.append("RUN_COMPLETED", at, {"v": 1, "output": recorded.plain}, f'{{"v":1,"output":{recorded.text}}}')
+                self.append(
+                    "RUN_COMPLETED", at, {"v": 1, "output": recorded.plain}, f'{{"v":1,"output":{recorded.text}}}'
+                )
                 return
         described = failure(error).record()
         if isinstance(error, StepFailed):

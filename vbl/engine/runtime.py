@@ -104,7 +104,9 @@ class Runtime(Client):
         except SupervisorHeld as error:
             if not attach:
                 super().close()
-                raise SupervisorHeld(error.message, "Start runs there as a client with vbl.open(…, attach=True), or stop it") from None
+                raise SupervisorHeld(
+                    error.message, "Start runs there as a client with vbl.open(…, attach=True), or stop it"
+                ) from None
         except BaseException:
             super().close()
             raise

@@ -316,7 +316,9 @@ class Supervisor:
 
     def _flush(self) -> None:
         """Commit what all runs propose, in one transaction; then let it have effects."""
-        while writing := [active.history for active in self.pending if active.history is not None and active.history.rows]:
+        while writing := [
+            active.history for active in self.pending if active.history is not None and active.history.rows
+        ]:
             try:
                 self.seen, changed = self.journal.commit_all(writing, self.seen)
             except Conflict as conflict:

@@ -78,7 +78,9 @@ class Thread:
         """In the thread: make a durable call and wait for its result."""
         if threading.current_thread() is not self._thread:
             _drop(call)
-            raise NotInWorkflow("a durable call came from another thread than the workflow's", "Call it in the workflow function itself")
+            raise NotInWorkflow(
+                "a durable call came from another thread than the workflow's", "Call it in the workflow function itself"
+            )
         if not self._abandoned:
             self._post(("call", call))
             self._replied.acquire()

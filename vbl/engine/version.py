@@ -55,7 +55,11 @@ def _reachable(module: str) -> dict[str, Path]:
     if module in ("__main__", "__mp_main__", top) or top == "vbl":
         # a script, a single module; and our own shipped workflows, whose engine is not their code
         return {"": Path(file)}
-    root = Path(file).parents[module.count(".")] if not file.endswith("__init__.py") else Path(file).parents[module.count(".") + 1]
+    root = (
+        Path(file).parents[module.count(".")]
+        if not file.endswith("__init__.py")
+        else Path(file).parents[module.count(".") + 1]
+    )
     todo = [module]
     while todo:
         current = todo.pop()

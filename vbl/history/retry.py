@@ -31,7 +31,9 @@ def _positive(name: str, value: object, *, zero: bool = False) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
         raise UsageError(f"{name}={value!r} is not a number of seconds", f"Give a finite number: {name}=1.0")
     if value < 0 or (value == 0 and not zero):
-        raise UsageError(f"{name}={value!r} must be {'zero or more' if zero else 'more than zero'}", f"For example {name}=1.0")
+        raise UsageError(
+            f"{name}={value!r} must be {'zero or more' if zero else 'more than zero'}", f"For example {name}=1.0"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,10 @@ class Retry:
     def __post_init__(self) -> None:
         attempts = cast("object", self.max_attempts)
         if not isinstance(attempts, int) or isinstance(attempts, bool) or attempts < 1:
-            raise UsageError(f"max_attempts={self.max_attempts!r} must be a whole number, at least 1", "For example vbl.Retry(max_attempts=5)")
+            raise UsageError(
+                f"max_attempts={self.max_attempts!r} must be a whole number, at least 1",
+                "For example vbl.Retry(max_attempts=5)",
+            )
         _positive("delay", self.delay, zero=True)
         _positive("factor", self.factor)
         _positive("max_delay", self.max_delay, zero=True)
@@ -70,7 +75,9 @@ class Retry:
                 object.__setattr__(self, "retry_on", tuple(Kind(kind) for kind in self.retry_on))
             except ValueError as error:
                 known = ", ".join(Kind)
-                raise UsageError(f"retry_on: {error}", f"Kinds are {known}; or give a predicate over the exception") from None
+                raise UsageError(
+                    f"retry_on: {error}", f"Kinds are {known}; or give a predicate over the exception"
+                ) from None
 
     def wants(self, kind: str, error: BaseException | None) -> bool:
         """Whether the policy covers this failure at all."""
@@ -138,7 +145,20 @@ def kind_of_status(status: int, body: str = "") -> Kind:
     return Kind.PERMANENT
 
 
-_BUGS = (TypeError, ValueError, NameError, AttributeError, ImportError, SyntaxError, IndexError, KeyError, AssertionError, NotImplementedError, RecursionError, ZeroDivisionError)
+_BUGS = (
+    TypeError,
+    ValueError,
+    NameError,
+    AttributeError,
+    ImportError,
+    SyntaxError,
+    IndexError,
+    KeyError,
+    AssertionError,
+    NotImplementedError,
+    RecursionError,
+    ZeroDivisionError,
+)
 
 
 def kind_of(error: BaseException) -> Kind:
@@ -157,7 +177,9 @@ def kind_of(error: BaseException) -> Kind:
         return Kind.TIMEOUT
     if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)):
         return Kind.PERMANENT
-    if isinstance(error, OSError) or any(c.__module__.startswith(("httpx", "httpcore")) and c.__name__ == "TransportError" for c in type(error).__mro__):
+    if isinstance(error, OSError) or any(
+        c.__module__.startswith(("httpx", "httpcore")) and c.__name__ == "TransportError" for c in type(error).__mro__
+    ):
         return Kind.TRANSIENT
     if type(error).__name__ == "ValidationError":
         return Kind.CORRECTABLE
@@ -185,6 +207,9 @@ def _retry_after_date(headers: Mapping[str, str]) -> float | None:
     from email.utils import parsedate_to_datetime
 
     try:
-        return max(0.0, (parsedate_to_datetime(headers["retry-after"]) - parsedate_to_datetime(headers["date"])).total_seconds())
+        return max(
+            0.0,
+            (parsedate_to_datetime(headers["retry-after"]) - parsedate_to_datetime(headers["date"])).total_seconds(),
+        )
     except (KeyError, TypeError, ValueError):
         return None

@@ -143,7 +143,9 @@ class RunState:
     @property
     def pending(self) -> list[str]:
         """The keys of the steps that were asked for and have not ended."""
-        return [key for key, step in self.steps.items() if step.status in ("running", "retrying", "due") and not step.void]
+        return [
+            key for key, step in self.steps.items() if step.status in ("running", "retrying", "due") and not step.void
+        ]
 
     @property
     def attempts(self) -> dict[str, int]:
@@ -478,4 +480,15 @@ def terminal(fact: Fact) -> bool:
     return fact.type in TERMINAL
 
 
-__all__ = ["RunState", "Status", "StepState", "Summary", "TimerState", "apply", "fold", "is_input", "summarise", "terminal"]
+__all__ = [
+    "RunState",
+    "Status",
+    "StepState",
+    "Summary",
+    "TimerState",
+    "apply",
+    "fold",
+    "is_input",
+    "summarise",
+    "terminal",
+]

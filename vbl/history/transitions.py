@@ -24,10 +24,17 @@ from vbl.history.state import RunState, Status
 def cancel(state: RunState, actor: str | None, reason: str | None) -> list[Payload]:
     """Ask for a cancel; a run that has not started is cancelled at once."""
     if state.finished:
-        raise Conflict(f"run {state.run_id} is finished ({state.status})", f"Look at it: vbl show {state.run_id}", code="run_finished")
+        raise Conflict(
+            f"run {state.run_id} is finished ({state.status})",
+            f"Look at it: vbl show {state.run_id}",
+            code="run_finished",
+        )
     if state.cancel is not None:
         by = state.cancel.get("actor") or "somebody"
-        raise Conflict(f"a cancel of run {state.run_id} was asked for already, by {by}", f"See what it waits for: vbl why {state.run_id}")
+        raise Conflict(
+            f"a cancel of run {state.run_id} was asked for already, by {by}",
+            f"See what it waits for: vbl why {state.run_id}",
+        )
     asked: list[Payload] = [CancelRequested(actor=actor, reason=reason)]
     return asked if state.started_at is not None else [*asked, RunCancelled(reason=reason)]
 
@@ -35,7 +42,11 @@ def cancel(state: RunState, actor: str | None, reason: str | None) -> list[Paylo
 def pause(state: RunState, actor: str | None, reason: str | None) -> list[Payload]:
     """Hold the run: nothing more starts."""
     if state.finished:
-        raise Conflict(f"run {state.run_id} is finished ({state.status})", f"Look at it: vbl show {state.run_id}", code="run_finished")
+        raise Conflict(
+            f"run {state.run_id} is finished ({state.status})",
+            f"Look at it: vbl show {state.run_id}",
+            code="run_finished",
+        )
     if state.paused:
         raise Conflict(f"run {state.run_id} is paused already", f"Let it go on: vbl unpause {state.run_id}")
     return [RunPaused(actor=actor, reason=reason)]
@@ -44,7 +55,9 @@ def pause(state: RunState, actor: str | None, reason: str | None) -> list[Payloa
 def unpause(state: RunState, actor: str | None, reason: str | None) -> list[Payload]:
     """Let a paused run go on."""
     if not state.paused:
-        raise Conflict(f"run {state.run_id} is not paused ({state.status})", f"See what it waits for: vbl why {state.run_id}")
+        raise Conflict(
+            f"run {state.run_id} is not paused ({state.status})", f"See what it waits for: vbl why {state.run_id}"
+        )
     return [RunUnpaused(actor=actor, reason=reason)]
 
 
@@ -54,7 +67,9 @@ def retry(state: RunState, actor: str | None, reason: str | None) -> list[Payloa
     if status is Status.FAILED:
         step = (state.error or {}).get("step")
         failed = state.steps.get(step) if step is not None else None
-        return [RunRetried(actor=actor, reason=reason, step=step, from_seq=failed.ended_seq if failed is not None else None)]
+        return [
+            RunRetried(actor=actor, reason=reason, step=step, from_seq=failed.ended_seq if failed is not None else None)
+        ]
     if status is Status.BLOCKED:
         return [RunRetried(actor=actor, reason=reason)]
     if status is Status.RETRYING:

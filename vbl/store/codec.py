@@ -201,7 +201,9 @@ def _by_key(plain: dict[str, Json], text: str, recorder: Recorder) -> str:
     found = {
         key: ref
         for key, item in plain.items()
-        if isinstance(item, (list, str)) and len(cast("list[Json]", item)) > 1 and (ref := recorder.difference(item)) is not None
+        if isinstance(item, (list, str))
+        and len(cast("list[Json]", item)) > 1
+        and (ref := recorder.difference(item)) is not None
     }
     if not found or text.startswith('{"$ref"'):
         return text

@@ -40,7 +40,9 @@ def examine(store: Sqlite, now: int, *, supervised: bool) -> list[Finding]:
         histories += 1
         problems += _examine_run(store, key, rows, now, supervised)
     problems += _orphans(store) + _blobs(store)
-    findings += problems or [Finding("histories", "ok", f"{histories} histories: no gap, every chain whole, every summary as its events say")]
+    findings += problems or [
+        Finding("histories", "ok", f"{histories} histories: no gap, every chain whole, every summary as its events say")
+    ]
     return [*findings, *_sizes(store), _owner(supervised)]
 
 
@@ -52,7 +54,15 @@ def _integrity(store: Sqlite) -> list[Finding]:
         reader.close()
     if found == ["ok"]:
         return [Finding("integrity", "ok", "SQLite finds the file whole")]
-    return [Finding("integrity", "error", f"SQLite reports: {line}", "Copy the file away first; then: vbl export, or sqlite3's .recover") for line in found]
+    return [
+        Finding(
+            "integrity",
+            "error",
+            f"SQLite reports: {line}",
+            "Copy the file away first; then: vbl export, or sqlite3's .recover",
+        )
+        for line in found
+    ]
 
 
 _TRIGGERS = {"events_in_order", "events_no_update", "events_no_delete", "runs_struck"}
@@ -61,7 +71,12 @@ _TRIGGERS = {"events_in_order", "events_no_update", "events_no_delete", "runs_st
 def _triggers(store: Sqlite) -> list[Finding]:
     there = {name for (name,) in store.select("select name from sqlite_master where type = 'trigger'")[1]}
     return [
-        Finding("trigger_missing", "error", f"trigger {name} is missing: the history is not protected", "Restore the file from a backup")
+        Finding(
+            "trigger_missing",
+            "error",
+            f"trigger {name} is missing: the history is not protected",
+            "Restore the file from a backup",
+        )
         for name in sorted(_TRIGGERS - there)
     ]
 
@@ -78,11 +93,27 @@ def _examine_run(store: Sqlite, key: int, rows: list[Row], now: int, supervised:
     name = summary[0] if summary is not None else f"number {key}"
     expected = list(range(1, len(rows) + 1))
     if [row.seq for row in rows] != expected:
-        return [Finding("gap", "error", f"run {name}: its events are not numbered 1 to {len(rows)}", "Restore the file from a backup", name)]
+        return [
+            Finding(
+                "gap",
+                "error",
+                f"run {name}: its events are not numbered 1 to {len(rows)}",
+                "Restore the file from a backup",
+                name,
+            )
+        ]
     try:
         state = _read(store, key, rows).state
     except (VblError, KeyError, ValueError, TypeError) as error:
-        return [Finding("unreadable", "error", f"run {name}: its history cannot be read: {error}", "Restore the file from a backup", name)]
+        return [
+            Finding(
+                "unreadable",
+                "error",
+                f"run {name}: its history cannot be read: {error}",
+                "Restore the file from a backup",
+                name,
+            )
+        ]
     return [
         *_chain(name, state.run_id, rows),
         *_summary(name, state, summary, key),
@@ -103,36 +134,79 @@ def _chain(name: str, run_id: str, rows: list[Row]) -> list[Finding]:
         digest = chained(digest, row.seq, row.type, row.at, row.payload)
         if digest != row.chain:
             return [
-                Finding("chain", "error", f"run {name}: event {row.seq} ({row.type}) is not what was written", "Somebody changed the file; restore it from a backup", name)
+                Finding(
+                    "chain",
+                    "error",
+                    f"run {name}: event {row.seq} ({row.type}) is not what was written",
+                    "Somebody changed the file; restore it from a backup",
+                    name,
+                )
             ]
     return []
 
 
 def _summary(name: str, state: RunState, summary: tuple[Any, ...] | None, key: int) -> list[Finding]:
     if summary is None:
-        return [Finding("summary_missing", "error", f"run {state.run_id} has events but no summary", "vbl doctor --rebuild", state.run_id)]
+        return [
+            Finding(
+                "summary_missing",
+                "error",
+                f"run {state.run_id} has events but no summary",
+                "vbl doctor --rebuild",
+                state.run_id,
+            )
+        ]
     if tuple(summary) == (*summary_row(summarise(state)), key):
         return []
-    return [Finding("summary", "error", f"run {name}: its summary is not what its events say", "vbl doctor --rebuild", name)]
+    return [
+        Finding("summary", "error", f"run {name}: its summary is not what its events say", "vbl doctor --rebuild", name)
+    ]
 
 
 def _stranded(state: RunState, now: int, supervised: bool) -> list[Finding]:
     """Invariant: a run that is not finished has an owner, a time to wake, or a named thing that it waits for."""
     if state.finished or state.paused or state.blocked is not None or state.in_flight:
         if state.in_flight and not supervised and not state.finished:
-            return [Finding("in_flight", "info", f"run {state.run_id} was in flight when its supervisor ended", "It is resumed by: vbl up FILE…", state.run_id)]
+            return [
+                Finding(
+                    "in_flight",
+                    "info",
+                    f"run {state.run_id} was in flight when its supervisor ended",
+                    "It is resumed by: vbl up FILE…",
+                    state.run_id,
+                )
+            ]
         return []
     due = state.due_at
     if due is None:
-        return [Finding("stranded", "error", f"run {state.run_id} ({state.status}) waits for nothing that has a name", f"vbl retry {state.run_id}", state.run_id)]
+        return [
+            Finding(
+                "stranded",
+                "error",
+                f"run {state.run_id} ({state.status}) waits for nothing that has a name",
+                f"vbl retry {state.run_id}",
+                state.run_id,
+            )
+        ]
     if due < now - 60_000_000 and supervised:
-        return [Finding("overdue", "warning", f"run {state.run_id} ({state.status}) has been due for {(now - due) // 1_000_000} s", f"vbl why {state.run_id}", state.run_id)]
+        return [
+            Finding(
+                "overdue",
+                "warning",
+                f"run {state.run_id} ({state.status}) has been due for {(now - due) // 1_000_000} s",
+                f"vbl why {state.run_id}",
+                state.run_id,
+            )
+        ]
     return []
 
 
 def _orphans(store: Sqlite) -> list[Finding]:
     rows = store.select("select id from runs where not exists (select 1 from events where run = runs.key)")[1]
-    return [Finding("orphan", "error", f"run {run_id} has a summary but no events", "vbl doctor --rebuild", run_id) for (run_id,) in rows]
+    return [
+        Finding("orphan", "error", f"run {run_id} has a summary but no events", "vbl doctor --rebuild", run_id)
+        for (run_id,) in rows
+    ]
 
 
 def _blobs(store: Sqlite) -> list[Finding]:
@@ -151,10 +225,26 @@ def _sizes(store: Sqlite) -> list[Finding]:
     wal = wal_path.stat().st_size if wal_path.exists() else 0
     (events, runs), *_ = store.select("select (select count(*) from events), (select count(*) from runs)")[1]
     free = int(store.select("pragma freelist_count")[1][0][0]) * int(store.select("pragma page_size")[1][0][0])
-    counts = ", ".join(f"{n} {status}" for status, n in store.select("select status, count(*) from runs group by status")[1])
-    found = [Finding("size", "info", f"{_mib(file)} file, {_mib(wal)} write-ahead log, {_mib(free)} free; {events:,} events of {runs:,} runs" + (f" ({counts})" if counts else ""))]
+    counts = ", ".join(
+        f"{n} {status}" for status, n in store.select("select status, count(*) from runs group by status")[1]
+    )
+    found = [
+        Finding(
+            "size",
+            "info",
+            f"{_mib(file)} file, {_mib(wal)} write-ahead log, {_mib(free)} free; {events:,} events of {runs:,} runs"
+            + (f" ({counts})" if counts else ""),
+        )
+    ]
     if wal > _MANY_WAL_BYTES:
-        found.append(Finding("wal", "warning", f"the write-ahead log has {_mib(wal)}", "Somebody holds an old view of the file: close long readers (fuser -v)"))
+        found.append(
+            Finding(
+                "wal",
+                "warning",
+                f"the write-ahead log has {_mib(wal)}",
+                "Somebody holds an old view of the file: close long readers (fuser -v)",
+            )
+        )
     found.append(Finding("place", "info", f"{store.path} on {mount_type(store.path) or 'an unknown file system'}"))
     return found
 

@@ -47,7 +47,19 @@ def chained(before: bytes, seq: int, type: str, at: int, text: str) -> bytes:
 class History:
     """One run's history in memory: its state, the end of its chain, and the events proposed but not yet stored."""
 
-    __slots__ = ("blobs", "chain", "checkpoints", "delta_bytes", "due_at", "full_bytes", "key", "recorder", "resolver", "rows", "state")
+    __slots__ = (
+        "blobs",
+        "chain",
+        "checkpoints",
+        "delta_bytes",
+        "due_at",
+        "full_bytes",
+        "key",
+        "recorder",
+        "resolver",
+        "rows",
+        "state",
+    )
 
     def __init__(self, key: int | None, resolver: Resolver) -> None:
         self.key = key

@@ -7,7 +7,23 @@ from pathlib import Path
 
 from vbl.errors import NotFound, StorageError
 
-NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ncpfs", "ceph", "glusterfs", "lustre", "fuse.sshfs", "fuse.glusterfs", "beegfs"})
+NETWORK = frozenset(
+    {
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "afs",
+        "ncpfs",
+        "ceph",
+        "glusterfs",
+        "lustre",
+        "fuse.sshfs",
+        "fuse.glusterfs",
+        "beegfs",
+    }
+)
 """Types of mount on which SQLite's locks or its shared memory do not hold (https://sqlite.org/wal.html)."""
 
 
@@ -19,12 +35,18 @@ def prepare(path: Path, *, create: bool) -> None:
     if path.exists():
         return
     if not create:
-        raise NotFound(f"there is no file {path}", f"Start a run to make it: vbl run file.py:workflow --db {path}", code="no_file")
+        raise NotFound(
+            f"there is no file {path}", f"Start a run to make it: vbl run file.py:workflow --db {path}", code="no_file"
+        )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     except OSError as error:
-        raise StorageError(f"{path} cannot be made: {error.strerror}", "Name another place with --db PATH or VBL_DB", code="cannot_open") from error
+        raise StorageError(
+            f"{path} cannot be made: {error.strerror}",
+            "Name another place with --db PATH or VBL_DB",
+            code="cannot_open",
+        ) from error
 
 
 def refuse_network(path: Path, mounts: str | None = None) -> None:

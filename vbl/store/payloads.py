@@ -353,7 +353,9 @@ def unpack(data: bytes, digest: str) -> bytes:
     try:
         text = zlib.decompress(data)
     except zlib.error as error:
-        raise StorageError(f"blob {digest[:12]} cannot be unpacked: {error}", "Run: vbl doctor", code="corrupt") from error
+        raise StorageError(
+            f"blob {digest[:12]} cannot be unpacked: {error}", "Run: vbl doctor", code="corrupt"
+        ) from error
     if hashlib.sha256(text).hexdigest() != digest:
         raise StorageError(f"blob {digest[:12]} is not what was written", "Run: vbl doctor", code="corrupt")
     return text

@@ -71,19 +71,35 @@ def translate(error: apsw.Error, path: Path) -> StorageError:
     name = str(path)
     match error:
         case apsw.FullError():
-            return StorageError(f"{name}: the disk is full", "Free some space; nothing recorded is lost, and vbl goes on by itself", code="disk_full")
+            return StorageError(
+                f"{name}: the disk is full",
+                "Free some space; nothing recorded is lost, and vbl goes on by itself",
+                code="disk_full",
+            )
         case apsw.BusyError() | apsw.LockedError():
-            return StorageError(f"{name}: another program keeps the file locked", "See who has it open: fuser -v " + name, code="locked")
+            return StorageError(
+                f"{name}: another program keeps the file locked", "See who has it open: fuser -v " + name, code="locked"
+            )
         case apsw.ReadOnlyError() | apsw.PermissionsError():
-            return StorageError(f"{name} cannot be written", f"Check its owner and mode: ls -l {name}*", code="read_only")
+            return StorageError(
+                f"{name} cannot be written", f"Check its owner and mode: ls -l {name}*", code="read_only"
+            )
         case apsw.NotADBError():
-            return StorageError(f"{name} is not a vbl file", "Name another one with --db PATH or VBL_DB", code="not_vbl")
+            return StorageError(
+                f"{name} is not a vbl file", "Name another one with --db PATH or VBL_DB", code="not_vbl"
+            )
         case apsw.CorruptError():
             return StorageError(f"{name} is damaged: {error}", f"Run: vbl doctor --db {name}", code="corrupt")
         case apsw.CantOpenError():
-            return StorageError(f"{name} cannot be opened: {error}", "Check that the folder exists and is yours", code="cannot_open")
+            return StorageError(
+                f"{name} cannot be opened: {error}", "Check that the folder exists and is yours", code="cannot_open"
+            )
         case apsw.IOError():
-            return StorageError(f"{name}: the disk reports an error: {error}", "Check the disk; vbl goes on when it answers again", code="io_error")
+            return StorageError(
+                f"{name}: the disk reports an error: {error}",
+                "Check the disk; vbl goes on when it answers again",
+                code="io_error",
+            )
         case _:
             return StorageError(f"{name}: {error}", f"Run: vbl doctor --db {name}", code="storage")
 
@@ -164,7 +180,11 @@ class Sqlite:
                     code="newer",
                 )
         elif application != 0 or db.pragma("schema_version") != 0:
-            raise StorageError(f"{self.path} is a SQLite file, but not one of vbl's", "Name another one with --db PATH or VBL_DB", code="not_vbl")
+            raise StorageError(
+                f"{self.path} is a SQLite file, but not one of vbl's",
+                "Name another one with --db PATH or VBL_DB",
+                code="not_vbl",
+            )
 
     def _migrate(self) -> None:
         db = self._db
@@ -367,7 +387,9 @@ class Reader:
                 names = []
             return names, cursor.fetchall()
         except (apsw.SQLError, apsw.ReadOnlyError, apsw.BindingsError, apsw.AuthError) as error:
-            raise UsageError(f"the SQL was refused: {error}", "Tables to read: vbl_runs, vbl_events, vbl_steps", code="sql") from error
+            raise UsageError(
+                f"the SQL was refused: {error}", "Tables to read: vbl_runs, vbl_events, vbl_steps", code="sql"
+            ) from error
         except apsw.Error as error:
             raise translate(error, self._path) from error
 
