@@ -34,17 +34,15 @@ def environment() -> dict[str, str]:
 
 def measure(name: str, **given: Any) -> dict[str, Any]:
     """Run a measurement, `module.function` of this package, and return its answer. Raises VblError if it failed."""
-    done = subprocess.run(
-        command(name, **given),
-        capture_output=True,
-        text=True,
-        env=environment(),
-        timeout=TIMEOUT_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            command(name, **given), capture_output=True, text=True, env=environment(), timeout=TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise VblError(f"measuring {name} took longer than {TIMEOUT_S:g} s", code="bench_failed") from error
     if done.returncode:
         words = "\n".join(done.stderr.strip().splitlines()[-12:])
-        raise VblError(f"measuring {name} failed with exit code {done.returncode}:\n{words}", "", code="bench_failed")
+        raise VblError(f"measuring {name} failed with exit code {done.returncode}:\n{words}", code="bench_failed")
     return json.loads(done.stdout.splitlines()[-1])
 
 
