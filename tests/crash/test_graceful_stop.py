@@ -31,7 +31,7 @@ def types(run: Run) -> list[str]:
     return [fact.type for fact in run.facts()]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_steps_that_end_in_the_time_of_grace_are_completed(tmp_path: Path, number: signal.Signals) -> None:
     db, log = tmp_path / "vbl.db", tmp_path / "deeds"
     with connect(db) as client:
@@ -108,6 +108,7 @@ def memory_mib(worker: Life) -> float:
     return int(Path(f"/proc/{worker.pid}/statm").read_text().split()[1]) * 4096 / 2**20
 
 
+@pytest.mark.slow
 def test_an_embedded_supervisor_stops_gracefully_on_ctrl_c(tmp_path: Path) -> None:
     """`vbl run` in the foreground: 130, and the run goes on later from where it was."""
     db, log = tmp_path / "vbl.db", tmp_path / "deeds"

@@ -171,6 +171,7 @@ def check_epochs(runs: list[Run]) -> None:
         assert len(set(epochs)) == 2, (run, epochs)
 
 
+@pytest.mark.slow
 def test_the_lock_survives_what_other_processes_do_to_the_file(tmp_path: Path) -> None:
     """A stdlib sqlite3 in another process reads, and goes; a third supervisor is still refused."""
     db = tmp_path / "vbl.db"

@@ -48,6 +48,7 @@ def check_poisoned(run: Run) -> None:
     assert "vbl retry" in blocked.payload["unblock"]
 
 
+@pytest.mark.slow
 def test_a_poison_step_is_blocked_and_its_neighbours_complete(tmp_path: Path) -> None:
     db, log = tmp_path / "vbl.db", tmp_path / "deeds"
     with connect(db) as client:
