@@ -12,9 +12,9 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vbl.client import Client, connect
-    from vbl.engine.context import key, map, now, parked, patched, random, sleep, state, uuid4
+    from vbl.engine.context import key, map, now, parked, patched, random, sleep, state, uuid4  # noqa: A004
     from vbl.engine.definitions import AsyncStep, Step, Workflow, step, workflow
-    from vbl.engine.runtime import Runtime, open, run
+    from vbl.engine.runtime import Runtime, open, run  # noqa: A004
     from vbl.errors import (
         AmbiguousRun,
         Conflict,
@@ -49,8 +49,8 @@ _HOMES = {
     "vbl.engine.runtime": ("Runtime", "open", "run"),
     "vbl.errors": (
         "AmbiguousRun", "Conflict", "Divergence", "EpochLost", "InvalidInput", "KeyTaken", "NotFound", "NotInWorkflow",
-        "Parked", "RunBlocked", "RunCancelled", "RunFailed", "RunWaiting", "StepFailed", "StorageError", "SupervisorHeld",
-        "UsageError", "ValueNotStorable", "VblError", "WorkflowError",
+        "Parked", "RunBlocked", "RunCancelled", "RunFailed", "RunWaiting", "StepFailed", "StorageError",
+        "SupervisorHeld", "UsageError", "ValueNotStorable", "VblError", "WorkflowError",
     ),
     "vbl.handle": ("Run",),
     "vbl.history.events": ("Event", "EventType"),
@@ -61,10 +61,10 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AmbiguousRun", "AsyncStep", "Client", "Conflict", "Divergence", "EpochLost", "Event", "EventType", "InvalidInput",
-    "KeyTaken", "Kind", "NotFound", "NotInWorkflow", "Parked", "Retry", "Run", "RunBlocked", "RunCancelled", "RunFailed",
-    "RunState", "RunWaiting", "Runtime", "Status", "Step", "StepFailed", "StorageError", "SupervisorHeld", "UsageError",
-    "ValueNotStorable", "VblError", "Workflow", "WorkflowError", "connect", "key", "map", "now", "open", "parked", "patched",
-    "random", "run", "sleep", "state", "step", "uuid4", "workflow",
+    "KeyTaken", "Kind", "NotFound", "NotInWorkflow", "Parked", "Retry", "Run", "RunBlocked", "RunCancelled",
+    "RunFailed", "RunState", "RunWaiting", "Runtime", "Status", "Step", "StepFailed", "StorageError", "SupervisorHeld",
+    "UsageError", "ValueNotStorable", "VblError", "Workflow", "WorkflowError", "connect", "key", "map", "now", "open",
+    "parked", "patched", "random", "run", "sleep", "state", "step", "uuid4", "workflow",
 ]  # fmt: skip
 
 

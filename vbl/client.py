@@ -22,7 +22,7 @@ from vbl.store import holder
 from vbl.store.codec import Recorded
 from vbl.store.holder import SupervisorInfo
 from vbl.store.journal import Draft
-from vbl.store.payloads import Blob, Json, Recorder, dumps, loads, same
+from vbl.store.payloads import Blob, Json, Recorder, Resolver, dumps, same
 from vbl.store.sqlite import Durability, Reader
 
 if TYPE_CHECKING:
@@ -125,10 +125,10 @@ class Client:
 
     def _event(self, row: tuple[Any, ...]) -> Event:
         id, run_id, seq, type, at, text, key = row
-        if '"$ref"' in text:
-            plain = self._journal.load(key, seq)[1][-1].payload
-        else:
-            plain = loads(text)
+        alone = '"$ref"' not in text
+        plain = (
+            Resolver(self._journal.blob).resolve(seq, text) if alone else self._journal.load(key, seq)[1][-1].payload
+        )
         return Event(id, run_id, seq, EventType(type), at, payload_model(type, plain))
 
     def supervisor(self) -> SupervisorInfo | None:

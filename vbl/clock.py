@@ -22,6 +22,7 @@ class SystemClock:
     """The wall clock; it goes on while the machine sleeps, and so do timers."""
 
     def now(self) -> int:
+        """The present instant in microseconds since 1970 UTC."""
         return time.time_ns() // 1_000
 
 

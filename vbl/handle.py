@@ -21,7 +21,7 @@ from vbl.history.state import RunState, Status, fold
 from vbl.store import holder
 from vbl.store.holder import SupervisorInfo
 from vbl.store.journal import Draft, Journal, draft
-from vbl.store.payloads import loads
+from vbl.store.payloads import Resolver, loads
 from vbl.store.sqlite import Durability, Sqlite
 
 if TYPE_CHECKING:
@@ -140,7 +140,9 @@ class Run:
     def last_payload(self) -> dict[str, Any]:
         """The payload of the last event; the history is read only where that refers to it."""
         (row,) = self._access.journal.rows(self._key, self.seq - 1)
-        return self.facts()[-1].payload if '"$ref"' in row.payload else loads(row.payload)
+        if '"$ref"' in row.payload:
+            return self.facts()[-1].payload
+        return Resolver(self._access.journal.blob).resolve(row.seq, row.payload)
 
     def events(self) -> list[Event]:
         """The history, oldest first."""

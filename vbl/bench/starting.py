@@ -95,7 +95,6 @@ def prepare_ls(path: str, runs: int) -> dict[str, Any]:
             numbers = range(begin, min(begin + 20_000, runs))
             with store.write():
                 store.many("insert_run", list(_summaries(numbers, first_at)))
-                # the keys of a new file are 1, 2, 3, … in the order of insertion
                 store.many("insert_tag", [(tag, n + 1) for n in numbers if (tag := _tag(n)) is not None])
         store.checkpoint("truncate")
     finally:
@@ -111,25 +110,24 @@ def _summaries(numbers: Iterable[int], first_at: int) -> Iterator[tuple[Any, ...
         workflow = dice.randrange(10) if n >= _OLDEST else 0
         finished_at = at + 900_000 if status in ("completed", "failed", "cancelled") else None
         wake_at = at + 10**15 if status == "waiting" else None
-        yield summary_row(
-            Summary(
-                id=lowest(at),
-                workflow=f"workflow{workflow}",
-                version="0" * 16,
-                status=status,
-                start_key=None,
-                parent_id=None,
-                tags=_tag(n) or "",
-                priority=0,
-                created_at=at,
-                updated_at=finished_at or at,
-                finished_at=finished_at,
-                wake_at=wake_at,
-                due_at=wake_at,
-                in_flight=int(status == "running"),
-                seq=7,
-            )
+        summary = Summary(
+            id=lowest(at),
+            workflow=f"workflow{workflow}",
+            version="0" * 16,
+            status=status,
+            start_key=None,
+            parent_id=None,
+            tags=_tag(n) or "",
+            priority=0,
+            created_at=at,
+            updated_at=finished_at or at,
+            finished_at=finished_at,
+            wake_at=wake_at,
+            due_at=wake_at,
+            in_flight=int(status == "running"),
+            seq=7,
         )
+        yield (*summary_row(summary), n + 1)
 
 
 def _tag(n: int) -> str | None:

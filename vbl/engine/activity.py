@@ -331,7 +331,8 @@ class ActiveRun:
             return
         if step.deaths_alone >= DEATHS_ALONE:
             raise WorkflowError(
-                f"step {step.key} was in flight {step.interruptions} times when its process died, {step.deaths_alone} times alone",
+                f"step {step.key} was in flight {step.interruptions} times when its process died, "
+                f"{step.deaths_alone} times alone",
                 f"Find out what it does to the process; then: vbl retry {record.state.run_id}",
                 code="poisoned",
             )

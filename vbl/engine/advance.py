@@ -306,9 +306,9 @@ class Execution:
     # Replay --------------------------------------------------------------------------------------------------------
 
     def take_asks(self) -> list[Ask]:
-        """What the code asked for since the last time, less what it withdrew; matched with the script as far as that goes.
+        """What the code asked for since the last time, less what it withdrew, and less what the script has.
 
-        Returns the asks that are not in the history. Raises Divergence.
+        Raises Divergence where the two differ.
         """
         if not self.asks:
             return []
@@ -345,7 +345,9 @@ class Execution:
         if self.matched < len(self.script.commands):
             command = self.script.commands[self.matched]
             raise Divergence(
-                f"the code asks for less than the history holds\n  history, event {command.seq}: {command}\n  code now:           nothing more",
+                f"the code asks for less than the history holds\n"
+                f"  history, event {command.seq}: {command}\n"
+                f"  code now:           nothing more",
                 "Bring the old code back, or cancel the run",
             )
         if self.script.whole and extra:

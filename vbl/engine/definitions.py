@@ -78,8 +78,7 @@ class Signature:
     def same_input(self, before: dict[str, Json], given: dict[str, Json]) -> bool:
         """Whether two recorded inputs are read as the same values, though they are written differently."""
         return before.keys() == given.keys() and all(
-            (name in self.codecs
-            and self.codecs[name].stands_for(plain, self.codecs[name].load(given[name])))
+            (name in self.codecs and self.codecs[name].stands_for(plain, self.codecs[name].load(given[name])))
             or same(plain, given[name])
             for name, plain in before.items()
         )
@@ -180,6 +179,7 @@ class Step(Generic[P, R]):
         return other
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """A durable call in a sync workflow; elsewhere the function. Raises UsageError in an async workflow."""
         scope = CURRENT.get()
         if scope is None or isinstance(scope, Attempt):
             return self.function(*args, **kwargs)
@@ -202,6 +202,7 @@ class AsyncStep(Step[P, R]):
     is_async = True
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:  # type: ignore[override]
+        """A durable call in an async workflow, to be awaited; elsewhere the function's own coroutine."""
         scope = CURRENT.get()
         if scope is None or isinstance(scope, Attempt):
             return self.function(*args, **kwargs)
@@ -336,6 +337,7 @@ class Workflow(Generic[P, R]):
         return text, code.co_filename, code.co_firstlineno
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The plain function. Raises WorkflowError inside a workflow."""
         scope = CURRENT.get()
         if scope is not None and not isinstance(scope, Attempt):
             raise WorkflowError(

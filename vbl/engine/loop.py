@@ -140,9 +140,9 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         """The instant of the event being applied, in seconds since 1970."""
         return self.now / 1e6
 
-    def call_soon(
+    def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
-    ) -> Ready:  # type: ignore[override]
+    ) -> Ready:
         """Queue a callback."""
         handle = Ready(callback, args, context)
         self._ready.append(handle)
@@ -361,6 +361,17 @@ def _refusal(name: str) -> Callable[..., NoReturn]:
     return refused
 
 
-for _name in ["run_forever", "run_until_complete", "stop", "shutdown_asyncgens", "shutdown_default_executor", "call_soon_threadsafe", "run_in_executor", "set_default_executor", "getaddrinfo", "getnameinfo", "create_connection", "create_server", "start_tls", "sendfile", "create_unix_connection", "create_unix_server", "connect_accepted_socket", "create_datagram_endpoint", "connect_read_pipe", "connect_write_pipe", "subprocess_shell", "subprocess_exec", "add_reader", "remove_reader", "add_writer", "remove_writer", "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into", "sock_sendall", "sock_sendto", "sock_connect", "sock_accept", "sock_sendfile", "add_signal_handler", "remove_signal_handler", "set_exception_handler", "get_exception_handler", "set_debug", "set_task_factory", "get_task_factory"]:
+_REFUSED = """
+    run_forever run_until_complete stop shutdown_asyncgens shutdown_default_executor call_soon_threadsafe
+    run_in_executor set_default_executor getaddrinfo getnameinfo create_connection create_server start_tls
+    sendfile create_unix_connection create_unix_server connect_accepted_socket create_datagram_endpoint
+    connect_read_pipe connect_write_pipe subprocess_shell subprocess_exec add_reader remove_reader add_writer
+    remove_writer sock_recv sock_recv_into sock_recvfrom sock_recvfrom_into sock_sendall sock_sendto
+    sock_connect sock_accept sock_sendfile add_signal_handler remove_signal_handler set_exception_handler
+    get_exception_handler set_debug set_task_factory get_task_factory
+"""
+"""What a loop can do with the world."""
+
+for _name in _REFUSED.split():
     setattr(WorkflowLoop, _name, _refusal(_name))
 WorkflowLoop.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]

@@ -64,7 +64,8 @@ class Record:
         history, step, key, text = self.history, call.step, call.key, call.input_text
         attempt = Attempt(history.state.run_id, key, number, call=call, alone=alone)
         payload: dict[str, Any] = {"v": 1, "step": key, "attempt": number, "idempotency_key": attempt.idempotency_key}
-        parts = f'{{"v":1,"step":{call.key_text},"attempt":{number},"idempotency_key":"{history.state.run_id}:{call.key_text[1:]}'
+        parts = f'{{"v":1,"step":{call.key_text},"attempt":{number}'
+        parts += f',"idempotency_key":"{history.state.run_id}:{call.key_text[1:]}'
         if number == 1 or len(text) <= _REPEATED_INPUT_BYTES or key not in history.state.steps:
             payload["input"] = call.input_plain
             parts = f'{parts},"input":{text}'

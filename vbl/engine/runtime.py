@@ -131,7 +131,8 @@ class Runtime(Client):
         if info is not None and name not in info.workflows:
             known = ", ".join(info.workflows) or "none"
             raise SupervisorHeld(
-                f"{self.path} is supervised by process {info.pid} ({info.program}), which does not have workflow {name} (it has: {known})",
+                f"{self.path} is supervised by process {info.pid} ({info.program}), "
+                f"which does not have workflow {name} (it has: {known})",
                 "Restart that one with the file of this workflow: vbl up FILE…",
             )
         return super().start(workflow, *args, **options)

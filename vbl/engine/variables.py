@@ -36,6 +36,7 @@ class Variables:
         self._codecs: dict[str, Codec] = {}
 
     def __call__(self, model: type[M]) -> M:
+        """The instance, made at the first call. Raises UsageError for a second model, or one without defaults."""
         if self._instance is None:
             try:
                 self._instance = model()

@@ -13,8 +13,8 @@ from vbl.history.events import Fact, is_input
 
 COMMANDS = frozenset(
     {
-        "STEP_STARTED", "STEP_CANCELLED", "TIMER_SET", "TIMER_CANCELLED", "VERSION_MARKED", "RUN_COMPLETED", "RUN_FAILED",
-        "RUN_CANCELLED",
+        "STEP_STARTED", "STEP_CANCELLED", "TIMER_SET", "TIMER_CANCELLED", "VERSION_MARKED", "RUN_COMPLETED",
+        "RUN_FAILED", "RUN_CANCELLED",
     }
 )  # fmt: skip
 

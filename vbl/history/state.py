@@ -203,7 +203,7 @@ def name_of(key: str) -> str:
 
 
 def fold(facts: Iterable[Fact], onto: RunState | None = None) -> RunState:
-    """Add up a run's events. `fold(b, onto=fold(a)) == fold(a + b)`; `onto` is not changed."""
+    """Add up a run's events; `onto` is not changed. Folding a prefix and then the rest equals folding all."""
     state = copy.deepcopy(onto) if onto is not None else RunState()
     for fact in facts:
         apply(state, fact)

@@ -92,7 +92,8 @@ class Codec:
     def record(self, value: Any, recorder: Recorder, *, decode: bool = True) -> Recorded:
         """Turn `value` into what is stored. Raises ValueNotStorable, naming the place and the type.
 
-        `decode` is false where nobody needs the value that would be read back. Once it stands in the history the caller tells the recorder: `recorder.know(path, plain, shape)`.
+        `decode` is false where nobody needs the value that would be read back. Once it stands in the history the
+        caller tells the recorder: `recorder.know(path, plain, shape)`.
         """
         kind = cast("type[Any]", type(value))
         if kind in self.atoms and (atom := self.atom(value)) is not None:

@@ -83,4 +83,5 @@ def describe(database: Path) -> str:
     if not about:
         return "another process"
     since = datetime.datetime.fromtimestamp(about.get("since", 0) / 1e6, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return f"process {about.get('pid')} ({about.get('program')}) on {about.get('host')} since {since}, epoch {about.get('epoch')}"
+    who = f"process {about.get('pid')} ({about.get('program')}) on {about.get('host')}"
+    return f"{who} since {since}, epoch {about.get('epoch')}"

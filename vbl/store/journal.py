@@ -19,7 +19,7 @@ from vbl.clock import SYSTEM, Clock
 from vbl.errors import EpochLost, NotFound, StorageError
 from vbl.history.events import Fact, Payload
 from vbl.history.state import APPLY, RunState, Summary, apply, summarise
-from vbl.store.payloads import Blob, Recorder, Resolver, spill
+from vbl.store.payloads import Blob, Recorder, Resolver
 from vbl.store.protocol import Head, Row, Store
 
 
@@ -163,7 +163,7 @@ class Journal:
     # Writing ------------------------------------------------------------------------------------------------------
 
     def commit(self, run_id: str, decide: Callable[[RunState], Iterable[Draft]]) -> RunState:
-        """Append what `decide` makes of the caught-up state. What `decide` raises reaches the caller; nothing is stored."""
+        """Append what `decide` makes of the caught-up state. Where it raises, nothing is stored."""
         key = self.key_of(run_id)
         history, _ = self.load(key)
         with self.store.write():
@@ -262,13 +262,7 @@ def _update(history: History) -> tuple[Any, ...]:
 def summary_row(summary: Summary) -> tuple[Any, ...]:
     """The columns of `runs` in the order of insert_run."""
     return (
-        summary.id, summary.workflow, summary.version, summary.status, summary.start_key, summary.parent_id, summary.tags,
-        summary.priority, summary.created_at, summary.updated_at, summary.finished_at, summary.wake_at, summary.due_at,
-        summary.in_flight, summary.seq,
+        summary.id, summary.workflow, summary.version, summary.status, summary.start_key, summary.parent_id,
+        summary.tags, summary.priority, summary.created_at, summary.updated_at, summary.finished_at,
+        summary.wake_at, summary.due_at, summary.in_flight, summary.seq,
     )  # fmt: skip
-
-
-def value_text(plain: Any) -> tuple[str, list[Blob]]:
-    """The stored text of a value that has no earlier one to refer to, and the blob behind it where it is long."""
-    text, blob = spill(to_json(plain).decode())
-    return text, [blob] if blob is not None else []

@@ -288,7 +288,17 @@ class Resolver:
         self._seen: dict[int, dict[str, Json]] = {}
 
     def resolve(self, seq: int, text: str) -> dict[str, Json]:
-        """The payload of event `seq` as plain data. Raises StorageError where a part is missing."""
+        """The payload of event `seq` as plain data. Raises StorageError(code="corrupt") where it can't be read."""
+        try:
+            payload = self._resolved(text)
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+            raise StorageError(
+                f"the payload of event {seq} cannot be read: {error}", "Run: vbl doctor", code="corrupt"
+            ) from error
+        self._seen[seq] = payload
+        return payload
+
+    def _resolved(self, text: str) -> dict[str, Json]:
         payload: dict[str, Json] = from_json(text)
         if '"$ref"' in text:
             if "output" in payload:
@@ -296,7 +306,6 @@ class Resolver:
             for field in ("input", "delta"):
                 if field in payload:
                     payload[field] = self._named(payload[field])
-        self._seen[seq] = payload
         return payload
 
     def forget(self) -> None:
