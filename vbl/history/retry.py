@@ -73,7 +73,7 @@ class Retry:
         if not callable(self.retry_on):
             try:
                 object.__setattr__(self, "retry_on", tuple(Kind(kind) for kind in self.retry_on))
-            except ValueError as error:
+            except (ValueError, TypeError) as error:
                 known = ", ".join(Kind)
                 raise UsageError(
                     f"retry_on: {error}", f"Kinds are {known}; or give a predicate over the exception"
@@ -123,13 +123,21 @@ def decide(
         return GiveUp(f"{kind} errors are not retried by this policy")
     if tried >= policy.max_attempts:
         return GiveUp(f"attempt {tried} of {policy.max_attempts} was the last")
-    ceiling = min(policy.max_delay, policy.delay * min(policy.factor ** (tried - 1), 1e12))
+    ceiling = min(policy.max_delay, policy.delay * _growth(policy.factor, tried - 1))
     delay = ceiling * (1 - policy.jitter * random.Random(f"{seed}:{tried}").random())
     if retry_after is not None and math.isfinite(retry_after):
         delay = max(delay, retry_after)
     if policy.max_elapsed is not None and elapsed + delay > policy.max_elapsed:
         return GiveUp(f"another try would pass max_elapsed={policy.max_elapsed:g} s")
     return Again(delay, kind)
+
+
+def _growth(factor: float, times: int) -> float:
+    """The factor to that power, as far as numbers go."""
+    try:
+        return min(float(factor) ** times, 1e12)
+    except OverflowError:
+        return 1e12
 
 
 _RETRYABLE_STATUS = frozenset({408, 409, 425, 500, 502, 503, 504, 529})
