@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         WorkflowError,
     )
     from vbl.handle import Run
-    from vbl.history.events import Event, EventType
+    from vbl.history.facts import Event, EventType
     from vbl.history.retry import Kind, Retry
     from vbl.history.state import RunState, Status
 
@@ -53,7 +53,7 @@ _HOMES = {
         "SupervisorHeld", "UsageError", "ValueNotStorable", "VblError", "WorkflowError",
     ),
     "vbl.handle": ("Run",),
-    "vbl.history.events": ("Event", "EventType"),
+    "vbl.history.facts": ("Event", "EventType"),
     "vbl.history.retry": ("Kind", "Retry"),
     "vbl.history.state": ("RunState", "Status"),
 }  # fmt: skip

@@ -16,10 +16,9 @@ from vbl import config, ids
 from vbl.clock import SYSTEM, Clock
 from vbl.errors import AmbiguousRun, InvalidInput, KeyTaken, NotFound, UsageError, ValueNotStorable
 from vbl.handle import Access, Run
-from vbl.history.events import Event, EventType, payload_model
+from vbl.history.facts import Event, EventType
 from vbl.history.state import Status, Summary
 from vbl.store import holder
-from vbl.store.codec import Recorded
 from vbl.store.holder import SupervisorInfo
 from vbl.store.journal import Draft
 from vbl.store.payloads import Blob, Json, Recorder, Resolver, dumps, same
@@ -27,6 +26,7 @@ from vbl.store.sqlite import Durability, Reader
 
 if TYPE_CHECKING:
     from vbl.engine.definitions import Workflow
+    from vbl.store.codec import Recorded
     from vbl.store.doctor import Finding
 
 _PYTHON = ".".join(map(str, sys.version_info[:3]))
@@ -124,6 +124,8 @@ class Client:
         return found[:limit]
 
     def _event(self, row: tuple[Any, ...]) -> Event:
+        from vbl.history.events import payload_model
+
         id, run_id, seq, type, at, text, key = row
         alone = '"$ref"' not in text
         plain = (

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Generator
@@ -15,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from vbl import config
 from vbl.clock import Clock
 from vbl.errors import NotFound, RunBlocked, RunCancelled, RunFailed
-from vbl.history import transitions
-from vbl.history.events import Event, EventType, Fact, Payload, payload_model
+from vbl.history.facts import Event, EventType, Fact
 from vbl.history.state import RunState, Status, fold
 from vbl.store import holder
 from vbl.store.holder import SupervisorInfo
@@ -26,6 +24,7 @@ from vbl.store.sqlite import Durability, Sqlite
 
 if TYPE_CHECKING:
     from vbl.engine.definitions import Workflow
+    from vbl.history.events import Payload
     from vbl.history.why import Why
 
 _FIRST_WAIT_S = 0.002
@@ -146,6 +145,8 @@ class Run:
 
     def events(self) -> list[Event]:
         """The history, oldest first."""
+        from vbl.history.events import payload_model
+
         journal = self._access.journal
         rows = journal.rows(self._key)
         facts = journal.load(self._key)[1]
@@ -225,6 +226,8 @@ class Run:
         return self._awaited().__await__()
 
     async def _awaited(self) -> Any:
+        import asyncio
+
         wait_s = _FIRST_WAIT_S
         while not self._access.settled(self, self.status):
             await asyncio.sleep(wait_s)
@@ -234,19 +237,27 @@ class Run:
 
     def cancel(self, by: str | None = None, reason: str | None = None) -> Status:
         """Ask for a cancel. Raises Conflict for a finished run."""
-        return self._decide(transitions.cancel, by, reason)
+        from vbl.history.transitions import cancel
+
+        return self._decide(cancel, by, reason)
 
     def pause(self, by: str | None = None, reason: str | None = None) -> Status:
         """Hold the run: no further step starts. Raises Conflict where it is finished or paused."""
-        return self._decide(transitions.pause, by, reason)
+        from vbl.history.transitions import pause
+
+        return self._decide(pause, by, reason)
 
     def unpause(self, by: str | None = None, reason: str | None = None) -> Status:
         """Let a paused run go on. Raises Conflict where it is not paused."""
-        return self._decide(transitions.unpause, by, reason)
+        from vbl.history.transitions import unpause
+
+        return self._decide(unpause, by, reason)
 
     def retry(self, by: str | None = None, reason: str | None = None) -> Status:
         """Open a failed run at its failed step, or try a blocked one again. Raises Conflict for any other."""
-        return self._decide(transitions.retry, by, reason)
+        from vbl.history.transitions import retry
+
+        return self._decide(retry, by, reason)
 
     def _decide(
         self, what: Callable[[RunState, str | None, str | None], list[Payload]], by: str | None, reason: str | None

@@ -30,7 +30,7 @@ from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.supervisor import Supervisor
 from vbl.errors import NotFound, RunWaiting, WorkflowError
 from vbl.handle import Access, Run
-from vbl.history.events import Fact
+from vbl.history.facts import Fact
 from vbl.history.script import script_of
 from vbl.history.state import Status
 from vbl.store.journal import History, Journal

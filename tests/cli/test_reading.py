@@ -18,7 +18,7 @@ import vbl
 from tests.cli.conftest import FLOWS
 from vbl.cli import ls
 from vbl.cli.main import COMMANDS, cli
-from vbl.history.events import EventType
+from vbl.history.facts import EventType
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 

@@ -13,7 +13,8 @@ from vbl.demo.moments import worth_a_kill
 from vbl.demo.play import Life, Performance
 from vbl.demo.proof import Proof, prove
 from vbl.demo.worker import KILLED
-from vbl.history.events import Event, EventType, Fact, payload_model
+from vbl.history.events import payload_model
+from vbl.history.facts import Event, EventType, Fact
 from vbl.history.state import RunState, fold
 
 PIDS = {1: 101, 2: 102, 3: 103}

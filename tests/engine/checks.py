@@ -8,7 +8,7 @@ from tests.engine.corpus import Shape
 from tests.engine.world import WORLD, Effect
 from vbl.client import Client
 from vbl.handle import Run
-from vbl.history.events import Fact
+from vbl.history.facts import Fact
 from vbl.history.state import Status, fold, summarise
 
 

@@ -19,7 +19,7 @@ from tests.engine.world import WORLD, failures_of
 from vbl.client import Client, connect
 from vbl.errors import NotFound
 from vbl.handle import Run
-from vbl.history.events import Fact
+from vbl.history.facts import Fact
 from vbl.history.script import script_of
 from vbl.history.state import RunState, fold
 from vbl.store.journal import Draft, Journal

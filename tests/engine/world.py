@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from vbl.engine.context import CURRENT
-from vbl.history.events import Fact
+from vbl.history.facts import Fact
 from vbl.testing import FakeClock
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vbl.history.events import Fact
+from vbl.history.facts import Fact
 from vbl.history.state import RunState, fold
 
 SECOND = 1_000_000

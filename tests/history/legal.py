@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from vbl.errors import Conflict
 from vbl.history import transitions
-from vbl.history.events import Fact, Payload
+from vbl.history.events import Payload
+from vbl.history.facts import Fact
 from vbl.history.state import RunState, Status, apply
 
 SECOND = 1_000_000

@@ -14,7 +14,8 @@ from tests.history.hand import History
 from tests.history.legal import RUN, START, Writer, histories, states
 from vbl.errors import Conflict, StorageError
 from vbl.history import transitions
-from vbl.history.events import INPUTS, PAYLOADS, EventType, Fact, is_input, payload_model, upcast
+from vbl.history.events import PAYLOADS, payload_model, upcast
+from vbl.history.facts import INPUTS, EventType, Fact, is_input
 from vbl.history.state import APPLY, RunState, Status, fold, summarise
 
 

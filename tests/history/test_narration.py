@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.history.hand import RUN, START
-from vbl.history.events import PAYLOADS, Event, EventType, Fact, payload_model
+from vbl.history.events import PAYLOADS, payload_model
+from vbl.history.facts import Event, EventType, Fact
 from vbl.history.narration import duration, narrate, preview, printable, utc
 
 ERROR = {

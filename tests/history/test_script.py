@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.history.hand import START, History
 from tests.history.legal import histories
-from vbl.history.events import Fact, is_input
+from vbl.history.facts import Fact, is_input
 from vbl.history.script import COMMANDS, script_of, subject_of
 
 

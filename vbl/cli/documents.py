@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vbl.handle import Run
-    from vbl.history.events import Event, Fact
+    from vbl.history.facts import Event, Fact
     from vbl.history.state import RunState
     from vbl.history.timeline import Bar, Timeline, Wait
     from vbl.history.why import Why

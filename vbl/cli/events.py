@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vbl.client import Client
-    from vbl.history.events import Event
+    from vbl.history.facts import Event
 
 POLL_S = 0.1
 PAGE = 1_000
@@ -58,7 +58,7 @@ def events(terminal: Terminal, ref: str, types: tuple[str, ...], after: int) -> 
 
 
 def _event_type(name: str) -> str:
-    from vbl.history.events import EventType
+    from vbl.history.facts import EventType
 
     if name.upper() not in EventType.__members__:
         raise click.BadParameter(f"{name!r} is no type of event; they are {', '.join(EventType)}", param_hint="--type")

@@ -22,7 +22,13 @@ MOVED = ("queued", "running", "retrying", "waiting")
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
-class Age(click.ParamType[int]):
+if TYPE_CHECKING:
+    _Instant = click.ParamType[int]
+else:
+    _Instant = click.ParamType  # generic from click 8.4 on
+
+
+class Age(_Instant):
     """A span of time like 90s, 15m, 1h, 2d or 1w, read as an instant that long ago (µs since 1970)."""
 
     name = "age"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from vbl.history.events import Event
+    from vbl.history.facts import Event
     from vbl.history.state import RunState
 
 SHOWN = 8

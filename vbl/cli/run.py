@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from vbl.cli.terminal import STATUS, Terminal, dumps, shared
+from vbl.cli.terminal import STATUS, Terminal, dumps, shared, target_argument
 from vbl.clock import SYSTEM
 from vbl.errors import RunBlocked, RunFailed, UsageError
 from vbl.history.narration import duration
@@ -33,7 +33,7 @@ _OPTIONS_OF_START = frozenset({"key", "tags", "deadline", "priority"})
 
 
 @click.command(short_help="Start a run, watch it, and print its output.")
-@click.argument("target")
+@target_argument()
 @click.option("--input", "given", metavar="JSON|@FILE|-", help="An object is keyword arguments, all else one argument.")
 @click.option("--key", help="Start it once: the same key gives the same run, and resumes it.")
 @click.option("--tag", "tags", multiple=True, help="A tag to find it by; repeat it for more.")

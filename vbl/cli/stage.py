@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vbl.demo.proof import Proof, StepProof
     from vbl.demo.scene import Scene
     from vbl.handle import Run
-    from vbl.history.events import Event
+    from vbl.history.facts import Event
     from vbl.history.state import RunState, StepState
 
 SIGNS = {"done": "✓", "killed": "✗", "failed": "!", "kept": "·", "torn": "↯", "dots": "dots"}

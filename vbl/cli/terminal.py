@@ -264,4 +264,18 @@ def _runs_beginning(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 def run_argument(required: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The argument RUN: an id, a unique prefix, @last or @failed."""
-    return click.argument("ref", metavar="RUN", required=required, shell_complete=_runs_beginning)
+    metavar = "RUN" if required else "[RUN]"
+    return click.argument("ref", metavar=metavar, required=required, shell_complete=_runs_beginning)
+
+
+def target_argument(many: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The argument TARGET, or several; a shell completes it with files."""
+    metavar, nargs = ("TARGET...", -1) if many else ("TARGET", 1)
+    name = "targets" if many else "target"
+    return click.argument(name, metavar=metavar, nargs=nargs, required=True, shell_complete=_files)
+
+
+def _files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import signal
 import sys
 import threading
 import time
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbl.cli.terminal import Terminal, fit, shared
+from vbl.cli.terminal import Terminal, fit, shared, target_argument
 from vbl.errors import UsageError
 from vbl.history.narration import narrate
 
 if TYPE_CHECKING:
     from vbl.engine.definitions import Workflow
     from vbl.engine.supervisor import Supervisor
-    from vbl.history.events import Fact
+    from vbl.history.facts import Fact
 
 CALM = frozenset(
     (
@@ -50,7 +51,7 @@ class Seconds(click.FloatRange):
 
 
 @click.command(short_help="Supervise the file: move its runs until stopped.")
-@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@target_argument(many=True)
 @click.option("--wait", is_flag=True, help="Where another process holds the file, wait and take over.")
 @click.option("--force", is_flag=True, help="Take the file from a holder that does not answer.")
 @click.option("--grace", type=Seconds(), default=10.0, show_default=True, help="Seconds that steps get when it stops.")
@@ -75,6 +76,7 @@ def command(terminal: Terminal, targets: tuple[str, ...], wait: bool, force: boo
         _load(targets)
         from vbl.engine.runtime import serve
 
+        watch = Keeper(terminal, grace)
         with Log(terminal, verbose) as log:
             serve(
                 terminal.path,
@@ -82,8 +84,8 @@ def command(terminal: Terminal, targets: tuple[str, ...], wait: bool, force: boo
                 force=force,
                 grace_s=grace,
                 on_fact=log.take,
-                on_start=lambda supervisor: _greet(terminal, supervisor),
-                on_stop=lambda: terminal.note(f"stopping; steps in flight get up to {grace:g} s", "dim"),
+                on_start=watch.started,
+                on_stop=watch.stopping,
             )
     terminal.note("stopped; what is open is resumed by the next supervisor", "dim")
 
@@ -104,17 +106,38 @@ def _load(targets: tuple[str, ...]) -> None:
                 )
 
 
-def _greet(terminal: Terminal, supervisor: Supervisor) -> None:
-    """Say what is supervised, and which open runs nobody here can move."""
-    with terminal.connect() as client:
-        info = client.supervisor()
-        _, open_runs = client.sql(f"select workflow, count(*) from vbl_runs where status in {OPEN} group by workflow")
-    loaded = info.workflows if info is not None else []
-    terminal.note(f"supervising {terminal.path} at epoch {supervisor.epoch}: {', '.join(loaded)}", "strong")
-    for workflow, number in open_runs:
-        if workflow not in loaded:
-            runs = f"{number} open run{'' if number == 1 else 's'} of {workflow}"
-            terminal.note(f"{runs} cannot move: no target has that workflow; name its file too", "warn")
+class Keeper:
+    """Says what the supervisor does as a whole, and makes a second Ctrl-C end the grace time."""
+
+    def __init__(self, terminal: Terminal, grace: float) -> None:
+        self.terminal = terminal
+        self.grace = grace
+        self._supervisor: Supervisor | None = None
+
+    def started(self, supervisor: Supervisor) -> None:
+        """Say what is supervised, and which open runs nobody here can move."""
+        self._supervisor = supervisor
+        with self.terminal.connect() as client:
+            info = client.supervisor()
+            _, open_runs = client.sql(
+                f"select workflow, count(*) from vbl_runs where status in {OPEN} group by workflow"
+            )
+        loaded = info.workflows if info is not None else []
+        names = ", ".join(loaded)
+        self.terminal.note(f"supervising {self.terminal.path} at epoch {supervisor.epoch}: {names}", "strong")
+        for workflow, number in open_runs:
+            if workflow not in loaded:
+                runs = f"{number} open run{'' if number == 1 else 's'} of {workflow}"
+                self.terminal.note(f"{runs} cannot move: no target has that workflow; name its file too", "warn")
+
+    def stopping(self) -> None:
+        """Say how long it may take."""
+        self.terminal.note(f"stopping; steps in flight get up to {self.grace:g} s, or Ctrl-C again", "dim")
+        signal.signal(signal.SIGINT, self._at_once)
+
+    def _at_once(self, number: int, frame: object) -> None:
+        if self._supervisor is not None:
+            self._supervisor.ask_to_stop(0)
 
 
 class Log:

@@ -16,7 +16,7 @@ from vbl.demo.moments import KILLS, worth_a_kill
 from vbl.demo.scene import Scene
 from vbl.demo.worker import Worker
 from vbl.errors import VblError
-from vbl.history.events import Event, Fact
+from vbl.history.facts import Event, Fact
 from vbl.history.state import RunState, Status, apply
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from vbl.agents.diary import Entry
 from vbl.demo.moments import KILLS, label
 from vbl.demo.play import Life, Performance, calls
 from vbl.demo.worker import KILLED
-from vbl.history.events import Event
+from vbl.history.facts import Event
 
 STRANGER = 0
 """The life of a process that was no worker of ours."""

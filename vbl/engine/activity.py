@@ -19,7 +19,8 @@ from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.record import Record
 from vbl.errors import Divergence, ValueNotStorable, WorkflowError
 from vbl.history import retry, transitions
-from vbl.history.events import Fact, RunBlocked, RunResumed
+from vbl.history.events import RunBlocked, RunResumed
+from vbl.history.facts import Fact
 from vbl.history.script import script_of
 from vbl.history.state import DEATHS_ALONE, QUARANTINE_AFTER, RunState, Status, StepState
 from vbl.store.journal import History, Journal

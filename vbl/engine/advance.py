@@ -22,7 +22,7 @@ from vbl.engine.loop import Timer, WorkflowLoop
 from vbl.engine.sync import Thread
 from vbl.engine.variables import Variables
 from vbl.errors import Divergence, NotInWorkflow, Parked, StepFailed, UsageError
-from vbl.history.events import Fact
+from vbl.history.facts import Fact
 from vbl.history.script import Command, Script
 from vbl.store.journal import History
 from vbl.store.payloads import Json, dumps
@@ -366,6 +366,10 @@ class Execution:
         self.loop.close()
         self.calls.clear()
         self.timers.clear()
+        self.asks.clear()
+        # what refers in a circle would have to wait for the garbage collection
+        self.context.run(CURRENT.set, None)
+        self.main = self.outcome = None
 
 
 async def _mapped(execution: Execution, calls: list[StepCall], limit: int, tolerate: int) -> list[Any]:

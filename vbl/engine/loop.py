@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, NoReturn
 
-from vbl.errors import WorkflowError
+from vbl.errors import Parked, WorkflowError
 
 log = logging.getLogger("vbl")
 
@@ -289,6 +289,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             self._ready.clear()
             self._tasks.clear()
             self._agens.clear()
+            self._on_timer = self._off_timer = _no_timer
 
 
 class _Here(threading.local):
@@ -336,6 +337,11 @@ def _finalization(agen: Any) -> None:
         loop.finalize(agen)
     elif (before := _here.hooks.finalizer) is not None:
         before(agen)
+
+
+def _no_timer(timer: Timer) -> None:
+    """In the place of the owner's functions once the run is dropped, so that nothing refers in a circle."""
+    raise Parked
 
 
 def _quietly(context: contextvars.Context, close: Callable[[], object]) -> None:

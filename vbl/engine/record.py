@@ -14,7 +14,8 @@ from vbl.engine.calls import StepCall
 from vbl.engine.context import Attempt
 from vbl.engine.variables import Variables
 from vbl.errors import StepFailed, ValueNotStorable
-from vbl.history.events import Fact, Payload
+from vbl.history.events import Payload
+from vbl.history.facts import Fact
 from vbl.history.retry import Again
 from vbl.history.state import RunState
 from vbl.store.journal import History, draft

@@ -23,7 +23,7 @@ from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.supervisor import Supervisor
 from vbl.errors import SupervisorHeld
 from vbl.handle import Access, Run
-from vbl.history.events import Fact
+from vbl.history.facts import Fact
 from vbl.history.state import Status
 from vbl.store.sqlite import Durability
 

@@ -28,7 +28,7 @@ from vbl.engine.lookout import Lookout
 from vbl.engine.loop import visiting
 from vbl.engine.quarantine import Quarantine
 from vbl.errors import EpochLost, StorageError, VblError
-from vbl.history.events import Fact
+from vbl.history.facts import Fact
 from vbl.history.state import StepState
 from vbl.store.journal import Conflict, Journal
 from vbl.store.protocol import Head, Store

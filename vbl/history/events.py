@@ -8,40 +8,12 @@ holds a function for each form that is no longer written. Every instant is in mi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 from vbl.errors import StorageError
-
-
-class EventType(StrEnum):
-    """The name of a fact."""
-
-    RUN_CREATED = "RUN_CREATED"
-    RUN_STARTED = "RUN_STARTED"
-    RUN_RESUMED = "RUN_RESUMED"
-    RUN_COMPLETED = "RUN_COMPLETED"
-    RUN_FAILED = "RUN_FAILED"
-    RUN_BLOCKED = "RUN_BLOCKED"
-    RUN_PAUSED = "RUN_PAUSED"
-    RUN_UNPAUSED = "RUN_UNPAUSED"
-    RUN_RETRIED = "RUN_RETRIED"
-    CANCEL_REQUESTED = "CANCEL_REQUESTED"
-    RUN_CANCELLED = "RUN_CANCELLED"
-    STEP_STARTED = "STEP_STARTED"
-    STEP_COMPLETED = "STEP_COMPLETED"
-    STEP_FAILED = "STEP_FAILED"
-    STEP_CANCELLED = "STEP_CANCELLED"
-    STEP_INTERRUPTED = "STEP_INTERRUPTED"
-    RETRY_SCHEDULED = "RETRY_SCHEDULED"
-    CHECKPOINT_WRITTEN = "CHECKPOINT_WRITTEN"
-    TIMER_SET = "TIMER_SET"
-    TIMER_FIRED = "TIMER_FIRED"
-    TIMER_CANCELLED = "TIMER_CANCELLED"
-    VERSION_MARKED = "VERSION_MARKED"
+from vbl.history.facts import EventType
 
 
 class Error(BaseModel):
@@ -330,16 +302,6 @@ CURRENT_VERSION = 1
 UPCASTS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """From (type, v) to a function that returns the payload in form v + 1."""
 
-INPUTS = frozenset({"STEP_COMPLETED", "TIMER_FIRED", "CANCEL_REQUESTED"})
-"""Applied to the code in order; a STEP_FAILED is one too when it is final."""
-
-TERMINAL = frozenset({"RUN_COMPLETED", "RUN_FAILED", "RUN_CANCELLED"})
-
-
-def is_input(type: str, payload: dict[str, Any]) -> bool:
-    """Whether the code is to digest this event."""
-    return type in INPUTS or (type == "STEP_FAILED" and payload.get("final", True))
-
 
 def upcast(type: str, payload: dict[str, Any]) -> dict[str, Any]:
     """Bring a stored payload to the present form. Raises StorageError for one from a newer vbl."""
@@ -354,27 +316,6 @@ def upcast(type: str, payload: dict[str, Any]) -> dict[str, Any]:
             code="newer",
         )
     return payload
-
-
-class Fact(NamedTuple):
-    """An event as the fold and the engine see it: the payload is plain JSON data, resolved."""
-
-    seq: int
-    type: str
-    at: int
-    payload: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An event as people and programs see it. `id` is the file-wide cursor; `at` microseconds since 1970 UTC."""
-
-    id: int
-    run_id: str
-    seq: int
-    type: EventType
-    at: int
-    payload: Payload
 
 
 def payload_model(type: str, payload: dict[str, Any]) -> Payload:

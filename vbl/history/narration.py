@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
-    from vbl.history.events import Event, Fact
+    from vbl.history.facts import Event, Fact
 
 PREVIEW = 72
 """Characters of a value that fit into a line."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from vbl.history.events import Fact, is_input
+from vbl.history.facts import Fact, is_input
 
 COMMANDS = frozenset(
     {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from vbl.history.events import TERMINAL, Fact, is_input
+from vbl.history.facts import TERMINAL, Fact, is_input
 
 
 class Status(StrEnum):
@@ -283,6 +283,8 @@ def _void_after(state: RunState, failed_at: int) -> None:
         if step.asked_seq > failed_at:
             _close(state, step)
             step.void = True
+            if step.status != "completed":
+                step.status = "cancelled"
         elif step.ended_seq == failed_at or (step.status == "cancelled" and (step.ended_seq or 0) > failed_at):
             _reopen(state, step)
     for timer in list(state.timers.values()):
@@ -371,6 +373,8 @@ def _step_cancelled(state: RunState, fact: Fact) -> None:
 
 def _step_interrupted(state: RunState, fact: Fact) -> None:
     step = state.steps[fact.payload["step"]]
+    if step.status != "running":
+        return
     _close(state, step)
     step.status = "due"
     step.interrupted = True

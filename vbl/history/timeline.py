@@ -20,7 +20,7 @@ from vbl.history.narration import cause, duration, tries
 from vbl.history.state import Status, fold
 
 if TYPE_CHECKING:
-    from vbl.history.events import Fact
+    from vbl.history.facts import Fact
 
 SECOND = 1_000_000
 LATE = SECOND

@@ -11,16 +11,19 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
 from vbl.clock import SYSTEM, Clock
 from vbl.errors import EpochLost, NotFound, StorageError
-from vbl.history.events import Fact, Payload
+from vbl.history.facts import Fact
 from vbl.history.state import APPLY, RunState, Summary, apply, summarise
 from vbl.store.payloads import Blob, Recorder, Resolver
 from vbl.store.protocol import Head, Row, Store
+
+if TYPE_CHECKING:
+    from vbl.history.events import Payload
 
 
 class Draft(NamedTuple):
