@@ -352,6 +352,14 @@ def test_a_file_that_is_not_ours_is_a_storage_error(vbl_here, tmp_path):
     assert vbl_here("ls", "--json", db=tmp_path, code=10).error["code"] == "not_vbl"
 
 
+def test_a_file_of_a_newer_version_is_named_and_left_alone(vbl_here, file):
+    connection = apsw.Connection(str(file))
+    connection.execute("pragma user_version = 99")
+    connection.close()
+    for command in (["ls"], ["show", "@last"], ["cancel", "@last"]):
+        assert vbl_here(*command, "--json", db=file, code=10).error["code"] == "newer"
+
+
 # The rest -------------------------------------------------------------------------------------------------------------
 
 

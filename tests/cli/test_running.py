@@ -168,6 +168,19 @@ def test_a_blocked_run_exits_with_4_and_goes_on_with_its_old_code(shell):
     assert shell.vbl(*args).out == "after\n"
 
 
+def test_a_second_ctrl_c_ends_the_grace_time(shell):
+    shell.vbl("run", "flows.py:gated", "--input", '"door"', "--detach")
+    up = shell.start("up", "flows.py", "--grace", "600")
+    shell.begun("door")
+    up.send_signal(signal.SIGINT)
+    while "stopping" not in (line := up.stderr.readline()):
+        assert line, "it ended without a word"
+    up.send_signal(signal.SIGINT)
+    assert shell.end(up).code == 0
+    (interrupted,) = shell.vbl("events", "@last", "--type", "STEP_INTERRUPTED", "--json").objects
+    assert interrupted["payload"]["counted"] is False
+
+
 def test_two_workflows_of_one_name_are_refused(shell):
     (shell.folder / "twin.py").write_text("import vbl\n@vbl.workflow\nasync def hello() -> int:\n    return 1\n")
     assert "flows.py and twin.py both have a workflow 'hello'" in shell.vbl("up", "flows.py", "twin.py", code=2).err

@@ -132,8 +132,8 @@ class Keeper:
 
     def stopping(self) -> None:
         """Say how long it may take."""
-        self.terminal.note(f"stopping; steps in flight get up to {self.grace:g} s, or Ctrl-C again", "dim")
         signal.signal(signal.SIGINT, self._at_once)
+        self.terminal.note(f"stopping; steps in flight get up to {self.grace:g} s, or Ctrl-C again", "dim")
 
     def _at_once(self, number: int, frame: object) -> None:
         if self._supervisor is not None:
