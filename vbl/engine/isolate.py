@@ -10,7 +10,9 @@ import asyncio
 import importlib
 import importlib.util
 import multiprocessing
+import os
 import sys
+import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -26,8 +28,8 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 async def run_isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, Json]) -> Outcome:
     """Run the body in a new process. Its death is an ordinary failure of the attempt (kind transient)."""
-    here, there = _SPAWN.Pipe()
     home = _home(step)
+    here, there = _SPAWN.Pipe()
     child = _SPAWN.Process(
         target=_serve, args=(there, *home, dumps(given), attempt.run_id, attempt.key, attempt.number), daemon=True
     )
@@ -62,7 +64,8 @@ async def _answer(here: Connection) -> tuple[bool, str] | None:
     loop.add_reader(here.fileno(), ready.set)
     try:
         await ready.wait()
-        return await asyncio.to_thread(here.recv)
+        fine, body = loads(await asyncio.to_thread(here.recv_bytes))
+        return fine, body
     except EOFError:
         return None
     finally:
@@ -87,6 +90,7 @@ def _serve(
     there: Connection, module: str, file: str | None, name: str, given: str, run_id: str, key: str, number: int
 ) -> None:
     """The child: find the step, run its body, send back the recorded form of what it returned."""
+    threading.Thread(target=_end_with_parent, args=(there,), daemon=True).start()
     try:
         found: Any = _load(module, file)
         for part in name.split("."):
@@ -97,10 +101,17 @@ def _serve(
         args, kwargs = signature.spread(bound)
         value = asyncio.run(found.function(*args, **kwargs)) if found.is_async else found.function(*args, **kwargs)
         recorded = signature.result.record(value, Recorder())
-        there.send((True, dumps(recorded.plain)))
+        answer = [True, dumps(recorded.plain)]
     except BaseException as error:
         failed = failure(error)
-        there.send((False, dumps({**failed.record(), "retry_after": failed.retry_after})))
+        answer = [False, dumps({**failed.record(), "retry_after": failed.retry_after})]
+    there.send_bytes(dumps(answer).encode())
+
+
+def _end_with_parent(there: Connection) -> None:
+    """The parent never sends anything: what becomes readable is its end, however it died."""
+    there.poll(None)
+    os._exit(1)
 
 
 def _load(module: str, file: str | None) -> Any:

@@ -318,8 +318,11 @@ class Sqlite:
 
     def changed(self) -> int:
         """SQLite's data_version: it changes when another connection has committed."""
-        with self._lock, self._worded():
-            return int(str(self._db.pragma("data_version")))
+        with self._lock:
+            try:
+                return self._db.execute("pragma data_version").get
+            except apsw.Error as error:
+                raise translate(error, self.path) from error
 
     def checkpoint(self, mode: Literal["passive", "truncate"]) -> bool:
         """Copy the WAL into the file; whether nothing was left behind."""
@@ -413,6 +416,7 @@ class Checkpointer(threading.Thread):
     """
 
     _EVERY_S = 0.25
+    _IDLE_S = 1.0
     _IDLE_TURNS = 8
 
     def __init__(self, source: Sqlite, *, vfs: str | None = None) -> None:
@@ -426,7 +430,7 @@ class Checkpointer(threading.Thread):
     def run(self) -> None:
         """Look at the WAL a few times a second until told to stop."""
         seen, idle, emptied = -1, 0, 0
-        while not self._stopping.wait(self._EVERY_S):
+        while not self._stopping.wait(self._EVERY_S if idle <= self._IDLE_TURNS else self._IDLE_S):
             commits = self._source.commits
             idle = idle + 1 if commits == seen else 0
             try:
