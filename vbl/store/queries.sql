@@ -45,6 +45,7 @@ where run = ?
 order by seq
 
 -- name: newer
+-- (without the plus, the planner walks over the whole index of runs and their events)
 select run, max(id)
 from events
 where id > ?
