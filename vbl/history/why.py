@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from vbl.history.narration import cause, duration, printable
+from vbl.history.narration import cause, duration, printable, tries
 from vbl.history.state import RunState, Status, StepState
 
 NAMED = 3
@@ -63,11 +63,12 @@ def _finished(state: RunState) -> Why:
 
 def _blocked(state: RunState) -> Why:
     block = state.blocked or {}
-    waits_for = "code" if block["reason"] in _CODE_REASONS else "person"
+    waits_for = "person" if block["reason"] in _SETTLED_BY_A_PERSON else "code"
     return Why(Status.BLOCKED, waits_for, str(block["message"]).strip(), None, str(block["unblock"]))
 
 
-_CODE_REASONS = frozenset({"diverged", "divergence", "code", "not_loaded", "import"})
+_SETTLED_BY_A_PERSON = frozenset({"poisoned", "unknown_outcome"})
+"""Blocks that say something about the world, which no other code can know."""
 
 
 def _paused_detail(state: RunState) -> str:
@@ -132,9 +133,8 @@ def _backoff(state: RunState, now: int, alone: str, hint: str) -> Why:
     others = len(state.backing_off) - 1
     more = f"; {others} more backing off" if others else ""
     error = f" ({printable(cause(step.error))})" if step.error else ""
-    detail = (
-        f"{printable(step.key)} failed{error}, retrying {_when(until, now)}, attempt {step.attempt + 1}{more}{alone}"
-    )
+    which = tries(step.failures + 1 if step.max_attempts else step.attempt + 1, step.max_attempts)
+    detail = f"{printable(step.key)} failed{error}, retrying {_when(until, now)}, {which}{more}{alone}"
     return Why(state.status, "backoff", detail, until, hint or f"vbl retry {state.run_id}   (to try now)")
 
 
