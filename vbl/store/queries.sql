@@ -49,7 +49,7 @@ order by seq
 select run, max(id)
 from events
 where id > ?
-group by run
+group by +run
 
 -- name: tail
 select events.id, runs.id, events.seq, events.type, events.at, events.payload, events.run
