@@ -89,6 +89,19 @@ def test_a_late_timer_says_so():
     assert any(line.startswith("  asleep") and line.endswith("40 s, 30 s late") for line in picture(h))
 
 
+def test_waits_that_overlap_are_not_counted_twice():
+    h = (
+        History()
+        .started()
+        .add("TIMER_SET", timer=1, at=START + 10 * SECOND)
+        .add("TIMER_SET", timer=2, at=START + 99 * SECOND)
+    )
+    h.add("TIMER_FIRED", 10, timer=1).add("TIMER_CANCELLED", timer=2)
+    assert picture(h)[0].endswith("  10 s")
+    h.add("TIMER_SET", 5, timer=3, at=START + 20 * SECOND).add("TIMER_FIRED", 5, timer=3)
+    assert picture(h)[0].endswith("  15 s, 2 times")
+
+
 def many(number: int) -> History:
     h = History().started()
     for n in range(number):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vbl.cli.terminal import columns, fit
-from vbl.history.axis import Axis, axis
+from vbl.history.axis import Axis, axis, merged
 from vbl.history.narration import duration
 from vbl.history.timeline import Lane, Outcome, Stand, Timeline, Wait
 
@@ -205,26 +205,33 @@ def _stand_rows(pen: Pen, picture: Timeline) -> list[Row]:
     whole = picture.end_at - picture.start_at
     rows: list[Row] = []
     for stand, waits in families.items():
-        total = sum((picture.end_at if w.end_at is None else w.end_at) - w.start_at for w in waits)
+        spans = merged((w.start_at, picture.end_at if w.end_at is None else w.end_at) for w in waits)
+        total = sum(end_at - start_at for start_at, end_at in spans)
         if stand is Stand.QUEUED and waits[0].end_at is not None and total <= whole * SHORTEST_QUEUE:
             continue
         cells = pen.blank()
         for wait in waits:
             pen.fill(cells, stand, wait.start_at, wait.end_at)
         rows.append(
-            Row(TITLES[stand], waits[0].start_at, cells, _stand_note(waits, total, picture.end_at), FILL[stand][2])
+            Row(
+                TITLES[stand],
+                waits[0].start_at,
+                cells,
+                _stand_note(waits, total, len(spans), picture.end_at),
+                FILL[stand][2],
+            )
         )
     return rows
 
 
-def _stand_note(waits: list[Wait], total: int, present: int) -> str:
+def _stand_note(waits: list[Wait], total: int, times: int, present: int) -> str:
     last = waits[-1]
     late = max(wait.late for wait in waits)
     if late:
         return f"{duration(total)}, {duration(late)} late"
     if last.end_at is None and last.until_at is not None and last.until_at > present:
         return f"wakes in {duration(last.until_at - present)}"
-    return duration(total) + (f" in {len(waits)}" if len(waits) > 1 else "")
+    return duration(total) + (f", {times} times" if times > 1 else "")
 
 
 def _shortened(rows: list[Row], most: int | None) -> list[Row]:

@@ -48,7 +48,7 @@ IDLE_EACH = 0.12
 def axis(picture: Timeline) -> Axis:
     """Lay out the line of time: a stretch in which no attempt ran is cut short once it outweighs half of the work."""
     start, end = picture.start_at, max(picture.end_at, picture.start_at + 1)
-    busy = _merged(
+    busy = merged(
         (bar.start_at, bar.end_at if bar.end_at is not None else end) for lane in picture.lanes for bar in lane.bars
     )
     work = sum(b - a for a, b in busy)
@@ -69,7 +69,7 @@ def axis(picture: Timeline) -> Axis:
     return Axis(tuple(pieces))
 
 
-def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Overlapping spans as one, in order."""
     out: list[tuple[int, int]] = []
     for start, end in sorted(spans):
