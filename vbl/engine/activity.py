@@ -387,7 +387,7 @@ class ActiveRun:
         self.record = self.history = None
         self.to_start.clear()
         self.to_cancel.clear()
-        self.inbox.extendleft(reversed([landed for landed in self.consumed if landed.task is not None]))
+        self.inbox.extendleft(reversed([landed for landed in self.consumed if landed.launched]))
         self.consumed.clear()
 
     def close(self) -> None:

@@ -32,10 +32,11 @@ T = TypeVar("T")
 class Attempt:
     """One attempt of a step in flight: what its body may ask for, and what the supervisor knows of it.
 
-    `number` counts from 1; `alone` says that it runs in quarantine; `outcome` is None until it has ended.
+    `number` counts from 1; `alone` says that it runs in quarantine; `launched` says that its body was begun, and
+    `outcome` is None until it has ended.
     """
 
-    __slots__ = ("alone", "call", "idempotency_key", "key", "number", "outcome", "run_id", "task")
+    __slots__ = ("alone", "call", "idempotency_key", "key", "launched", "number", "outcome", "run_id", "task")
 
     def __init__(
         self, run_id: str, key: str, number: int, *, call: StepCall | None = None, alone: bool = False
@@ -46,6 +47,7 @@ class Attempt:
         self.idempotency_key = f"{run_id}:{key}"
         self.call = call
         self.alone = alone
+        self.launched = False
         self.task: asyncio.Task[None] | None = None
         self.outcome: Any = None
 
@@ -56,7 +58,7 @@ class Attempt:
 
 
 CURRENT: ContextVar[Any] = ContextVar("vbl", default=None)
-"""An Execution in workflow code, a Attempt in a step's body, else None."""
+"""An Execution in workflow code, an Attempt in a step's body, else None."""
 
 
 def _refuse_threads(event: str, _args: tuple[Any, ...]) -> None:

@@ -38,7 +38,7 @@ log = logging.getLogger("vbl")
 
 BRIEFLY_MS = 20
 """So long the engine waits for another writer before it goes on with other things and comes back."""
-GARBAGE_OBJECTS = 100_000
+GARBAGE_OBJECTS = 200_000
 """So many new objects make Python look for cyclic garbage while a supervisor lives."""
 LAST_WORDS_S = 2.0
 """After the time of grace: so long may the store still refuse what was in flight."""
@@ -425,10 +425,14 @@ class Supervisor:
     def _launch(self, active: ActiveRun, attempt: Attempt) -> None:
         active.in_flight[attempt.key] = attempt
         body = run(attempt, self._pool, self._land, active)
-        attempt.task = asyncio.Task(body, loop=self._loop, **_EAGER)
+        attempt.launched = True
+        task = asyncio.Task(body, loop=self._loop, **_EAGER)
+        if attempt.outcome is None:
+            attempt.task = task
 
     def _land(self, active: ActiveRun, attempt: Attempt) -> None:
         """An attempt has ended; its run digests that in the next tick."""
+        attempt.task = None  # its context refers back to the attempt, and would wait for the garbage collection
         if active.in_flight.get(attempt.key) is not attempt:
             return
         del active.in_flight[attempt.key]
