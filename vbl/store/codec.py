@@ -55,6 +55,10 @@ _ATOMS: dict[Any, tuple[type, ...]] = {
     type(None): (type(None),),
 }
 _LONG_ATOM = 256
+_LEVELS = 8
+"""What an event puts around a value; a value that leaves no room for it could be written, and never read again."""
+_OPEN, _CLOSE = b"[" * _LEVELS, b"]" * _LEVELS
+_TOO_DEEP = "it is nested too deeply, or holds itself"
 _CONSTANTS = {True: "true", False: "false", None: "null"}
 
 
@@ -107,9 +111,9 @@ class Codec:
         text = raw.decode()
         if not self._large:
             # not the value itself: 60 given as a float is recorded as 60.0
-            plain = value if kind is str and self._native else from_json(raw)
+            plain = value if kind is str and self._native else self._plain(value, raw)
             return Recorded(guard(text, plain), plain, back)
-        plain = from_json(raw)
+        plain = self._plain(value, raw)
         return self._long(guard(text, plain), plain, back, recorder)
 
     def atom(self, value: Any) -> str | None:
@@ -140,7 +144,7 @@ class Codec:
         if found is None:
             return None
         if found.put:
-            self._round_trip(found.put)
+            self._plain(found.put, self._round_trip(found.put)[0])
         back = copy_list(found.whole, found.shape) if decode and type(value) is list else found.whole
         text, blob = spill(found.text)
         return Recorded(text, found.whole, back, blob, found.shape)
@@ -155,6 +159,15 @@ class Codec:
         if not self._survived(value, back, raw):
             raise refuse(self.what, value, f"it would come back as {_brief(back)} instead of {_brief(value)}")
         return raw, back
+
+    def _plain(self, value: Any, raw: bytes) -> Json:
+        try:
+            plain = from_json(_OPEN + raw + _CLOSE)
+        except ValueError as error:
+            raise refuse(self.what, value, _TOO_DEEP) from error
+        for _ in range(_LEVELS):
+            plain = plain[0]
+        return plain
 
     def _survived(self, value: Any, back: Any, raw: bytes) -> bool:
         if type(value) is type(back) and type(value) in _SMALL:
@@ -219,8 +232,8 @@ def _reason(error: Exception) -> str:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
         return f"{first['msg']}{f' at {place}' if place else ''}"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
+    if isinstance(error, RecursionError) or "depth exceeded" in str(error) or "Circular reference" in str(error):
+        return _TOO_DEEP
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
