@@ -176,6 +176,7 @@ class Journal:
                 history.propose(*item)
             if history.rows:
                 self._store([history])
+        self.store.relieve()
         return history.state
 
     def create(
@@ -198,6 +199,7 @@ class Journal:
                 self.store.many("insert_blob", blobs)
             created = self._insert_runs(histories)
             self.store.many("append", [(history.key, *row) for history in histories for row in history.rows])
+        self.store.relieve()
         return created
 
     def commit_all(self, histories: Sequence[History], seen: Head) -> tuple[Head, set[int]]:

@@ -66,6 +66,10 @@ class Store(Protocol):
         """A number that differs once another connection has committed; cheaper than any query."""
         ...
 
+    def relieve(self) -> None:
+        """What a long row of commits makes necessary, done between two of them; never raises."""
+        ...
+
     def close(self) -> None:
         """Give the database back."""
         ...

@@ -24,10 +24,13 @@ APPLICATION_ID = 0x76626C31  # "vbl1"
 Durability = Literal["power", "process"]
 
 _HERE = Path(__file__).parent
+PAGE_BYTES = 4_096
 WAL_RELIEF_PAGES = 1_000
 """From here on the background copies the WAL into the file (4 MiB)."""
 WAL_FORCED_PAGES = 16_000
 """From here on it is done between two commits (64 MiB)."""
+BRIEFLY_MS = 20
+"""So long is waited for others where there is something else to do."""
 
 
 class _Gate:
@@ -123,6 +126,7 @@ class Sqlite:
         self.durability: Durability = durability
         self.wal_pages = 0
         self.commits = 0
+        self._refused_at = 0
         self._lock = threading.RLock()
         self._gate = _gate(path)
         self.wait_ms = wait_ms
@@ -336,6 +340,24 @@ class Sqlite:
                 raise translate(error, self.path) from error
             return log == done
 
+    def relieve(self) -> None:
+        """Copy a WAL that has become long into the file, and cut it off. Where that can't be done now (a reader, a full
+        disk), try again when it has grown some more, not after every commit."""
+        pages = self.wal_pages
+        if pages <= WAL_FORCED_PAGES or self._refused_at <= pages < self._refused_at + WAL_RELIEF_PAGES:
+            return
+        patience, self.wait_ms = self.wait_ms, min(self.wait_ms, BRIEFLY_MS)
+        try:
+            done = self.checkpoint("truncate")
+        except StorageError:
+            # no commit hangs on it: the WAL keeps them all, and doctor shows its size
+            done = False
+        finally:
+            self.wait_ms = patience
+        self._refused_at = 0 if done else pages
+        if done:
+            self.wal_pages = 0
+
     def close(self) -> None:
         """Close the connection and let go of the file; once."""
         with self._lock:
@@ -423,26 +445,31 @@ class Checkpointer(threading.Thread):
         super().__init__(name="vbl-checkpointer", daemon=True)
         self._source = source
         self._store = Sqlite(source.path, vfs=vfs)
-        self._store.wait_ms = 20
+        self._store.wait_ms = BRIEFLY_MS
+        self._wal = source.path.with_name(source.path.name + "-wal")
         self._stopping = threading.Event()
-        self.error: StorageError | None = None
+        self.error: StorageError | OSError | None = None
 
     def run(self) -> None:
         """Look at the WAL a few times a second until told to stop."""
-        seen, idle, emptied = -1, 0, 0
+        seen, idle = -1, 0
         while not self._stopping.wait(self._EVERY_S if idle <= self._IDLE_TURNS else self._IDLE_S):
-            commits = self._source.commits
-            idle = idle + 1 if commits == seen else 0
             try:
-                if self._source.wal_pages >= WAL_RELIEF_PAGES and idle == 0:
-                    self._store.checkpoint("passive")
-                elif idle >= self._IDLE_TURNS and commits != emptied and self._store.checkpoint("truncate"):
-                    self._source.wal_pages, emptied = 0, commits
+                version = self._store.changed()
+                idle = idle + 1 if version == seen else 0
+                seen = version
+                self._look(idle)
                 self.error = None
-            except StorageError as error:
+            except (StorageError, OSError) as error:
                 # the next turn tries again; until then the WAL keeps every commit, and doctor shows its size
                 self.error = error
-            seen = commits
+
+    def _look(self, idle: int) -> None:
+        size = self._wal.stat().st_size
+        if not idle and size >= WAL_RELIEF_PAGES * PAGE_BYTES:
+            self._store.checkpoint("passive")
+        elif idle >= self._IDLE_TURNS and size and self._store.checkpoint("truncate"):
+            self._source.wal_pages = 0
 
     def stop(self) -> None:
         """Stop, and leave a small WAL behind where nobody else reads."""
