@@ -34,10 +34,17 @@ BRIEFLY_MS = 20
 
 
 class _Gate:
-    """Lets the writers of one process take turns without polling; between processes SQLite's own lock does it."""
+    """Lets the writers of one process take turns without polling; between processes SQLite's own lock does it.
+
+    `distrusted`: the disk failed while the WAL was copied into the file. A sync that failed may never be made good by
+    a later one, for the kernel may take the pages for written; and SQLite does not copy again what earlier, partial
+    checkpoints copied without a sync of their own. So from then on the WAL, which holds everything, is left as it is;
+    it is copied from its beginning once all connections were closed.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.distrusted = False
 
 
 _gates: weakref.WeakValueDictionary[Path, _Gate] = weakref.WeakValueDictionary()
@@ -330,6 +337,8 @@ class Sqlite:
 
     def checkpoint(self, mode: Literal["passive", "truncate"]) -> bool:
         """Copy the WAL into the file; whether nothing was left behind."""
+        if self._gate.distrusted:
+            return False
         flag = apsw.SQLITE_CHECKPOINT_PASSIVE if mode == "passive" else apsw.SQLITE_CHECKPOINT_TRUNCATE
         with self._lock:
             try:
@@ -337,6 +346,7 @@ class Sqlite:
             except (apsw.BusyError, apsw.LockedError):
                 return False
             except apsw.Error as error:
+                self._gate.distrusted = self._gate.distrusted or isinstance(error, apsw.IOError)
                 raise translate(error, self.path) from error
             return log == done
 
