@@ -6,6 +6,7 @@ looks at the file.
 
 from __future__ import annotations
 
+import datetime
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -162,7 +163,7 @@ class Client:
         *args: Any,
         key: str | None = None,
         tags: Iterable[str] | dict[str, str] | None = None,
-        deadline: float | None = None,
+        deadline: float | datetime.timedelta | None = None,
         priority: int = 0,
         **kwargs: Any,
     ) -> Run:
@@ -249,19 +250,17 @@ class Client:
         plain: dict[str, Json],
         key: str | None,
         tags: Iterable[str] | dict[str, str] | None,
-        deadline: float | None,
+        deadline: float | datetime.timedelta | None,
         priority: int,
     ) -> Draft:
         now = self._clock.now()
         named = workflow if isinstance(workflow, str) else workflow.name
         if not isinstance(workflow, str):
             self._access.workflows[workflow.name] = workflow
-        if key is not None and not isinstance(cast("object", key), str):
-            raise UsageError(f"key={key!r} must be text", "For example key='ticket T-1'")
-        if deadline is not None and not 0 < deadline < 1e11:
-            raise UsageError(
-                f"deadline={deadline!r} must be a number of seconds above zero", "For example deadline=3600"
-            )
+        if key is not None:
+            _demand_text("key", key)
+        if type(priority) is not int or not -(2**31) <= priority < 2**31:
+            raise UsageError(f"priority={priority!r} must be a whole number", "For example priority=10")
         payload: dict[str, Any] = {
             "v": 1,
             "run_id": ids.run_id(self._clock),
@@ -274,7 +273,7 @@ class Client:
         if tags is not None and (listed := _tags(tags)):
             payload["tags"] = listed
         if deadline is not None:
-            payload["deadline"] = now + round(deadline * 1e6)
+            payload["deadline"] = now + round(_seconds(deadline) * 1e6)
         if priority:
             payload["priority"] = priority
         payload["actor"] = self._actor
@@ -315,6 +314,25 @@ class _Exists(Exception):
         self.key = key
 
 
+def _demand_text(what: str, value: object) -> None:
+    try:
+        if isinstance(value, str) and value.encode() and "\0" not in value:
+            return
+    except UnicodeEncodeError:
+        # a lone surrogate: said below
+        pass
+    raise UsageError(f"{what} {value!r} cannot be used", "Give text that UTF-8 can hold, and that is not empty")
+
+
+def _seconds(deadline: object) -> float:
+    """A time from now on, as a number or a timedelta."""
+    if isinstance(deadline, datetime.timedelta):
+        deadline = deadline.total_seconds()
+    if isinstance(deadline, bool) or not isinstance(deadline, (int, float)) or not 0 < deadline < 1e11:
+        raise UsageError(f"deadline={deadline!r} must be a number of seconds above zero", "For example deadline=3600")
+    return float(deadline)
+
+
 def _status(text: str) -> Status:
     try:
         return Status(text)
@@ -333,7 +351,8 @@ def _tags(tags: Iterable[str] | dict[str, str] | None) -> list[str]:
         else list(tags)
     )
     for tag in listed:
-        if not isinstance(tag, str) or not tag or "\n" in tag:  # pyright: ignore[reportUnnecessaryIsInstance]
+        _demand_text("tag", tag)
+        if "\n" in tag:
             raise UsageError(f"tag {tag!r} cannot be used", "A tag is text on one line, for example env=dev")
     return listed
 

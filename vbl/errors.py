@@ -187,8 +187,11 @@ class StepFailed(VblError):
         self.attempts = attempts
         self.type = type
         tries = f"{attempts} attempt" + ("s" if attempts != 1 else "")
-        super().__init__(f"step {step} failed after {tries} ({kind}): {type}: {message}")
-        self.message = message
+        self._sentence = f"step {step} failed after {tries} ({kind}): {type}: {message}"
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        return self._sentence
 
 
 class Parked(BaseException):

@@ -278,7 +278,8 @@ class Run:
 
         info = self._access.supervisor()
         loaded = set(info.workflows) if info is not None else None
-        return why(self.state(), self._access.clock.now(), loaded, info is not None)
+        file = (self.source() or {}).get("file")
+        return why(self.state(), self._access.clock.now(), loaded, info is not None, file)
 
     def source(self) -> dict[str, Any] | None:
         """The definition as the run began with it: {"source", "file", "line", "python"}; None where it was not kept."""

@@ -52,6 +52,14 @@ class File:
         self.append(run_id, ("RUN_COMPLETED", {"output": steps}))
         return run_id
 
+    def strike(self, key: int) -> None:
+        """Delete a whole finished run, as retention may."""
+        with self.store.write():
+            self.store.execute("insert into struck (run) values (?)", (key,))
+            self.store.execute("delete from runs where key = ?", (key,))
+            for table in ("events", "run_tags", "checkpoints", "struck"):
+                self.store.execute(f"delete from {table} where run = ?", (key,))
+
     def key(self, run_id: str) -> int:
         return self.journal.key_of(run_id)
 

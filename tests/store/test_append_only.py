@@ -68,9 +68,7 @@ def test_retention_may_strike_a_whole_finished_run_and_nothing_less(file: File) 
         with pytest.raises(StorageError, match="append-only"):
             file.store.execute("delete from events where run = ?", (file.key(run_id),))
     key = file.key(finished)
-    with file.store.write():
-        file.store.execute("delete from runs where key = ?", (key,))
-        file.store.execute("delete from events where run = ?", (key,))
+    file.strike(key)
     assert file.rows("select count(*) from events where run = ?", key) == [(0,)]
     assert file.rows("select count(*) from events where run = ?", file.key(other))[0][0] > 0
 
@@ -86,9 +84,7 @@ def test_the_events_of_an_open_run_cannot_be_struck_even_without_its_summary(fil
 def test_ids_of_struck_events_do_not_come_back(file: File) -> None:
     run_id = file.some_run()
     key, last = file.key(run_id), file.store.head().last_id
-    with file.store.write():
-        file.store.execute("delete from runs where key = ?", (key,))
-        file.store.execute("delete from events where run = ?", (key,))
+    file.strike(key)
     file.run()
     assert file.rows("select id from events") == [(last + 1,)]
 

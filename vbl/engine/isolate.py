@@ -11,9 +11,11 @@ import importlib
 import importlib.util
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from vbl.engine.attempt import Failed, Outcome, Stopped, Succeeded, failure, timed_out
@@ -33,7 +35,7 @@ async def run_isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, 
     child = _SPAWN.Process(
         target=_serve, args=(there, *home, dumps(given), attempt.run_id, attempt.key, attempt.number), daemon=True
     )
-    await asyncio.to_thread(child.start)
+    await asyncio.to_thread(_start, child)
     there.close()
     try:
         async with asyncio.timeout(step.timeout):
@@ -70,6 +72,19 @@ async def _answer(here: Connection) -> tuple[bool, str] | None:
         return None
     finally:
         loop.remove_reader(here.fileno())
+
+
+def _start(child: SpawnProcess) -> None:
+    """Ctrl-C in a terminal reaches the whole process group; the child is ended by its supervisor alone. It inherits
+    the mask of the thread that starts it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        child.start()
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        child.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _home(step: Step[..., Any]) -> tuple[str, str | None, str]:

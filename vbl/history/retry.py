@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
@@ -27,6 +27,10 @@ class Kind(StrEnum):
 DEFAULT_KINDS = (Kind.TRANSIENT, Kind.RATE_LIMITED, Kind.TIMEOUT)
 
 
+Wanted = Kind | str | type[BaseException]
+"""What a policy can name: a kind of error, or a class of exceptions."""
+
+
 def _positive(name: str, value: object, *, zero: bool = False) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
         raise UsageError(f"{name}={value!r} is not a number of seconds", f"Give a finite number: {name}=1.0")
@@ -41,8 +45,8 @@ class Retry:
     """How often and when a step is tried again. Times are in seconds.
 
     Delay before attempt n + 1 is `delay * factor ** (n - 1)`, at most `max_delay`, then drawn from the upper
-    part of that span by `jitter` (0 none, 1 all of it). `retry_on` is a collection of kinds, or a predicate
-    over the exception. `max_elapsed` bounds the time since the first attempt started.
+    part of that span by `jitter` (0 none, 1 all of it). `retry_on` is a kind, an exception class, a collection of
+    both, or a predicate over the exception. `max_elapsed` bounds the time since the first attempt started.
 
     Raises UsageError for limits that make no sense: 0 attempts, negative or NaN times.
     """
@@ -53,7 +57,7 @@ class Retry:
     max_delay: float = 60.0
     jitter: float = 0.5
     max_elapsed: float | None = None
-    retry_on: tuple[Kind | str, ...] | Callable[[BaseException], bool] = DEFAULT_KINDS
+    retry_on: Wanted | Iterable[Wanted] | Callable[[BaseException], bool] = DEFAULT_KINDS
 
     def __post_init__(self) -> None:
         attempts = cast("object", self.max_attempts)
@@ -70,20 +74,32 @@ class Retry:
             raise UsageError(f"jitter={self.jitter!r} must lie between 0 and 1", "For example vbl.Retry(jitter=0.5)")
         if self.max_elapsed is not None:
             _positive("max_elapsed", self.max_elapsed)
-        if not callable(self.retry_on):
+        given = self.retry_on
+        if isinstance(given, str) or _is_error_class(given):
+            given = (given,)
+        if not callable(given):
             try:
-                object.__setattr__(self, "retry_on", tuple(Kind(kind) for kind in self.retry_on))
+                object.__setattr__(self, "retry_on", tuple(_wanted(one) for one in cast("Iterable[Wanted]", given)))
             except (ValueError, TypeError) as error:
                 known = ", ".join(Kind)
                 raise UsageError(
-                    f"retry_on: {error}", f"Kinds are {known}; or give a predicate over the exception"
+                    f"retry_on: {error}", f"Give kinds ({known}), exception classes, or a predicate over the exception"
                 ) from None
 
     def wants(self, kind: str, error: BaseException | None) -> bool:
         """Whether the policy covers this failure at all."""
         if callable(self.retry_on):
-            return error is not None and bool(self.retry_on(error))
-        return kind in self.retry_on
+            return error is not None and bool(cast("Callable[[BaseException], bool]", self.retry_on)(error))
+        wanted = cast("tuple[Wanted, ...]", self.retry_on)
+        return any(kind == one if isinstance(one, str) else isinstance(error, one) for one in wanted)
+
+
+def _is_error_class(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
+def _wanted(value: Wanted) -> Wanted:
+    return value if _is_error_class(value) else Kind(cast("str", value))
 
 
 ONCE = Retry(max_attempts=1)

@@ -5,6 +5,7 @@ Reads every history once, in order; holds one run in memory at a time.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -39,7 +40,7 @@ def examine(store: Sqlite, now: int, *, supervised: bool) -> list[Finding]:
     for key, rows in _histories(store):
         histories += 1
         problems += _examine_run(store, key, rows, now, supervised)
-    problems += _orphans(store) + _blobs(store)
+    problems += _orphans(store) + _tags(store) + _blobs(store)
     findings += problems or [
         Finding("histories", "ok", f"{histories} histories: no gap, every chain whole, every summary as its events say")
     ]
@@ -59,13 +60,13 @@ def _integrity(store: Sqlite) -> list[Finding]:
             "integrity",
             "error",
             f"SQLite reports: {line}",
-            "Copy the file away first; then: vbl export, or sqlite3's .recover",
+            "Copy the file away first; then try the .recover command of the sqlite3 shell",
         )
         for line in found
     ]
 
 
-_TRIGGERS = {"events_in_order", "events_no_update", "events_no_delete", "runs_struck"}
+_TRIGGERS = {"events_in_order", "events_no_update", "events_no_delete", "struck_finished", "struck_whole"}
 
 
 def _triggers(store: Sqlite) -> list[Finding]:
@@ -103,7 +104,7 @@ def _examine_run(store: Sqlite, key: int, rows: list[Row], now: int, supervised:
             )
         ]
     try:
-        state = _read(store, key, rows).state
+        history = _read(store, key, rows)
     except (VblError, KeyError, ValueError, TypeError) as error:
         return [
             Finding(
@@ -114,9 +115,11 @@ def _examine_run(store: Sqlite, key: int, rows: list[Row], now: int, supervised:
                 name,
             )
         ]
+    state = history.state
     return [
         *_chain(name, state.run_id, rows),
         *_summary(name, state, summary, key),
+        *_checkpoints(store, name, history, key),
         *_stranded(state, now, supervised),
     ]
 
@@ -161,6 +164,37 @@ def _summary(name: str, state: RunState, summary: tuple[Any, ...] | None, key: i
     return [
         Finding("summary", "error", f"run {name}: its summary is not what its events say", "vbl doctor --rebuild", name)
     ]
+
+
+def _checkpoints(store: Sqlite, name: str, history: History, key: int) -> list[Finding]:
+    rows = store.select("select checkpoint, seq, variables from checkpoints where run = ? order by checkpoint", (key,))[
+        1
+    ]
+    try:
+        kept = [(checkpoint, seq, zlib.decompress(variables)) for checkpoint, seq, variables in rows]
+    except zlib.error:
+        kept = None
+    if kept == [(checkpoint, seq, zlib.decompress(variables)) for checkpoint, seq, variables in history.checkpoints]:
+        return []
+    return [
+        Finding(
+            "checkpoint",
+            "error",
+            f"run {name}: its checkpoint is not what its events say",
+            "vbl doctor --rebuild",
+            name,
+        )
+    ]
+
+
+def _tags(store: Sqlite) -> list[Finding]:
+    listed = set(store.select("select tag, run from run_tags")[1])
+    tagged = store.select("select key, tags from runs where tags <> ''")[1]
+    wrong = listed ^ {(tag, key) for key, tags in tagged for tag in tags.split("\n")}
+    if not wrong:
+        return []
+    message = f"{len(wrong)} entries of the index of tags are not what the runs say"
+    return [Finding("tags", "error", message, "vbl doctor --rebuild")]
 
 
 def _stranded(state: RunState, now: int, supervised: bool) -> list[Finding]:
@@ -277,4 +311,3 @@ def rebuild(store: Sqlite) -> None:
             store.many("insert_run", [(*summary_row(summarise(state)), key)])
             store.many("insert_tag", [(tag, key) for tag in state.tags])
             store.many("insert_checkpoint", [(key, *row) for row in history.checkpoints])
-        store.execute("delete from struck")

@@ -408,6 +408,7 @@ class Reader:
             self._db.pragma("query_only", 1)
             self._db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
             self._db.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+            self._db.authorizer = _only_reading
         except apsw.Error as error:
             raise translate(error, path) from error
         guard.hold(path)
@@ -439,6 +440,15 @@ class Reader:
         """Close the connection and let go of the file."""
         self._db.close()
         guard.release(self._path)
+
+
+def _only_reading(operation: int, first: str | None, second: str | None, *_where: str | None) -> int:
+    """SQLite asks before it prepares a statement: what attaches files or sets pragmas is refused."""
+    attaches = operation in (apsw.SQLITE_ATTACH, apsw.SQLITE_DETACH)
+    sets = (
+        operation == apsw.SQLITE_PRAGMA and second is not None and not str(first).endswith(("_info", "_list", "_check"))
+    )
+    return apsw.SQLITE_DENY if attaches or sets else apsw.SQLITE_OK
 
 
 class Checkpointer(threading.Thread):

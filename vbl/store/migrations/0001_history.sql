@@ -37,7 +37,7 @@ create table run_tags (
 ) strict, without rowid;
 
 create table events (
-    id integer primary key autoincrement,
+    id integer primary key autoincrement check (id > 0),
     run integer not null,
     seq integer not null,
     type text not null,
@@ -49,15 +49,26 @@ create table events (
 -- a run's history in order; two appenders of the same number clash here
 create unique index events_by_run on events (run, seq);
 
--- runs that retention strikes: only their events may go
+-- runs that retention is about to strike; a mark is set and taken back in the transaction that deletes the run.
+-- What counts is the history, not the disposable summary: only a run whose last event ends it can be marked, and the
+-- mark stays until all of its events are gone.
 create table struck (
     run integer primary key
 ) strict;
 
-create trigger runs_struck after delete on runs
-when old.status in ('completed', 'failed', 'cancelled')
+create trigger struck_finished before insert on struck
+when coalesce(
+    (select type from events where run = new.run order by seq desc limit 1) not in ('RUN_COMPLETED', 'RUN_FAILED', 'RUN_CANCELLED'),
+    true
+)
 begin
-    insert or ignore into struck (run) values (old.key);
+    select raise(abort, 'vbl: only a finished run can be struck');
+end;
+
+create trigger struck_whole before delete on struck
+when exists (select 1 from events where run = old.run)
+begin
+    select raise(abort, 'vbl: a run is struck whole or not at all');
 end;
 
 create trigger events_in_order before insert on events
