@@ -23,7 +23,6 @@ import vbl
 from tests.crash.faulty_vfs import Disk, Fault, Once, Op, Platter, every_connection, io_error
 from tests.crash.lives import check_file
 from vbl.client import Client
-from vbl.engine import supervisor as engine
 from vbl.engine.context import CURRENT
 from vbl.errors import StorageError
 from vbl.store import sqlite
@@ -252,8 +251,7 @@ def look(
 def small_wal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the WAL be copied into the file often, in the background and between two commits: that is on the tape too."""
     monkeypatch.setattr(sqlite, "WAL_RELIEF_PAGES", 20)
-    for limit in (sqlite, engine):
-        monkeypatch.setattr(limit, "WAL_FORCED_PAGES", 60)
+    monkeypatch.setattr(sqlite, "WAL_FORCED_PAGES", 60)
     monkeypatch.setattr(sqlite.Checkpointer, "_EVERY_S", 0.01)
 
 

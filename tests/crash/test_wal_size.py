@@ -19,7 +19,6 @@ import pytest
 
 import vbl
 from tests.crash.lives import check_file, connect, until
-from vbl.engine import supervisor as engine
 from vbl.engine.runtime import Runtime
 from vbl.store import sqlite
 
@@ -43,9 +42,8 @@ async def writer(chunks: int) -> int:
 
 @pytest.fixture(autouse=True)
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limits in (sqlite, engine):
-        monkeypatch.setattr(limits, "WAL_FORCED_PAGES", FORCED_PAGES)
-        monkeypatch.setattr(limits, "WAL_RELIEF_PAGES", RELIEF_PAGES)
+    monkeypatch.setattr(sqlite, "WAL_FORCED_PAGES", FORCED_PAGES)
+    monkeypatch.setattr(sqlite, "WAL_RELIEF_PAGES", RELIEF_PAGES)
 
 
 def size_of(path: Path) -> int:

@@ -32,12 +32,10 @@ from vbl.history.facts import Fact
 from vbl.history.state import StepState
 from vbl.store.journal import Conflict, Journal
 from vbl.store.protocol import Head, Store
-from vbl.store.sqlite import WAL_FORCED_PAGES, WAL_RELIEF_PAGES, Checkpointer, Durability, Sqlite
+from vbl.store.sqlite import BRIEFLY_MS, Checkpointer, Durability, Sqlite
 
 log = logging.getLogger("vbl")
 
-BRIEFLY_MS = 20
-"""So long the engine waits for another writer before it goes on with other things and comes back."""
 GARBAGE_OBJECTS = 200_000
 """So many new objects make Python look for cyclic garbage while a supervisor lives."""
 LAST_WORDS_S = 2.0
@@ -112,7 +110,6 @@ class Supervisor:
         self._dirty: list[ActiveRun] = []
         self._waiters: dict[str, list[threading.Event]] = {}
         self._ticking = False
-        self._wal_refused_at = 0
         self._now = 0
         # ticks run in it, not in the context of what woke them: a body's variables must not reach the next body
         self._context = contextvars.Context()
@@ -338,24 +335,7 @@ class Supervisor:
         durable, self.pending = self.pending, []
         for active in durable:
             self._after_commit(active)
-        if self.store.wal_pages > WAL_FORCED_PAGES:
-            self._shorten_wal()
-
-    def _shorten_wal(self) -> None:
-        """Copy a long WAL into the file, between two commits. Where that can't be done now (a reader, a full disk), try
-        again when it has grown some more, not at every commit."""
-        pages = self.store.wal_pages
-        if self._wal_refused_at <= pages < self._wal_refused_at + WAL_RELIEF_PAGES:
-            return
-        try:
-            done = self.store.checkpoint("truncate")
-        except StorageError as error:
-            # no commit hangs on it: the WAL keeps them all, and doctor shows its size
-            log.debug("the WAL stays long: %s", error.message)
-            done = False
-        self._wal_refused_at = 0 if done else pages
-        if done:
-            self.store.wal_pages = 0
+        self.store.relieve()
 
     def _reload(self, keys: set[int]) -> None:
         """Somebody else's events came first: these runs take them in, then what they hold."""
