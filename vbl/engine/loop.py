@@ -123,6 +123,7 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self._tasks: list[RunTask] = []
         self._prune_at = 64
         self._agens: list[Any] = []
+        self._prune_agens_at = 64
         self.context = context
         self.now = 0
         self.muted = False
@@ -262,8 +263,15 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             asyncio_events._set_running_loop(outer)
 
     def adopt(self, agen: Any) -> None:
-        """An async generator of this run has begun; it is closed with the run."""
+        """An async generator of this run has begun. It is kept, so that the moment of a garbage collection decides
+        nothing, and closed with the run; those that have ended are let go."""
         self._agens.append(agen)
+        if len(self._agens) > self._prune_agens_at:
+            ended = [one for one in self._agens if one.ag_frame is None]
+            for one in ended:
+                _owners.pop(id(one), None)
+            self._agens = [one for one in self._agens if one.ag_frame is not None]
+            self._prune_agens_at = max(64, 2 * len(self._agens))
 
     def finalize(self, agen: Any) -> None:
         """An async generator of this run was dropped half-way: close it in the run."""
