@@ -35,7 +35,11 @@ class Finding:
 
 def examine(store: Sqlite, now: int, *, supervised: bool) -> list[Finding]:
     """Check the whole file. The first findings are about the file, then those of runs, then sizes."""
-    findings = [*_integrity(store), *_triggers(store)]
+    findings = _integrity(store)
+    if any(finding.severity == "error" for finding in findings):
+        # nothing that is read from such a file can be relied on, where it can be read at all
+        return [*findings, _owner(supervised)]
+    findings += _triggers(store)
     histories, problems = 0, list[Finding]()
     for key, rows in _histories(store):
         histories += 1
