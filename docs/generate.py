@@ -230,8 +230,8 @@ def cli_page() -> str:
         "`@last` or `@failed`; `TARGET` is `file.py:workflow` or `package.module:workflow`. The",
         "[exit codes](errors.md#exit-codes) are the same for all commands.",
         "",
-        'Shell completion: put `eval "$(_VBL_COMPLETE=bash_source vbl)"` into `~/.bashrc`; `zsh_source` and `fish_source`',
-        "do the same for those shells.",
+        'Shell completion: put `eval "$(_VBL_COMPLETE=bash_source vbl)"` into `~/.bashrc`; `zsh_source` and',
+        "`fish_source` are for those shells.",
         "",
     ]
     with click.Context(group, info_name="vbl") as context:
