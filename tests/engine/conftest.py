@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from tests.engine.world import WORLD
-from vbl.engine import supervisor
+from vbl.engine import lookout
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.testing import FakeClock, Trial
 
@@ -45,4 +45,4 @@ def trial(tmp_path: Path) -> Iterator[Trial]:
 @pytest.fixture
 def quick_housekeeping(monkeypatch: pytest.MonkeyPatch) -> None:
     """The supervisor's slow turn (parking, looking for what nobody moves) comes every few milliseconds."""
-    monkeypatch.setattr(supervisor, "HOUSEKEEPING_S", 0.005)
+    monkeypatch.setattr(lookout, "ROUND_S", 0.005)

@@ -322,7 +322,8 @@ class ActiveRun:
         if reused is MISSING:
             self.to_start.append(attempt)
         else:
-            attempt.outcome = Succeeded(call.step.signature.result.load(reused))
+            result = call.step.signature.result
+            attempt.outcome = Succeeded(result.recall(reused, f"the recorded result of {call.key}"))
             self.inbox.append(attempt)
 
     def _again(self, record: Record, execution: Execution, step: StepState) -> None:

@@ -94,9 +94,10 @@ class Execution:
         match fact.type:
             case "STEP_COMPLETED":
                 call = self._waiting(fact)
-                call.ended().set_result(
-                    call.step.signature.result.load(payload.get("output")) if value is MISSING else value
-                )
+                if value is MISSING:
+                    codec, plain = call.step.signature.result, payload.get("output")
+                    value = codec.recall(plain, f"the recorded result of {call.key}")
+                call.ended().set_result(value)
             case "STEP_FAILED":
                 call = self._waiting(fact)
                 error = payload["error"]
@@ -129,13 +130,19 @@ class Execution:
     def _start(self) -> None:
         signature = self.workflow.signature
         given: dict[str, Json] = self.history.state.input or {}
-        bound = {name: signature.codecs[name].load(plain) for name, plain in given.items() if name in signature.codecs}
-        unknown = [name for name in given if name not in signature.codecs]
+        codecs = signature.codecs
+        known = [name for name in given if name in codecs]
+        bound = {name: codecs[name].recall(given[name], f"its input {name}") for name in known}
+        unknown = [name for name in given if name not in codecs]
         if unknown:
             raise Divergence(
                 f"the run was started with {', '.join(unknown)}, which the workflow no longer takes: {signature}"
             )
         args, kwargs = signature.spread(bound)
+        try:
+            signature.bind(args, kwargs)
+        except TypeError as error:
+            raise Divergence(f"the run's input does not fit its workflow: {error}; it takes {signature}") from None
         if self.workflow.is_async:
             coro = self.workflow.function(*args, **kwargs)
         else:

@@ -105,6 +105,7 @@ class Lookout:
         supervisor = self._supervisor
         if supervisor.stopping or supervisor.trouble is not None or supervisor.stopped.is_set():
             return
+        self._definitions()
         now = supervisor.clock.now()
         self._more_due = False
         for name in list(REGISTRY):
@@ -156,7 +157,6 @@ class Lookout:
         try:
             supervisor.lease.beat()
             if not supervisor.stopping:
-                self._definitions()
                 for (key,) in supervisor.store.all("in_flight")[:MAX_ACTIVE]:
                     if key not in supervisor.runs and key not in supervisor.broken:
                         supervisor.activate(key)
@@ -173,7 +173,7 @@ class Lookout:
         self._loop.call_later(ROUND_S, self._round)
 
     def _definitions(self) -> None:
-        """Keep the source of each version, and try blocked runs where a workflow has changed."""
+        """Keep the source of each version before a run begins with it, and try blocked runs where it has changed."""
         supervisor = self._supervisor
         versions = {name: workflow.version for name, workflow in REGISTRY.items()}
         if versions == self._versions:

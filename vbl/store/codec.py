@@ -16,6 +16,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 from pydantic_core import PydanticSerializationError, ValidationError, from_json, to_json
 
+from vbl.errors import Divergence
 from vbl.store.payloads import (
     LARGE_BYTES,
     Blob,
@@ -189,6 +190,16 @@ class Codec:
         if self._native and kind is str:
             return plain
         return self._adapter.validate_json(to_json(plain))
+
+    def recall(self, plain: Json, what: str) -> Any:
+        """As `load`, for what other code may have written. Raises Divergence, naming `what`."""
+        try:
+            return self.load(plain)
+        except ValidationError as error:
+            raise Divergence(
+                f"{what} no longer fits its type: {_reason(error)}",
+                "Bring the old type back, or let the new one accept both forms",
+            ) from error
 
     def stands_for(self, plain: Json, value: Any) -> bool:
         """Whether `plain`, which is not what is written for `value` now, is nevertheless read as it: the elements of
