@@ -195,6 +195,15 @@ class Execution:
         count = self._keys[name] = self._keys.get(name, 0) + 1
         return name if count == 1 else f"{name}#{count}"
 
+    def _by_hand(self, key: str) -> str:
+        """A key that the code has given. Raises UsageError where it is in use."""
+        if key in self._keys:
+            raise UsageError(
+                f"two calls have the key {key!r}", "Keys given by options(key=…) must be unique within a run"
+            )
+        self._keys[key] = 1
+        return key
+
     def call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepCall:
         """A durable call from async workflow code."""
         if not self.workflow.is_async:
@@ -209,7 +218,8 @@ class Execution:
     ) -> StepCall:
         if self.loop.closed:
             raise Parked
-        key = key or step.key or self.reserve(step.name)
+        if key is None:
+            key = self.reserve(step.name) if step.key is None else self._by_hand(step.key)
         return StepCall(self, step, key, args, kwargs)
 
     def call_blocking(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -155,13 +155,13 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         """A durable timer, `delay` seconds from the instant being applied."""
         if delay <= 0:
             return self.call_soon(callback, *args, context=context)
-        return self._timer(self.now + round(delay * 1e6), callback, args, context)
+        return self._timer(self.now + _micros(delay), callback, args, context)
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> Any:
         """A durable timer at a time of this loop's clock."""
-        at = round(when * 1e6)
+        at = _micros(when)
         if at <= self.now:
             return self.call_soon(callback, *args, context=context)
         return self._timer(at, callback, args, context)
@@ -350,6 +350,17 @@ def _finalization(agen: Any) -> None:
 def _no_timer(timer: Timer) -> None:
     """In the place of the owner's functions once the run is dropped, so that nothing refers in a circle."""
     raise Parked
+
+
+def _micros(seconds: float) -> int:
+    """Whole microseconds. Raises WorkflowError for what is no time."""
+    if not seconds < 1e12:
+        raise WorkflowError(
+            f"a sleep or time-out of {seconds!r} s",
+            "Give a number of seconds, at most some thousand years",
+            code="no_time",
+        )
+    return round(seconds * 1e6)
 
 
 def _quietly(context: contextvars.Context, close: Callable[[], object]) -> None:

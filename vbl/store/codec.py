@@ -245,7 +245,8 @@ def _reason(error: Exception) -> str:
         return f"{first['msg']}{f' at {place}' if place else ''}"
     if isinstance(error, RecursionError) or "depth exceeded" in str(error) or "Circular reference" in str(error):
         return _TOO_DEEP
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
+    return lines[1] if lines[0].endswith(":") and len(lines) > 1 else lines[0]
 
 
 def _brief(value: Any) -> str:
