@@ -161,9 +161,14 @@ class ValueNotStorable(VblError):
 
 
 class WorkflowError(VblError):
-    """Workflow code did something that only a step may do, or that can never end."""
+    """Workflow code did something that only a step may do, or that can never end. `step` is the key of the step that
+    it is about, where it is about one."""
 
     code = "workflow_error"
+
+    def __init__(self, message: str, hint: str = "", *, code: str | None = None, step: str | None = None) -> None:
+        super().__init__(message, hint, code=code)
+        self.step = step
 
 
 class Divergence(WorkflowError):

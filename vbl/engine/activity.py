@@ -8,6 +8,7 @@ does no I/O but reading its history; the supervisor commits, then starts the bod
 from __future__ import annotations
 
 import difflib
+import logging
 from collections import deque
 from typing import Any, Protocol
 
@@ -17,13 +18,15 @@ from vbl.engine.calls import StepCall
 from vbl.engine.context import Attempt
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.record import Record
-from vbl.errors import Divergence, ValueNotStorable, WorkflowError
+from vbl.errors import Divergence, StorageError, ValueNotStorable, WorkflowError
 from vbl.history import retry, transitions
 from vbl.history.events import RunBlocked, RunResumed
 from vbl.history.facts import Fact
 from vbl.history.script import script_of
 from vbl.history.state import DEATHS_ALONE, QUARANTINE_AFTER, RunState, Status, StepState
 from vbl.store.journal import History, Journal
+
+log = logging.getLogger("vbl")
 
 _RECENT_FACTS = 40
 _DIFF_LINES = 80
@@ -110,6 +113,13 @@ class ActiveRun:
             self._block(record, "diverged", divergence)
         except (WorkflowError, ValueNotStorable) as error:
             self._block(record, error.code, error)
+        except StorageError:
+            raise
+        except Exception as error:
+            # a mistake in the definitions, or of ours: it belongs to this run, and must be seen there
+            log.exception("run %s cannot go on", record.state.run_id)
+            hint = "Change the code, or cancel the run; if vbl is to blame, report it with the log"
+            self._block(record, "broken", WorkflowError(f"{type(error).__name__}: {error}", hint))
 
     def _held(self, state: RunState) -> bool:
         """Whether the code must not move: then results are recorded all the same, for it to digest later."""
@@ -176,9 +186,8 @@ class ActiveRun:
         state, now = record.state, self.host.now()
         if self._unblocking:
             self._unblocking = False
-            record.payload(
-                now, RunResumed(epoch=self.host.epoch, reason="another version of the code follows its history")
-            )
+            reason = "another version of the code follows its history"
+            record.payload(now, RunResumed(epoch=self.host.epoch, reason=reason, unblocked=True))
         if state.started_at is None:
             self._activate(execution, Fact(state.seq + 1, "RUN_STARTED", now, {}))
             return
@@ -311,20 +320,22 @@ class ActiveRun:
                     record.ended(now, execution, ask.type)
 
     def _start(self, record: Record, call: StepCall) -> None:
-        """The first attempt of a step that the code asks for. One that completed before a retry made it void is not
-        run again: its recorded output is used."""
+        """The first attempt of a step that the code asks for. One that completed with this very input before a retry
+        made it void is not run again: its recorded output is used. With another input it is another call, and has an
+        idempotency key of its own."""
         before = record.state.steps.get(call.key)
         if before is None:
             self.to_start.append(record.started(self.host.now(), call, 1, alone=False))
             return
-        reused = before.output if before.void and before.status == "completed" else MISSING
-        attempt = record.started(self.host.now(), call, before.attempt + 1, alone=False)
-        if reused is MISSING:
-            self.to_start.append(attempt)
-        else:
+        number, repeated = before.attempt + 1, call.has_input(before.input or {})
+        key = before.idempotency_key if repeated else f"{record.state.run_id}:{call.key}~{number}"
+        attempt = record.started(self.host.now(), call, number, alone=False, idempotency_key=key)
+        if repeated and before.void and before.status == "completed":
             result = call.step.signature.result
-            attempt.outcome = Succeeded(result.recall(reused, f"the recorded result of {call.key}"))
+            attempt.outcome = Succeeded(result.recall(before.output, f"the recorded result of {call.key}"))
             self.inbox.append(attempt)
+        else:
+            self.to_start.append(attempt)
 
     def _again(self, record: Record, execution: Execution, step: StepState) -> None:
         """Another attempt of a step that is due: after a backoff, an interruption or a retry."""
@@ -337,16 +348,21 @@ class ActiveRun:
                 f"{step.deaths_alone} times alone",
                 f"Find out what it does to the process; then: vbl retry {record.state.run_id}",
                 code="poisoned",
+                step=step.key,
             )
         if step.interrupted and step.effect == "write" and not call.step.idempotent:
             raise WorkflowError(
                 f"step {step.key} writes to the world, and its process died before the outcome was recorded",
                 f"Find out whether it happened. To run it again: vbl retry {record.state.run_id}",
                 code="unknown_outcome",
+                step=step.key,
             )
         alone = step.interruptions >= QUARANTINE_AFTER
         if not alone or self.host.may_start_alone(self, step):
-            self.to_start.append(record.started(self.host.now(), call, step.attempt + 1, alone=alone))
+            key = step.idempotency_key
+            self.to_start.append(
+                record.started(self.host.now(), call, step.attempt + 1, alone=alone, idempotency_key=key)
+            )
 
     # Blocking, dropping, loading again -----------------------------------------------------------------------------
 
@@ -356,13 +372,15 @@ class ActiveRun:
         self._drop_code()
         state = record.state
         version = workflow.version if workflow is not None else state.version
-        if state.finished or version in state.blocked_by:
+        if state.finished or (state.blocked is not None and version in state.blocked_by):
             return
         message = error.message
         if reason == "diverged" and workflow is not None:
             message += self._changes(workflow, state.version)
         unblock = error.hint or "Bring the old code back, or cancel the run"
-        record.payload(self.host.now(), RunBlocked(reason=reason, version=version, message=message, unblock=unblock))
+        step = error.step if isinstance(error, WorkflowError) else None
+        blocked = RunBlocked(reason=reason, version=version, message=message, unblock=unblock, step=step)
+        record.payload(self.host.now(), blocked)
 
     def _changes(self, workflow: Workflow[..., Any], version: str) -> str:
         """How the definition differs from the one that the run began with, as far as its text was kept."""

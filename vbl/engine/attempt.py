@@ -58,7 +58,16 @@ H = TypeVar("H")
 
 
 def failure(error: BaseException, *, skip: int = 1) -> Failed:
-    """Describe an exception; the first `skip` frames of its traceback, which are ours, are left out."""
+    """Describe an exception; the first `skip` frames of its traceback, which are ours, are left out. Never raises."""
+    try:
+        return _described(error, skip)
+    except Exception as trouble:
+        # its own __str__, or a property of it, raised: the attempt has failed all the same
+        message = f"{type(error).__qualname__} (describing it raised {type(trouble).__qualname__})"
+        return Failed(Kind.BUG, type(error).__qualname__, message, None, error)
+
+
+def _described(error: BaseException, skip: int) -> Failed:
     frames = error.__traceback__
     for _ in range(skip):
         frames = frames.tb_next if frames is not None and frames.tb_next is not None else frames
@@ -90,30 +99,27 @@ async def run(attempt: Attempt, pool: Pool, landed: Callable[[H, Attempt], None]
     call = attempt.call
     assert call is not None
     step = call.step
-    if attempt.number == 1:
-        bound = call.args
-    else:
-        # an earlier attempt may have changed what it was given
-        bound = {name: step.signature.codecs[name].load(plain) for name, plain in call.input_plain.items()}
-    if step.isolation is not None:
-        outcome = await isolated(step, attempt, call.input_plain)
-    elif step.is_async:
-        outcome = await run_async(step, attempt, bound)
-    else:
-        outcome = await run_sync(step, attempt, bound, pool)
+    try:
+        if attempt.number == 1:
+            bound = call.args
+        else:
+            # an earlier attempt may have changed what it was given
+            bound = {name: step.signature.codecs[name].load(plain) for name, plain in call.input_plain.items()}
+        if step.isolation is not None:
+            from vbl.engine.isolate import run_isolated
+
+            outcome = await run_isolated(step, attempt, call.input_plain)
+        elif step.is_async:
+            outcome = await run_async(step, attempt, bound)
+        else:
+            outcome = await run_sync(step, attempt, bound, pool)
+    except asyncio.CancelledError:
+        outcome = Stopped()
+    except BaseException as error:
+        outcome = failure(error)
     if attempt.outcome is None:
         attempt.outcome = outcome
         landed(host, attempt)
-
-
-async def isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, Any]) -> Outcome:
-    """Run a body in a child process; a step that no child can find fails."""
-    from vbl.engine.isolate import run_isolated
-
-    try:
-        return await run_isolated(step, attempt, given)
-    except VblError as error:
-        return failure(error)
 
 
 async def run_async(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any]) -> Outcome:

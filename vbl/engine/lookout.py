@@ -109,7 +109,7 @@ class Lookout:
         now = supervisor.clock.now()
         self._more_due = False
         for name in list(REGISTRY):
-            due = supervisor.store.all("due", (name, now, MAX_ACTIVE))
+            due = supervisor.store.all("due", (name, now, MAX_ACTIVE + len(supervisor.broken)))
             for (key,) in due:
                 if key in supervisor.broken:
                     continue
@@ -117,7 +117,7 @@ class Lookout:
                     self._more_due = True
                     break
                 supervisor.activate(key)
-            self._more_due = self._more_due or len(due) == MAX_ACTIVE
+            self._more_due = self._more_due or len(due) >= MAX_ACTIVE
             following = supervisor.store.one("next_due", (name, now))
             if following is not None and following[0] is not None:
                 self.plan(following[0])

@@ -238,7 +238,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
                 try:
                     (handle.context or self.context).run(handle.callback, *handle.args)
                 except (SystemExit, KeyboardInterrupt):
-                    raise
+                    # the task that raised it has it as its exception: it ends this run, not the supervisor
+                    continue
                 except BaseException as error:
                     message = f"a callback raised {type(error).__name__}"
                     self.call_exception_handler({"message": message, "exception": error})

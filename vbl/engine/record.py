@@ -60,14 +60,19 @@ class Record:
 
     # Steps ---------------------------------------------------------------------------------------------------------
 
-    def started(self, at: int, call: StepCall, number: int, *, alone: bool) -> Attempt:
+    def started(
+        self, at: int, call: StepCall, number: int, *, alone: bool, idempotency_key: str | None = None
+    ) -> Attempt:
         """Attempt `number` of a step begins."""
         history, step, key, text = self.history, call.step, call.key, call.input_text
         attempt = Attempt(history.state.run_id, key, number, call=call, alone=alone)
+        if idempotency_key is not None:
+            attempt.idempotency_key = idempotency_key
         payload: dict[str, Any] = {"v": 1, "step": key, "attempt": number, "idempotency_key": attempt.idempotency_key}
         parts = f'{{"v":1,"step":{call.key_text},"attempt":{number}'
-        parts += f',"idempotency_key":"{history.state.run_id}:{call.key_text[1:]}'
-        if number == 1 or len(text) <= _REPEATED_INPUT_BYTES or key not in history.state.steps:
+        parts += f',"idempotency_key":{dumps(attempt.idempotency_key)}'
+        before = history.state.steps.get(key)
+        if before is None or before.void or len(text) <= _REPEATED_INPUT_BYTES:
             payload["input"] = call.input_plain
             parts = f'{parts},"input":{text}'
             if call.large:

@@ -30,7 +30,7 @@ from vbl.engine.quarantine import Quarantine
 from vbl.errors import EpochLost, StorageError, VblError
 from vbl.history.facts import Fact
 from vbl.history.state import StepState
-from vbl.store.journal import Conflict, Journal
+from vbl.store.journal import Conflict, History, Journal
 from vbl.store.protocol import Head, Store
 from vbl.store.sqlite import BRIEFLY_MS, Checkpointer, Durability, Sqlite
 
@@ -307,10 +307,7 @@ class Supervisor:
                 self._in_trouble(error)
                 self.wake(active)
                 return
-            # one run that cannot be read or moved must not stop the others; doctor finds it, the log names it
-            log.error("run %s cannot be moved: %s", active.key, error, exc_info=not isinstance(error, VblError))
-            self.broken[active.key] = str(error)
-            active.reload()
+            self._break(active, error)
 
     def _flush(self) -> None:
         """Commit what all runs propose, in one transaction; then let it have effects."""
@@ -326,8 +323,14 @@ class Supervisor:
                 self.fail(error)
                 return
             except StorageError as error:
-                self._in_trouble(error)
-                return
+                if error.code != "storage":
+                    self._in_trouble(error)
+                    return
+                self._commit_apart(writing)
+                continue
+            except Exception:
+                self._commit_apart(writing)
+                continue
             self.transactions += 1
             if changed:
                 self._lookout.newcomers(changed)
@@ -336,6 +339,30 @@ class Supervisor:
         for active in durable:
             self._after_commit(active)
         self.store.relieve()
+
+    def _commit_apart(self, writing: list[History]) -> None:
+        """The database refused something in the batch for what it is: find the run, and let the others through."""
+        for history in writing:
+            try:
+                self.seen, changed = self.journal.commit_all([history], self.seen)
+            except (Conflict, EpochLost):
+                continue
+            except Exception as error:
+                if isinstance(error, StorageError) and error.code != "storage":
+                    return
+                guilty = [active for active in self.pending if active.history is history]
+                self.pending = [active for active in self.pending if active.history is not history]
+                for active in guilty:
+                    self._break(active, error)
+            else:
+                self.transactions += 1
+                self._lookout.newcomers(changed)
+
+    def _break(self, active: ActiveRun, error: Exception) -> None:
+        """One run that cannot be read or written must not stop the others; doctor finds it, the log names it."""
+        log.error("run %s cannot be moved: %s", active.key, error, exc_info=not isinstance(error, VblError))
+        self.broken[active.key] = str(error)
+        active.reload()
 
     def _reload(self, keys: set[int]) -> None:
         """Somebody else's events came first: these runs take them in, then what they hold."""
@@ -368,7 +395,10 @@ class Supervisor:
         if self._waiters:
             self._announce(active, state.run_id)
         if history.due_at is not None:
-            self._lookout.plan(history.due_at)
+            # what was due already has just been moved; what is due later wakes the supervisor
+            due_at, history.due_at = history.due_at, None
+            if due_at > self.clock.now():
+                self._lookout.plan(due_at)
         if state.outcome is not None or (active.idle and (active.execution is None or self._lookout.crowded)):
             self._lookout.park(active)
 

@@ -73,12 +73,13 @@ class RunStarted(Payload):
 
 class RunResumed(Payload):
     """Written by the supervisor that takes over a run which another one left in flight, or that unblocks it.
-    Effect: the run belongs to this epoch; a block is lifted.
+    Effect: the run belongs to this epoch; if `unblocked`, a block is lifted.
     Rejected when the run is finished."""
 
     TYPE = EventType.RUN_RESUMED
     epoch: int
     reason: str
+    unblocked: bool = False
 
 
 class RunCompleted(Payload):

@@ -24,6 +24,8 @@ class Kind(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+LONGEST_DELAY = 366 * 86_400.0
+"""No backoff is longer, in seconds, whatever the policy or the other side says."""
 DEFAULT_KINDS = (Kind.TRANSIENT, Kind.RATE_LIMITED, Kind.TIMEOUT)
 
 
@@ -135,7 +137,11 @@ def decide(
     `elapsed` is in seconds since the first attempt started; `seed` fixes the jitter, so that a replay shows
     the same plan; `retry_after` is what the other side asked for (seconds, RFC 9110 section 10.2.3).
     """
-    if not policy.wants(kind, error):
+    try:
+        wanted = policy.wants(kind, error)
+    except Exception as raised:
+        return GiveUp(f"retry_on raised {type(raised).__name__}: {raised}")
+    if not wanted:
         return GiveUp(f"{kind} errors are not retried by this policy")
     if tried >= policy.max_attempts:
         return GiveUp(f"attempt {tried} of {policy.max_attempts} was the last")
@@ -143,6 +149,7 @@ def decide(
     delay = ceiling * (1 - policy.jitter * random.Random(f"{seed}:{tried}").random())
     if retry_after is not None and math.isfinite(retry_after):
         delay = max(delay, retry_after)
+    delay = min(delay, LONGEST_DELAY)
     if policy.max_elapsed is not None and elapsed + delay > policy.max_elapsed:
         return GiveUp(f"another try would pass max_elapsed={policy.max_elapsed:g} s")
     return Again(delay, kind)
@@ -192,7 +199,7 @@ def kind_of(error: BaseException) -> Kind:
     or `status_code`, whatever client raised them; the rest goes by class.
     """
     own = getattr(error, "kind", None)
-    if own in Kind._value2member_map_:
+    if isinstance(own, str) and own in Kind._value2member_map_:
         return Kind(own)
     status = getattr(getattr(error, "response", None), "status_code", None) or getattr(error, "status_code", None)
     if isinstance(status, int):

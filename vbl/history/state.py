@@ -71,6 +71,7 @@ class StepState:
     error: dict[str, Any] | None = None
     void: bool = False
     interrupted: bool = False
+    idempotency_key: str | None = None
 
 
 @dataclass(slots=True)
@@ -234,7 +235,8 @@ def _run_started(state: RunState, fact: Fact) -> None:
 
 def _run_resumed(state: RunState, fact: Fact) -> None:
     state.epoch = fact.payload["epoch"]
-    state.blocked = None
+    if fact.payload.get("unblocked"):
+        state.blocked, state.blocked_by = None, []
 
 
 def _finish(outcome: Status) -> Callable[[RunState, Fact], None]:
@@ -265,7 +267,9 @@ def _run_unpaused(state: RunState, fact: Fact) -> None:
 
 def _run_retried(state: RunState, fact: Fact) -> None:
     state.blocked, state.blocked_by, state.reopened = None, [], True
-    for step in state.steps.values():
+    key = fact.payload.get("step")
+    if key in state.steps:
+        step = state.steps[key]
         step.interruptions = step.deaths_alone = 0
         step.interrupted = False
     failed_at = fact.payload.get("from_seq")
@@ -273,7 +277,7 @@ def _run_retried(state: RunState, fact: Fact) -> None:
         state.outcome = state.error = state.output = state.finished_at = None
     if failed_at is not None:
         _void_after(state, failed_at)
-    elif (key := fact.payload.get("step")) is not None and key in state.backing_off:
+    elif key in state.backing_off:
         _reopen(state, state.steps[key])
 
 
@@ -285,8 +289,11 @@ def _void_after(state: RunState, failed_at: int) -> None:
             step.void = True
             if step.status != "completed":
                 step.status = "cancelled"
-        elif step.ended_seq == failed_at or (step.status == "cancelled" and (step.ended_seq or 0) > failed_at):
+        elif step.ended_seq == failed_at:
             _reopen(state, step)
+        elif step.status == "cancelled" and (step.ended_seq or 0) > failed_at:
+            _reopen(state, step)
+            step.interrupted = True  # it was given up in flight: nobody knows how far it came
     for timer in list(state.timers.values()):
         if timer.set_seq > failed_at:
             state.open_timers.discard(timer.number)
@@ -328,6 +335,7 @@ def _step_started(state: RunState, fact: Fact) -> None:
             del state.steps[key]
         step = StepState(key, p.get("name") or name_of(key), fact.at, fact.seq, p.get("effect"), attempt=attempts)
         step.input, step.digest = p.get("input"), p.get("digest")
+        step.idempotency_key = p.get("idempotency_key")
         state.steps[key] = step
     else:
         _close(state, step)

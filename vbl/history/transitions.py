@@ -22,7 +22,8 @@ from vbl.history.state import RunState, Status
 
 
 def cancel(state: RunState, actor: str | None, reason: str | None) -> list[Payload]:
-    """Ask for a cancel; a run that has not started is cancelled at once."""
+    """Ask for a cancel. A run whose code cannot see it, because it has not started or is blocked, is cancelled at
+    once; a paused one goes on, to be cancelled."""
     if state.finished:
         raise Conflict(
             f"run {state.run_id} is finished ({state.status})",
@@ -36,7 +37,9 @@ def cancel(state: RunState, actor: str | None, reason: str | None) -> list[Paylo
             f"See what it waits for: vbl why {state.run_id}",
         )
     asked: list[Payload] = [CancelRequested(actor=actor, reason=reason)]
-    return asked if state.started_at is not None else [*asked, RunCancelled(reason=reason)]
+    if state.started_at is None or state.blocked is not None:
+        return [*asked, RunCancelled(reason=reason)]
+    return [RunUnpaused(actor=actor, reason="a cancel was asked for"), *asked] if state.paused else asked
 
 
 def pause(state: RunState, actor: str | None, reason: str | None) -> list[Payload]:
@@ -70,8 +73,8 @@ def retry(state: RunState, actor: str | None, reason: str | None) -> list[Payloa
         return [
             RunRetried(actor=actor, reason=reason, step=step, from_seq=failed.ended_seq if failed is not None else None)
         ]
-    if status is Status.BLOCKED:
-        return [RunRetried(actor=actor, reason=reason)]
+    if state.blocked is not None:
+        return [RunRetried(actor=actor, reason=reason, step=state.blocked.get("step"))]
     if status is Status.RETRYING:
         soonest = min(state.backing_off, key=lambda key: state.steps[key].retry_at or 0)
         return [RunRetried(actor=actor, reason=reason, step=soonest)]

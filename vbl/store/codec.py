@@ -16,7 +16,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 from pydantic_core import PydanticSerializationError, ValidationError, from_json, to_json
 
-from vbl.errors import Divergence
+from vbl.errors import Divergence, ValueNotStorable
 from vbl.store.payloads import (
     LARGE_BYTES,
     Blob,
@@ -155,9 +155,12 @@ class Codec:
             raw = self._adapter.dump_json(value, warnings="error")
             check_size(self.what, len(raw))
             back = self._adapter.validate_json(raw)
-        except (PydanticSerializationError, ValidationError, UnicodeError, RecursionError, ValueError) as error:
+            survived = self._survived(value, back, raw)
+        except ValueNotStorable:
+            raise
+        except Exception as error:  # the type's own validators, serialisers and equality may raise anything
             raise refuse(self.what, value, _reason(error)) from error
-        if not self._survived(value, back, raw):
+        if not survived:
             raise refuse(self.what, value, f"it would come back as {_brief(back)} instead of {_brief(value)}")
         return raw, back
 
@@ -195,7 +198,7 @@ class Codec:
         """As `load`, for what other code may have written. Raises Divergence, naming `what`."""
         try:
             return self.load(plain)
-        except ValidationError as error:
+        except Exception as error:
             raise Divergence(
                 f"{what} no longer fits its type: {_reason(error)}",
                 "Bring the old type back, or let the new one accept both forms",
