@@ -7,6 +7,7 @@ condition, with a deadline, and says what it waited for.
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -29,6 +30,14 @@ ROOT = HERE.parents[1]
 DEEDS = "VBL_TEST_DEEDS"
 """The variable that tells a worker where its steps write down what they do."""
 PATIENCE_S = 30.0
+OVER = ("completed", "failed", "cancelled", "blocked")
+
+
+def new_random() -> random.Random:
+    """A generator whose seed is printed, so that pytest shows it where the test fails; VBL_TEST_SEED sets it."""
+    seed = int(os.environ.get("VBL_TEST_SEED") or random.SystemRandom().randrange(10**6))
+    print(f"seed {seed}: to use it again, VBL_TEST_SEED={seed} pytest …")
+    return random.Random(seed)
 
 
 def until(condition: Callable[[], T], what: str, timeout: float = PATIENCE_S) -> T:
@@ -197,16 +206,22 @@ def check_file(client: Client) -> None:
     assert not bad, bad
 
 
-def finish(client: Client, timeout: float = 60.0) -> None:
-    """Wait until every run has ended or is blocked."""
-    over = ("completed", "failed", "cancelled", "blocked")
+def size_of(path: Path) -> int:
+    """The size of a file in bytes; 0 where there is none."""
+    return path.stat().st_size if path.exists() else 0
 
-    def none_left() -> bool:
-        marks = ", ".join("?" * len(over))
-        return client.sql(f"select count(*) from vbl_runs where status not in ({marks})", over)[1][0][0] == 0
 
+def over(client: Client) -> bool:
+    """Whether every run has ended or is blocked."""
+    marks = ", ".join("?" * len(OVER))
+    return client.sql(f"select count(*) from vbl_runs where status not in ({marks})", OVER)[1] == [(0,)]
+
+
+def finish(client: Client, worker: Life, timeout: float = 60.0) -> None:
+    """Wait until every run has ended or is blocked, under a supervisor that can be asked to stop then."""
+    worker.holding()
     try:
-        until(none_left, "every run to end", timeout)
+        until(lambda: over(client), "every run to end", timeout)
     except AssertionError as error:
         left = client.runs(status=["queued", "running", "retrying", "waiting", "paused"], limit=5)
         words = "\n".join(f"{run!r}: {run.why().waits_for}; last {[f.type for f in run.facts()][-6:]}" for run in left)

@@ -3,7 +3,6 @@ refused without a reason, and the engine makes progress all the while."""
 
 from __future__ import annotations
 
-import random
 import subprocess
 import sys
 from collections import Counter
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash import corpus, foreigner
-from tests.crash.lives import check_deeds, check_file, connect, environment, finish, life, until
+from tests.crash.lives import check_deeds, check_file, connect, environment, finish, life, new_random, until
 from vbl.client import Client
 
 TARGET = Path(corpus.__file__)
@@ -48,9 +47,7 @@ def check_acknowledged(client: Client, acknowledged: Path) -> Counter[str]:
 
 
 def steer_many(folder: Path, processes: int, decisions: int, kills: int) -> None:
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    rng = random.Random(seed)
+    rng = new_random()
     db, log, acknowledged = folder / "vbl.db", folder / "deeds", folder / "acknowledged"
     env = environment(log)
     people: list[subprocess.Popen[bytes]] = []
@@ -72,7 +69,7 @@ def steer_many(folder: Path, processes: int, decisions: int, kills: int) -> None
             for run in client.runs(status="paused", limit=None):
                 run.unpause()
                 note(acknowledged, f"unpaused {run.id}")
-            finish(client)
+            finish(client, worker)
             assert worker.stop() == 0, worker.words
         print(
             dict(check_acknowledged(client, acknowledged)), f"{landed_in_flight(client)} decisions met steps in flight"

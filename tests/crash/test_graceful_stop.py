@@ -133,7 +133,7 @@ def test_an_embedded_supervisor_stops_gracefully_on_ctrl_c(tmp_path: Path) -> No
 def go_on(db: Path, log: Path, client: Client) -> None:
     """The next supervisor finishes everything and finds nothing lost."""
     with life(db, TARGET, env=environment(log)) as worker:
-        finish(client)
+        finish(client, worker)
         assert worker.stop() == 0, worker.words
     check_deeds(client, log)
     check_file(client)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import random
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.crash import parkable
-from tests.crash.lives import check_deeds, check_file, connect, environment, finish, life, until
+from tests.crash.lives import check_deeds, check_file, connect, environment, finish, life, new_random, until
 from vbl.store.payloads import MAX_BYTES
 
 TARGET = Path(parkable.__file__)
@@ -23,9 +22,7 @@ def digest(mib: float, seed: int) -> str:
 @pytest.mark.slow
 def test_large_results_survive_kills(tmp_path: Path) -> None:
     """Killed while megabytes are on their way to the file."""
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    rng = random.Random(seed)
+    rng = new_random()
     db, log = tmp_path / "vbl.db", tmp_path / "deeds"
     sizes = [1, 3, 1.5, 8, 1, 20, 2, 5]
     with connect(db) as client:
@@ -37,7 +34,7 @@ def test_large_results_survive_kills(tmp_path: Path) -> None:
                 until(lambda: time.monotonic() > moment, "a moment while megabytes are written")  # noqa: B023
                 worker.kill()
         with life(db, TARGET, env=environment(log)) as worker:
-            finish(client)
+            finish(client, worker)
             assert worker.stop() == 0, worker.words
         assert [run.result() for run in runs] == [digest(mib, n) for n, mib in enumerate(sizes)]
         print(f"{check_deeds(client, log)} attempts beyond the first")

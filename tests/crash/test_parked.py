@@ -33,7 +33,7 @@ def test_two_thousand_parked_runs_survive_a_kill_and_wake(tmp_path: Path) -> Non
             until(lambda: statuses(client) == {"waiting": MANY}, "all runs to wait")
             worker.kill()
         with life(db, TARGET, env=env) as worker:
-            finish(client)
+            finish(client, worker)
             assert worker.stop() == 0, worker.words
         assert statuses(client) == {"completed": MANY}
         for run in runs[:: MANY // 50]:
@@ -56,7 +56,7 @@ def test_backing_off_survives_a_kill(tmp_path: Path) -> None:
             until(lambda: statuses(client) == {"retrying": 200}, "all runs to back off")
             worker.kill()
         with life(db, TARGET, env=environment(log)) as worker:
-            finish(client)
+            finish(client, worker)
             assert worker.stop() == 0, worker.words
         for run in runs:
             facts = run.facts()

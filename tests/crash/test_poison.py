@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash import poisons
-from tests.crash.lives import check_deeds, check_file, connect, environment, finish, life, until
+from tests.crash.lives import check_deeds, check_file, connect, environment, finish, life, over, until
 from vbl.client import Client, Run
 from vbl.history.state import DEATHS_ALONE, QUARANTINE_AFTER
 
@@ -22,18 +22,12 @@ def restart_until_it_lives(db: Path, log: Path, client: Client, most: int) -> in
             until(lambda: worker.process.poll() is not None or worker.holds, "it to start, or to die")
             until(lambda: worker.process.poll() is not None or over(client), "all runs to end, or the supervisor")
             if worker.process.poll() is None:
-                finish(client)
+                finish(client, worker)
                 assert worker.stop() == 0, worker.words
                 return number
     raise AssertionError(
         f"the supervisor did not survive in {most} lives: {[r for r in client.runs() if not r.status.finished]}"
     )
-
-
-def over(client: Client) -> bool:
-    return client.sql(
-        "select count(*) from vbl_runs where status not in ('completed', 'failed', 'cancelled', 'blocked')"
-    )[1] == [(0,)]
 
 
 def check_poisoned(run: Run) -> None:

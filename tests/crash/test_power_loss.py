@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 import vbl
 from tests.crash.faulty_vfs import Disk, Fault, Once, Op, Platter, every_connection, io_error
-from tests.crash.lives import check_file
+from tests.crash.lives import check_file, new_random
 from vbl.client import Client
 from vbl.engine.context import CURRENT
 from vbl.errors import StorageError
@@ -271,9 +271,7 @@ def test_nothing_acknowledged_is_lost_with_the_power(tmp_path: Path, monkeypatch
 def test_nothing_acknowledged_is_lost_from_torn_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A longer tape; of what was not synced an arbitrary part is there, torn at sector borders."""
     small_wal(monkeypatch)
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    rng = random.Random(seed)
+    rng = new_random()
     tape = work(tmp_path / "vbl.db", "power", "thorough", rounds=4)
     copied = sum(op.verb == "write" and op.file == "vbl.db" for op in tape)
     assert copied > 100, "no WAL was copied into the file: half of the matter was not tried"
@@ -320,9 +318,7 @@ def test_a_failed_sync_is_no_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_runs_go_on_after_a_loss_of_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From torn files: what was open is finished, what was told is still so, and nothing that was told runs again."""
     small_wal(monkeypatch)
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    rng = random.Random(seed)
+    rng = new_random()
     tape = work(tmp_path / "vbl.db", "power", "before")
     resumed = 0
     for number, platter in enumerate(torn_moments(tape, rng, 40)):

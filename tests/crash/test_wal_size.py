@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import vbl
-from tests.crash.lives import check_file, connect, until
+from tests.crash.lives import check_file, connect, size_of, until
 from vbl.engine.runtime import Runtime
 from vbl.store import sqlite
 
@@ -44,10 +44,6 @@ async def writer(chunks: int) -> int:
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "WAL_FORCED_PAGES", FORCED_PAGES)
     monkeypatch.setattr(sqlite, "WAL_RELIEF_PAGES", RELIEF_PAGES)
-
-
-def size_of(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
 
 
 class Watch:
@@ -110,6 +106,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.slow
 def test_the_wal_stays_short_under_load_and_is_emptied_when_idle(tmp_path: Path) -> None:
     db = tmp_path / "vbl.db"
     with vbl.open(db) as runtime:
