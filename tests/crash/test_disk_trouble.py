@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import apsw
 import pytest
 
 import vbl
@@ -184,3 +185,47 @@ def test_any_single_failure_of_the_disk_is_survived(tmp_path: Path, disk: Disk, 
         met += 1
     print(f"{met} failures of a {verb}")
     assert met >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["write", "sync"])
+@pytest.mark.parametrize("kind", ["full", "io"])
+def test_a_file_that_cannot_be_begun_is_begun_later(tmp_path: Path, disk: Disk, verb: Any, kind: str) -> None:
+    """Whichever operation fails while a file is made: it is said in words, and the next try makes it."""
+    if kind == "full":
+        fault: Fault = lambda op: apsw.FullError("no space left") if op.verb == verb else None  # noqa: E731
+    else:
+        fault = io_error(verb)
+    met = 0
+    for nth in range(1, 200):
+        db = tmp_path / f"{nth}.db"
+        disk.fault = once = Once(fault, nth)
+        try:
+            vbl.connect(db).close()
+        except StorageError as error:
+            if error.code not in ("disk_full", "io_error"):
+                raise
+        disk.fault = None
+        with vbl.connect(db) as client:
+            client.start("crash.nowhere")
+            check_file(client)
+        if not once.met:
+            break
+        met += 1
+    print(f"{met} failures of a {verb}")
+    assert met >= 2
+
+
+def test_a_supervisor_does_not_begin_on_a_full_disk(tmp_path: Path, disk: Disk) -> None:
+    """It says so and ends; nothing is held, so that the next one may try."""
+    db = tmp_path / "vbl.db"
+    with vbl.connect(db) as client:
+        disk.fault = disk_full
+        with pytest.raises(StorageError) as refused:
+            vbl.open(db)
+        assert refused.value.code == "disk_full"
+        assert client.supervisor() is None
+        disk.fault = None
+        GATE.set()
+        with vbl.open(db) as runtime:
+            assert runtime.start(quick, 1).result(timeout=20) == 10

@@ -202,3 +202,14 @@ def outside(db: Path, code: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_a_lock_that_cannot_be_made_is_said_in_words(tmp_path: Path) -> None:
+    db = tmp_path / "vbl.db"
+    holder.lock_path(db).mkdir()
+    with pytest.raises(vbl.StorageError, match="vbl.db-lock") as refused:
+        vbl.open(db)
+    assert refused.value.hint
+    holder.lock_path(db).rmdir()
+    with vbl.open(db) as runtime:
+        assert runtime.supervisor() is not None

@@ -8,6 +8,7 @@ writes a beat into that file each second, so that one which no longer answers ca
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -42,21 +43,29 @@ class Lease:
 
     @classmethod
     def take(cls, path: Path, store: Store, clock: Clock, workflows: list[str], *, force: bool = False) -> Lease:
-        """Take the file. Raises SupervisorHeld, saying who holds it and since when.
+        """Take the file. Raises SupervisorHeld, saying who holds it and since when, and StorageError.
 
         With `force` the epoch is taken from a holder that does not answer; one that does is left alone.
         """
-        fd = _lock(path)
-        if fd is None and force:
-            _demand_silence(path)
-        elif fd is None:
-            raise _held(path)
-        token = uuid.uuid4().hex
-        with store.write():
-            row = store.one("take_epoch", (token, json.dumps(workflows), clock.now()))
-        assert row is not None
-        lease = cls(path, store, clock, row[0], token, fd, _about(clock.now(), row[0]))
-        lease.beat()
+        fd: int | None = None
+        try:
+            fd = _lock(path)
+            if fd is None and force:
+                _demand_silence(path)
+            elif fd is None:
+                raise _held(path)
+            token = uuid.uuid4().hex
+            with store.write():
+                row = store.one("take_epoch", (token, json.dumps(workflows), clock.now()))
+            assert row is not None
+            lease = cls(path, store, clock, row[0], token, fd, _about(clock.now(), row[0]))
+            lease.beat()
+        except BaseException as error:
+            if fd is not None:
+                os.close(fd)
+            if isinstance(error, OSError):
+                raise _unwritable(path, error) from error
+            raise
         return lease
 
     def beat(self) -> None:
@@ -78,6 +87,14 @@ class Lease:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def _unwritable(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{holder.lock_path(path)} cannot be written: {error.strerror}",
+        "Check the folder: its free space, its owner and its mode",
+        code="disk_full" if error.errno == errno.ENOSPC else "cannot_open",
+    )
 
 
 def _about(since: int, epoch: int) -> dict[str, Any]:

@@ -210,7 +210,8 @@ class Sqlite:
                     db.pragma("user_version", number)
                 db.execute("commit")
             except BaseException:
-                db.execute("rollback")
+                if db.in_transaction:  # a full or failing disk has rolled it back already
+                    db.execute("rollback")
                 raise
 
     def _busy(self, tries: int) -> bool:
