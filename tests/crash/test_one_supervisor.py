@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import vbl
 from tests.crash import corpus
 from tests.crash.lives import (
     Life,
@@ -207,7 +208,7 @@ def outside(db: Path, code: str) -> str:
 def test_a_lock_that_cannot_be_made_is_said_in_words(tmp_path: Path) -> None:
     db = tmp_path / "vbl.db"
     holder.lock_path(db).mkdir()
-    with pytest.raises(vbl.StorageError, match="vbl.db-lock") as refused:
+    with pytest.raises(vbl.StorageError, match=r"vbl\.db-lock") as refused:
         vbl.open(db)
     assert refused.value.hint
     holder.lock_path(db).rmdir()
