@@ -223,7 +223,10 @@ class Client:
                     f"workflow {workflow!r} is named by text, so its parameters are not known here",
                     "Give the arguments by name: start('name', ticket_id='T-1')",
                 )
-            return dumps(kwargs), kwargs, []
+            from vbl.store.codec import Codec
+
+            codecs = {name: Codec(Any, f"workflow {workflow}, parameter {name}") for name in kwargs}
+            return _recorded({name: codecs[name].record(value, Recorder()) for name, value in kwargs.items()})
         signature = workflow.signature
         try:
             bound = signature.bind(args, kwargs)
@@ -236,12 +239,7 @@ class Client:
                 recorded[name] = signature.codecs[name].record(value, recorder)
             except ValueNotStorable as refused:
                 raise signature.misfit(name, value) or refused from None
-        text = "{" + ",".join(f"{dumps(name)}:{r.text}" for name, r in recorded.items()) + "}"
-        return (
-            text,
-            {name: r.plain for name, r in recorded.items()},
-            [r.blob for r in recorded.values() if r.blob is not None],
-        )
+        return _recorded(recorded)
 
     def _created(
         self,
@@ -306,6 +304,13 @@ class Client:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _recorded(values: dict[str, Recorded]) -> tuple[str, dict[str, Json], list[Blob]]:
+    """Values by name as one: the stored text, the plain data, and the long texts."""
+    text = "{" + ",".join(f"{dumps(name)}:{value.text}" for name, value in values.items()) + "}"
+    plain = {name: value.plain for name, value in values.items()}
+    return text, plain, [value.blob for value in values.values() if value.blob is not None]
 
 
 class _Exists(Exception):

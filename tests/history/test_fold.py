@@ -84,7 +84,9 @@ def test_what_a_person_may_do_follows_from_the_state(facts: list[Fact], what: ob
     after = fold(_as_facts(state, done), onto=state)
     if what is transitions.cancel:
         assert after.cancel == {"at": state.at, "actor": "ada", "reason": "because"}
-        assert after.status is Status.CANCELLED if state.started_at is None else not after.finished
+        at_once = state.started_at is None or state.blocked is not None
+        assert after.status is Status.CANCELLED if at_once else not after.finished
+        assert not after.paused, "it has to go on to be cancelled"
     elif what is transitions.retry:
         assert not after.finished
         assert after.blocked is None

@@ -262,7 +262,7 @@ class ActiveRun:
             try:
                 return record.completed(now, landed, outcome.value)
             except ValueNotStorable as refused:
-                outcome = failure(refused, skip=0)
+                outcome = failure(refused)
                 outcome.traceback = None
         if isinstance(outcome, Failed):
             return self._record_failure(record, landed, outcome, step), MISSING

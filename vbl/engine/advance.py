@@ -306,12 +306,12 @@ class Execution:
 
     def map(self, step: Step[..., Any], items: Iterable[Any], limit: int | None, tolerate: int) -> Any:
         """See vbl.map."""
-        if limit is not None and limit < 1:
+        if limit is not None and not _whole(limit, 1):
             raise UsageError(
                 f"vbl.map(limit={limit!r}): at least one call at a time is needed",
                 "For example limit=8, or leave it out",
             )
-        if tolerate < 0:
+        if not _whole(tolerate, 0):
             raise UsageError(
                 f"vbl.map(tolerate={tolerate!r}): a number of failures, zero or more", "For example tolerate=2"
             )
@@ -387,6 +387,10 @@ class Execution:
         # what refers in a circle would have to wait for the garbage collection
         self.context.run(CURRENT.set, None)
         self.main = self.outcome = None
+
+
+def _whole(number: Any, least: int) -> bool:
+    return type(number) is int and number >= least
 
 
 async def _mapped(execution: Execution, calls: list[StepCall], limit: int, tolerate: int) -> list[Any]:

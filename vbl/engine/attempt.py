@@ -57,20 +57,20 @@ Outcome = Succeeded | Failed | Stopped
 H = TypeVar("H")
 
 
-def failure(error: BaseException, *, skip: int = 1) -> Failed:
-    """Describe an exception; the first `skip` frames of its traceback, which are ours, are left out. Never raises."""
+def failure(error: BaseException) -> Failed:
+    """Describe an exception; the frames of ours that its traceback begins with are left out. Never raises."""
     try:
-        return _described(error, skip)
+        return _described(error)
     except Exception as trouble:
         # its own __str__, or a property of it, raised: the attempt has failed all the same
         message = f"{type(error).__qualname__} (describing it raised {type(trouble).__qualname__})"
         return Failed(Kind.BUG, type(error).__qualname__, message, None, error)
 
 
-def _described(error: BaseException, skip: int) -> Failed:
+def _described(error: BaseException) -> Failed:
     frames = error.__traceback__
-    for _ in range(skip):
-        frames = frames.tb_next if frames is not None and frames.tb_next is not None else frames
+    while frames is not None and str(frames.tb_frame.f_globals.get("__name__")).startswith("vbl.engine"):
+        frames = frames.tb_next
     text = "".join(traceback.format_exception(type(error), error, frames))
     message = error.message if isinstance(error, VblError) else str(error)
     return Failed(

@@ -144,7 +144,7 @@ class Step(Generic[P, R]):
         isolation: Literal["process"] | None = None,
     ) -> None:
         self.function = function
-        self.name = _checked_name(name or function.__name__)
+        self.name = _checked_name(function.__name__ if name is None else name)
         self.retry = _policy(retry)
         self.timeout = _seconds(timeout, f"step {self.name}")
         if effect not in (None, "pure", "read", "write"):
@@ -307,7 +307,7 @@ class Workflow(Generic[P, R]):
                 f"workflow {function.__qualname__} is a generator", "A workflow returns one value; use async def or def"
             )
         self.function = function
-        self.name = _checked_name(name or function.__name__)
+        self.name = _checked_name(function.__name__ if name is None else name)
         self.is_async = inspect.iscoroutinefunction(function)
         self._versions: dict[int, tuple[types.CodeType, str]] = {}
         functools.update_wrapper(self, function)

@@ -195,9 +195,14 @@ class Codec:
         return self._adapter.validate_json(to_json(plain))
 
     def recall(self, plain: Json, what: str) -> Any:
-        """As `load`, for what other code may have written. Raises Divergence, naming `what`."""
+        """As `load`, for what other code may have written: validated in full. Raises Divergence, naming `what`."""
+        kind = cast("type[Any]", type(plain))
+        if kind in self.atoms:
+            return plain
         try:
-            return self.load(plain)
+            if self._native and kind in (list, dict):
+                return self._adapter.validate_python(plain_copy(plain))
+            return self._adapter.validate_json(to_json(plain))
         except Exception as error:
             raise Divergence(
                 f"{what} no longer fits its type: {_reason(error)}",
