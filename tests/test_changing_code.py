@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -42,7 +44,9 @@ class Programmer:
         self.trial.down()
         REGISTRY.clear()
         self.file.write_text(source, "utf-8")
-        exec(compile(source, str(self.file), "exec"), {"__name__": "errand"})
+        module = sys.modules["errand"] = ModuleType("errand")
+        module.__file__ = str(self.file)
+        exec(compile(source, module.__file__, "exec"), vars(module))  # as an import, but never from a stale cache
         self.trial.up()
 
 
@@ -51,6 +55,7 @@ def programmer(tmp_path: Path) -> Iterator[Programmer]:
     known = dict(REGISTRY)
     with Trial(tmp_path / "trial.db") as trial:
         yield Programmer(tmp_path, trial)
+    sys.modules.pop("errand", None)
     REGISTRY.clear()
     REGISTRY.update(known)
 
@@ -68,6 +73,7 @@ HARMLESS = {
     "the body of a step": (edited(("return n", "return 100 * n"), (RETURN, "    return await fetch.aio(5)")), 500),
     "a retry policy and a time-out": (edited(("@vbl.step", "@vbl.step(retry=True, timeout=5)")), 1),
     "a comment and a print": (edited(("    result =", "    print()  # here\n    result =")), 1),
+    "the time of a sleep that was begun": (edited(("3600", "30")), 1),
     "a step after the place": (edited((RETURN, RETURN + " + await fetch.aio(5)")), 6),
     "a function renamed whose step keeps its name": (
         edited(("@vbl.step", "@vbl.step(name='fetch')"), ("fetch(n", "get(n"), ("fetch.aio", "get.aio")),
@@ -91,6 +97,7 @@ BLOCKING = {
     "a step before the place": edited(("    result =", "    await fetch.aio(7)\n    result =")),
     "the arguments of a call that was made": edited(("aio(1)", "aio(2)")),
     "a function renamed": edited(("fetch(n", "get(n"), ("fetch.aio", "get.aio")),
+    "a result that recorded ones do not fit": edited(("-> int:\n    return n", "-> list[str]:\n    return []")),
     "a step less": edited(("    result = await fetch.aio(1)", "    result = 1")),
 }
 
