@@ -144,14 +144,28 @@ def test_what_is_derived_is_rebuilt_byte_for_byte(filled: File) -> None:
     assert bad(filled) == []
 
 
-def test_a_rebuild_keeps_what_can_be_read_when_one_history_cannot(filled: File) -> None:
-    keys = [row[0] for row in filled.rows("select key from runs order by key")]
-    unprotected(filled, "update events set payload = '{' where run = ? and seq = 2", keys[0])
+def test_a_rebuild_keeps_the_summary_of_a_history_that_cannot_be_read(filled: File) -> None:
+    before = derived(filled)
+    (key, run_id), *_ = filled.rows("select key, id from runs order by key")
+    unprotected(filled, "update events set payload = '{' where run = ? and seq = 2", key)
     doctor.rebuild(filled.store)
-    assert [row[0] for row in filled.rows("select key from runs order by key")] == keys[1:]
+    assert derived(filled) == before
     assert bad(filled) == ["unreadable"]
     with connect(filled.path) as client:
-        assert len(client.runs()) == 3
+        assert len(client.runs()) == 4
+        assert client.run(run_id).id == run_id
+        assert run_id in [run.id for run in client.runs(tag="blue")]
+
+
+def test_a_rebuild_gives_start_keys_back_that_stood_crosswise(file: File) -> None:
+    for key in ("k-1", "k-2"):
+        file.run(key=key)
+    before = derived(file)
+    file.store.execute("update runs set start_key = null")
+    file.store.execute("update runs set start_key = 'k-' || (3 - key)")
+    assert bad(file) == ["summary", "summary"]
+    doctor.rebuild(file.store)
+    assert derived(file) == before
 
 
 def test_a_run_can_be_appended_to_and_struck_after_a_rebuild(filled: File) -> None:

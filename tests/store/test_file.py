@@ -12,7 +12,7 @@ import apsw
 import pytest
 
 from tests.store.conftest import File
-from vbl.errors import NotFound, StorageError
+from vbl.errors import NotFound, StorageError, UsageError
 from vbl.store import location, sqlite
 from vbl.store.sqlite import APPLICATION_ID, Checkpointer, Reader, Sqlite, migrations
 
@@ -252,6 +252,33 @@ def test_a_reader_changes_nothing_whatever_is_typed(file: File) -> None:
     finally:
         reader.close()
     assert file.rows("select count(*) from events") == before
+
+
+def test_a_connection_that_was_closed_says_so(file: File) -> None:
+    file.close()
+
+    def write() -> None:
+        with file.store.write():
+            pass
+
+    for use in (lambda: file.rows("select 1"), file.store.head, file.store.changed, write):
+        with pytest.raises(UsageError, match="was closed here") as refused:
+            use()
+        assert refused.value.hint
+
+
+def test_text_that_is_none_is_refused_in_words(file: File) -> None:
+    reader = Reader(file.path)
+    try:
+        for use in (
+            lambda: file.store.all("keys_from", ("\udcff",)),
+            lambda: file.rows("select ?", "\udcff"),
+            lambda: reader.query("select '\udcff'"),
+        ):
+            with pytest.raises(UsageError, match="UTF-8"):
+                use()
+    finally:
+        reader.close()
 
 
 # Migrations -------------------------------------------------------------------------------------------------------

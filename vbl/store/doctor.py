@@ -298,20 +298,32 @@ def _owner(supervised: bool) -> Finding:
 
 
 def rebuild(store: Sqlite) -> None:
-    """Drop every summary, tag and checkpoint and derive them anew from the events, in one transaction.
+    """Derive every summary, tag and checkpoint anew from the events, in one transaction.
 
-    A run whose history cannot be read keeps no summary; `examine` names it.
+    A run whose history cannot be read keeps the summary that it has, so that it is still listed; `examine` names it.
     """
     with store.write():
-        for table in ("runs", "run_tags", "checkpoints"):
-            store.execute(f"delete from {table}")
         for key, rows in _histories(store):
             try:
                 history = _read(store, key, rows)
             except (VblError, KeyError, ValueError, TypeError):
-                # named by the examination that follows; the other runs must not be lost for it
+                # named by the examination that follows; nothing must be lost for it
                 continue
-            state = history.state
-            store.many("insert_run", [(*summary_row(summarise(state)), key)])
-            store.many("insert_tag", [(tag, key) for tag in state.tags])
-            store.many("insert_checkpoint", [(key, *row) for row in history.checkpoints])
+            _derive(store, key, history)
+        store.execute("delete from runs where not exists (select 1 from events where run = runs.key)")
+        store.execute("delete from checkpoints where run not in (select key from runs)")
+        store.execute("delete from run_tags")
+        for key, tags in store.select("select key, tags from runs where tags <> ''")[1]:
+            store.many("insert_tag", [(tag, key) for tag in tags.split("\n")])
+
+
+def _derive(store: Sqlite, key: int, history: History) -> None:
+    summary = summarise(history.state)
+    # a wrong row of another run may stand in the way; its own turn comes, or it was never true
+    store.execute(
+        "delete from runs where key = ? or id = ? or (workflow = ? and start_key = ?)",
+        (key, summary.id, summary.workflow, summary.start_key),
+    )
+    store.many("insert_run", [(*summary_row(summary), key)])
+    store.execute("delete from checkpoints where run = ?", (key,))
+    store.many("insert_checkpoint", [(key, *row) for row in history.checkpoints])

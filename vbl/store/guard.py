@@ -18,8 +18,8 @@ from urllib.parse import unquote, urlsplit
 from vbl.errors import StorageError
 
 _held: Counter[str] = Counter()
-_names: set[str] = set()
-_files: set[tuple[int, int]] = set()
+_guarded: tuple[frozenset[str], frozenset[tuple[int, int]]] = (frozenset(), frozenset())
+"""The names and the files of what is held: always replaced as a whole, for the hook reads it in any thread unlocked."""
 _lock = threading.Lock()
 _installed = False
 
@@ -45,12 +45,12 @@ def release(path: Path) -> None:
 
 
 def _refresh() -> None:
-    _names.clear()
-    _files.clear()
+    global _guarded
+    files: set[tuple[int, int]] = set()
     for path in _held:
-        _names.add(os.path.basename(path))
         with contextlib.suppress(OSError):
-            _files.add(_file(path))
+            files.add(_file(path))
+    _guarded = frozenset(map(os.path.basename, _held)), frozenset(files)
 
 
 def _file(path: str) -> tuple[int, int]:
@@ -60,7 +60,10 @@ def _file(path: str) -> tuple[int, int]:
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if (event != "open" and event != "sqlite3.connect") or not _names:
+    if event != "open" and event != "sqlite3.connect":
+        return
+    names, files = _guarded
+    if not names:
         return
     target = args[0]
     if not isinstance(target, str):
@@ -70,10 +73,10 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     if event == "sqlite3.connect" and target.startswith("file:"):
         target = unquote(urlsplit(target).path)
     name = os.path.basename(target)
-    if name in _names or name.removesuffix("-wal") in _names or name.removesuffix("-shm") in _names:
+    if name in names or name.removesuffix("-wal") in names or name.removesuffix("-shm") in names:
         _refuse_companions(event, target)
     with contextlib.suppress(OSError, ValueError):
-        if _file(target) in _files:
+        if _file(target) in files:
             _refuse(event, target)
 
 

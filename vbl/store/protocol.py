@@ -54,10 +54,6 @@ class Store(Protocol):
         """Run a named statement once for each row."""
         ...
 
-    def insert(self, name: str, args: Sequence[Any]) -> int:
-        """Run a named insert and return the key of the new row."""
-        ...
-
     def head(self) -> Head:
         """The epoch and the last event id, as the current transaction sees them."""
         ...

@@ -76,10 +76,16 @@ def migrations() -> list[tuple[int, str]]:
     return [(int(file.name[:4]), file.read_text(encoding="utf-8")) for file in files]
 
 
-def translate(error: apsw.Error, path: Path) -> StorageError:
-    """Say a database error in words, with what to do."""
+def translate(error: apsw.Error | UnicodeEncodeError, path: Path) -> StorageError | UsageError:
+    """Say in words why the database did not do it, and what to do."""
     name = str(path)
     match error:
+        case UnicodeEncodeError():
+            return UsageError(f"{error.object!r} is no text that UTF-8 can hold", "Leave out what is no character")
+        case apsw.ConnectionClosedError():
+            return UsageError(
+                f"{name} was closed here", "Use it inside the `with`, or open it again: vbl.connect()", code="closed"
+            )
         case apsw.FullError():
             return StorageError(
                 f"{name}: the disk is full",
@@ -229,7 +235,7 @@ class Sqlite:
     def _worded(self) -> Generator[None, None, None]:
         try:
             yield
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeEncodeError) as error:
             raise translate(error, self.path) from error
 
     def write(self) -> _Write:
@@ -239,7 +245,9 @@ class Sqlite:
     def begin(self) -> None:
         """Take the locks and begin to write."""
         self._lock.acquire()
-        self._gate.lock.acquire()
+        if not self._gate.lock.acquire(timeout=self.wait_ms / 1000):
+            self._lock.release()
+            raise translate(apsw.BusyError("another thread of this process writes"), self.path)
         try:
             self._db.execute("begin immediate")
         except BaseException as error:
@@ -307,12 +315,6 @@ class Sqlite:
                 self._db.executemany(QUERIES[name], rows)
             except apsw.Error as error:
                 raise translate(error, self.path) from error
-
-    def insert(self, name: str, args: Sequence[Any]) -> int:
-        """Run a named insert and return the key of the new row."""
-        with self._lock, self._worded():
-            self._db.execute(QUERIES[name], args)
-            return self._db.last_insert_rowid()
 
     def execute(self, sql: str, args: Sequence[Any] = ()) -> None:
         """Run one statement of the rebuild, which is not worth a name."""
@@ -427,7 +429,7 @@ class Reader:
             raise UsageError(
                 f"the SQL was refused: {error}", "Tables to read: vbl_runs, vbl_events, vbl_steps", code="sql"
             ) from error
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeEncodeError) as error:
             raise translate(error, self._path) from error
 
     def integrity(self) -> list[str]:
