@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from vbl import config, ids
 from vbl.clock import SYSTEM, Clock
 from vbl.errors import AmbiguousRun, InvalidInput, KeyTaken, NotFound, UsageError, ValueNotStorable
-from vbl.handle import Access, Run
+from vbl.handle import Access, Run, status_named
 from vbl.history.facts import Event, EventType
 from vbl.history.state import Status, Summary
 from vbl.store import holder
@@ -70,7 +70,7 @@ class Client:
         if status is not None:
             wanted = [status] if isinstance(status, str) else list(status)
             where.append(f"status in ({', '.join('?' * len(wanted))})")
-            args += [_status(one).value for one in wanted]
+            args += [status_named(one).value for one in wanted]
         for clause, value in (("workflow = ?", workflow), ("id < ?", before)):
             if value is not None:
                 where.append(clause)
@@ -172,6 +172,7 @@ class Client:
         With a `key` that is in use the run that has it is returned. Raises KeyTaken where that one has another
         input, InvalidInput where the arguments do not fit the signature; then no run is created.
         """
+        workflow_name(workflow)
         text, plain, blobs = self._input(workflow, args, kwargs)
         item = self._created(workflow, text, plain, key, tags, deadline, priority)
         try:
@@ -190,6 +191,7 @@ class Client:
     ) -> list[Run]:
         """Create a run for each input, all in one transaction. An input is the one argument, a tuple of arguments, or
         a dict of keyword arguments."""
+        workflow_name(workflow)
         items: list[Draft] = []
         blobs: list[Blob] = []
         for given in inputs:
@@ -223,6 +225,9 @@ class Client:
                     f"workflow {workflow!r} is named by text, so its parameters are not known here",
                     "Give the arguments by name: start('name', ticket_id='T-1')",
                 )
+            for name in cast("dict[Any, Any]", kwargs):
+                if not (isinstance(name, str) and name.isidentifier()):
+                    raise InvalidInput(f"workflow {workflow}: no parameter is called {name!r}", "Use the names it has")
             from vbl.store.codec import Codec
 
             codecs = {name: Codec(Any, f"workflow {workflow}, parameter {name}") for name in kwargs}
@@ -252,7 +257,7 @@ class Client:
         priority: int,
     ) -> Draft:
         now = self._clock.now()
-        named = workflow if isinstance(workflow, str) else workflow.name
+        named = workflow_name(workflow)
         if not isinstance(workflow, str):
             self._access.workflows[workflow.name] = workflow
         if key is not None:
@@ -319,6 +324,17 @@ class _Exists(Exception):
         self.key = key
 
 
+def workflow_name(workflow: object) -> str:
+    """The name of what is to be started. Raises UsageError for what is no workflow, nor the name of one."""
+    if isinstance(workflow, str):
+        _demand_text("workflow", workflow)
+        return workflow
+    if not all(hasattr(type(workflow), part) for part in ("signature", "version", "source")):
+        shown = getattr(workflow, "__name__", None) or repr(workflow)
+        raise UsageError(f"{shown} is no workflow", "Put @vbl.workflow above its definition, or give a workflow's name")
+    return cast("Workflow[..., Any]", workflow).name
+
+
 def _demand_text(what: str, value: object) -> None:
     try:
         if isinstance(value, str) and value.encode() and "\0" not in value:
@@ -336,13 +352,6 @@ def _seconds(deadline: object) -> float:
     if isinstance(deadline, bool) or not isinstance(deadline, (int, float)) or not 0 < deadline < 1e11:
         raise UsageError(f"deadline={deadline!r} must be a number of seconds above zero", "For example deadline=3600")
     return float(deadline)
-
-
-def _status(text: str) -> Status:
-    try:
-        return Status(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is no status", f"Statuses are {', '.join(Status)}") from None
 
 
 def _tags(tags: Iterable[str] | dict[str, str] | None) -> list[str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from vbl import config
 from vbl.clock import Clock
-from vbl.errors import NotFound, RunBlocked, RunCancelled, RunFailed
+from vbl.errors import NotFound, RunBlocked, RunCancelled, RunFailed, UsageError
 from vbl.history.facts import Event, EventType, Fact
 from vbl.history.state import RunState, Status, fold
 from vbl.store import holder
@@ -29,6 +30,20 @@ if TYPE_CHECKING:
 
 _FIRST_WAIT_S = 0.002
 _LAST_WAIT_S = 0.05
+
+
+def status_named(text: str) -> Status:
+    """The status of that name. Raises UsageError where there is none."""
+    try:
+        return Status(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no status", f"Statuses are {', '.join(Status)}") from None
+
+
+def _seconds(timeout: object) -> float:
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or math.isnan(timeout):
+        raise UsageError(f"timeout={timeout!r} is no number of seconds", "For example timeout=30")
+    return timeout
 
 
 class Access:
@@ -184,13 +199,13 @@ class Run:
     def wait(self, *statuses: Status | str, timeout: float | None = None) -> Status:
         """Wait until the run has one of the statuses (by default: has ended) and return it.
 
-        Raises TimeoutError after `timeout` seconds.
+        Raises TimeoutError after `timeout` seconds, UsageError for a status that there is not.
         """
-        wanted = {Status(status) for status in statuses}
+        wanted = {status_named(status) for status in statuses}
         return self._wait_until(lambda status: status in wanted if wanted else status.finished, timeout)
 
     def _wait_until(self, done: Callable[[Status], bool], timeout: float | None) -> Status:
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else time.monotonic() + _seconds(timeout)
         with self._access.watching(self.id) as pause:
             while not done(status := self.status):
                 left = None if deadline is None else deadline - time.monotonic()

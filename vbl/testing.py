@@ -88,8 +88,12 @@ class FakeClock:
     @property
     def sleeping(self) -> int:
         """How many bodies sleep on this clock."""
+        return len(self.sleepers())
+
+    def sleepers(self) -> set[object]:
+        """The attempts whose bodies sleep on this clock."""
         with self._lock:
-            return len({id(entry[4]) for entry in self._sleepers})
+            return {entry[4] for entry in self._sleepers}
 
     @property
     def next_instant(self) -> int | None:
@@ -160,12 +164,12 @@ class _Watched(Supervisor):
         for run in self.runs.values():
             if run.inbox or run.queued or not (run.execution is None or run.execution.resting):
                 return f"run {run.key}"
-        flying = [key for run in self.runs.values() for key in run.in_flight]
-        if len(flying) > clock.sleeping:
-            return f"the bodies of {', '.join(flying)}"
+        flying = {attempt for run in self.runs.values() for attempt in run.in_flight.values()}
+        if awake := flying - clock.sleepers():
+            return f"the bodies of {', '.join(attempt.key for attempt in awake)}"
         if self.store.head().last_id != self.seen.last_id:
             return "other people's events"
-        due = {key for name in REGISTRY for (key,) in self.store.all("due", (name, clock.now(), 100))}
+        due = {key for name in list(REGISTRY) for key in self.journal.due(name, clock.now(), 100)}
         left = due - self.quarantine.waiting - self.broken.keys()
         return f"{len(left)} due runs" if left else ""
 
@@ -368,8 +372,8 @@ class Trial(Client):
 
     def _next_instant(self) -> int | None:
         now = self.clock.now()
-        rows = [self._store.one("next_due", (name, now)) for name in REGISTRY]
-        moments = [self.clock.next_instant, *(row[0] for row in rows if row is not None)]
+        due = [self._journal.next_due(name, now) for name in list(REGISTRY)]
+        moments = [self.clock.next_instant, *due]
         return min((moment for moment in moments if moment is not None), default=None)
 
 

@@ -363,6 +363,7 @@ def test_what_is_no_function_is_no_step() -> None:
             decorator(7)  # pyright: ignore[reportCallIssue,reportArgumentType]
 
 
+@pytest.mark.filterwarnings("ignore:step k was called and never awaited")
 def test_a_key_is_given_once(trial: Trial) -> None:
     async def at_once() -> None:
         keyed = work.options(key="k")
@@ -704,3 +705,13 @@ def test_a_traceback_begins_in_the_code_that_failed_and_holds_none_of_ours(trial
     assert "test_misuse.py" in lines[1]
     assert lines[-1] == "ValueError: here"
     assert not [line for line in lines if "/vbl/engine/" in line]
+
+
+def test_a_forgotten_await_is_said(trial: Trial) -> None:
+    @vbl.workflow(name="forgetful")
+    async def forgetful() -> int:
+        work(1)  # type: ignore[unused-coroutine]
+        return await work(2)
+
+    with pytest.warns(RuntimeWarning, match="step work was called and never awaited"):
+        trial.start(forgetful).result()

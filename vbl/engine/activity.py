@@ -21,7 +21,7 @@ from vbl.engine.record import Record
 from vbl.errors import Divergence, StorageError, ValueNotStorable, WorkflowError
 from vbl.history import retry, transitions
 from vbl.history.events import RunBlocked, RunResumed
-from vbl.history.facts import Fact
+from vbl.history.facts import Fact, is_input
 from vbl.history.script import script_of
 from vbl.history.state import DEATHS_ALONE, QUARANTINE_AFTER, RunState, Status, StepState
 from vbl.store.journal import History, Journal
@@ -73,6 +73,8 @@ class ActiveRun:
         self._facts: list[Fact] = []
         self._replay: deque[Fact] = deque()
         self._tail: list[Ask] = []
+        self._foreign: deque[Fact] = deque()
+        self.stale = False
         self._digesting: Fact | None = None
         self._loading = False
         self._unblocking = False
@@ -102,11 +104,15 @@ class ActiveRun:
         try:
             if self.execution is not None:
                 self.execution.resume()
+                if self.stale and not self.execution.loop.hold:
+                    self._catch_up(record)
             if self._held(record.state):
                 self._drop_code()
                 self._land_undigested(record)
+                self._facts = []  # what lands from now on is not among them
             elif self.execution is None and not self._prepare(record):
                 self._land_undigested(record)
+                self._facts = []
             else:
                 self._digest(record)
         except Divergence as divergence:
@@ -119,7 +125,8 @@ class ActiveRun:
             # a mistake in the definitions, or of ours: it belongs to this run, and must be seen there
             log.exception("run %s cannot go on", record.state.run_id)
             hint = "Change the code, or cancel the run; if vbl is to blame, report it with the log"
-            self._block(record, "broken", WorkflowError(f"{type(error).__name__}: {error}", hint))
+            self.reload()  # what was half done is forgotten
+            self._block(self._load(), "broken", WorkflowError(f"{type(error).__name__}: {error}", hint))
 
     def _held(self, state: RunState) -> bool:
         """Whether the code must not move: then results are recorded all the same, for it to digest later."""
@@ -188,11 +195,13 @@ class ActiveRun:
             self._unblocking = False
             reason = "another version of the code follows its history"
             record.payload(now, RunResumed(epoch=self.host.epoch, reason=reason, unblocked=True))
+        elif state.reopened:
+            record.payload(now, RunResumed(epoch=self.host.epoch, reason="a retry was asked for"))
         if state.started_at is None:
             self._activate(execution, Fact(state.seq + 1, "RUN_STARTED", now, {}))
             return
         if state.last_input > state.applied:
-            record.checkpoint(len(extra), execution.variables)
+            record.checkpoint(state.last_input, len(extra), execution.variables)
         self._carry_out(record, execution, extra)
 
     def _finish_activation(self, record: Record, execution: Execution) -> None:
@@ -212,7 +221,7 @@ class ActiveRun:
         if fact.type == "RUN_STARTED":
             record.run_started(fact.at, self.host.epoch, len(asks))
         else:
-            record.checkpoint(len(asks), execution.variables)
+            record.checkpoint(fact.seq, len(asks), execution.variables)
         self._carry_out(record, execution, asks)
 
     # Inputs --------------------------------------------------------------------------------------------------------
@@ -221,6 +230,9 @@ class ActiveRun:
         """Take the next thing that has happened: a result, then time. False when there is none."""
         if execution.outcome is not None:
             return False
+        if self._foreign:
+            self._activate(execution, self._foreign.popleft())
+            return True
         while self.inbox:
             landed = self.inbox.popleft()
             self.consumed.append(landed)
@@ -368,9 +380,9 @@ class ActiveRun:
 
     def _block(self, record: Record, reason: str, error: WorkflowError | ValueNotStorable) -> None:
         """Park the run with an explanation; nothing is lost. What the code did since the last input is forgotten."""
-        workflow = self.execution.workflow if self.execution is not None else None
-        self._drop_code()
         state = record.state
+        workflow = self.execution.workflow if self.execution is not None else REGISTRY.get(state.workflow)
+        self._drop_code()
         version = workflow.version if workflow is not None else state.version
         if state.finished or (state.blocked is not None and version in state.blocked_by):
             return
@@ -399,6 +411,22 @@ class ActiveRun:
         self._digesting = None
         self._loading = False
         self._tail = []
+        self._foreign.clear()
+        self.stale = False
+
+    def take_notice(self) -> None:
+        """Somebody else appended, and this run has proposed nothing: load it again. A sync workflow's thread cannot be
+        stopped, so that one takes the events in when it has reached its next call."""
+        if self.execution is not None and self.execution.loop.hold:
+            self.stale = True
+        else:
+            self.reload()
+
+    def _catch_up(self, record: Record) -> None:
+        self.stale = False
+        for fact in self.host.journal.catch_up(record.history):
+            if is_input(fact.type, fact.payload):
+                self._foreign.append(fact)
 
     def reload(self) -> None:
         """Somebody else appended: forget what was not stored, and load again; attempts in flight go on."""

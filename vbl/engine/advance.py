@@ -242,10 +242,6 @@ class Execution:
         """Ask for the start of a step; what comes back is resolved when it has ended."""
         if self.loop.closed:
             raise Parked
-        if call.key in self.calls or (call.step.key is not None and not self._keys.setdefault(f"={call.key}", 1)):
-            raise UsageError(
-                f"two calls have the key {call.key!r}", "Keys given by options(key=…) must be unique within a run"
-            )
         future = StepFuture(call)
         self.calls[call.key] = call
         self.asks.append(Ask("STEP_STARTED", call.key, call=call, where=call.where))
@@ -415,6 +411,8 @@ async def _mapped(execution: Execution, calls: list[StepCall], limit: int, toler
     finally:
         for task in tasks:
             task.cancel()
+        for _, call in waiting:
+            call.close()
     return results
 
 

@@ -113,10 +113,8 @@ async def run(attempt: Attempt, pool: Pool, landed: Callable[[H, Attempt], None]
             outcome = await run_async(step, attempt, bound)
         else:
             outcome = await run_sync(step, attempt, bound, pool)
-    except asyncio.CancelledError:
-        outcome = Stopped()
     except BaseException as error:
-        outcome = failure(error)
+        outcome = Stopped() if attempt.stopped else failure(error)
     if attempt.outcome is None:
         attempt.outcome = outcome
         landed(host, attempt)
@@ -137,13 +135,9 @@ async def run_async(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any
             if limit.expired():
                 return timed_out(step)
             raise
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        return Stopped() if task is not None and task.cancelling() else failure(error)
-    except (KeyboardInterrupt, SystemExit) as error:
-        return failure(error)
     except BaseException as error:
-        return failure(error)
+        # a body may cancel its own task: only where we did it, it was stopped
+        return Stopped() if attempt.stopped and isinstance(error, asyncio.CancelledError) else failure(error)
 
 
 async def run_sync(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any], pool: Pool) -> Outcome:

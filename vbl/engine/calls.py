@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import warnings
 from collections.abc import Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
@@ -59,17 +60,18 @@ class StepCall(Coroutine[Any, Any, Any]):
     def __init__(
         self, execution: Execution, step: Step[..., Any], key: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
+        self.awaited = True  # a call that cannot be recorded is not one that was forgotten
         self.execution = execution
         self.step = step
         self.key = key
         self.key_text = dumps(key)
         self.number = execution.loop.count()
         self.where = call_site() if execution.replaying else ""
-        self.awaited = False
         self.future: StepFuture | None = None
         self._iterator: Generator[Any, Any, Any] | None = None
         self.large: list[tuple[str, Recorded]] = []
         self._record(step.signature, args, kwargs)
+        self.awaited = False
 
     def _record(self, signature: Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Take the recorded form of the arguments: as text, as plain data, and decoded again for the body."""
@@ -120,6 +122,10 @@ class StepCall(Coroutine[Any, Any, Any]):
         self.future = self.execution.ask_step(self)
         return self.future.__await__()
 
+    def __del__(self) -> None:
+        if not self.awaited and not self.execution.loop.closed and not self.execution.replaying:
+            warnings.warn(f"step {self.key} was called and never awaited: it did not run", RuntimeWarning, stacklevel=2)
+
     def ended(self) -> StepFuture:
         """The future to resolve, once. Call and future let go of each other and of the arguments, which may be long."""
         future = self.future
@@ -142,6 +148,7 @@ class StepCall(Coroutine[Any, Any, Any]):
 
     def close(self) -> None:
         """Drop the call."""
+        self.awaited = True
         if self._iterator is not None:
             self._iterator.close()
 

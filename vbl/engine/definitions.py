@@ -69,7 +69,7 @@ class Signature:
         for name, value in named.items():
             try:
                 typed[name] = self.codecs[name].accept(value)
-            except ValidationError as error:
+            except ValueError as error:
                 raise InvalidInput(
                     f"{self.what}, parameter {name}: {_said(error)}", f"It takes {self._signature}"
                 ) from None
@@ -84,19 +84,27 @@ class Signature:
         )
 
     def misfit(self, name: str, value: Any) -> InvalidInput | None:
-        """The error for a Python value that the annotation of a parameter refuses; None where it accepts it."""
+        """The error for a Python value that is not what the annotation of a parameter says; None where it is. As
+        strict as the recording: "1" is no int."""
         try:
-            self.codecs[name].validate(value)
+            made = self.codecs[name].validate(value)
         except ValidationError as error:
-            return InvalidInput(f"{self.what}, parameter {name}: {_said(error)}", f"It takes {self._signature}")
-        return None
+            said = _said(error)
+        else:
+            given, wanted = repr(value), repr(made)
+            if made is value or given == wanted:
+                return None
+            said = f"{given[:60]} is given as {type(value).__name__}, where {wanted[:60]} is wanted"
+        return InvalidInput(f"{self.what}, parameter {name}: {said}", f"It takes {self._signature}")
 
     def __str__(self) -> str:
         return str(self._signature)
 
 
-def _said(error: ValidationError) -> str:
+def _said(error: ValueError) -> str:
     """Pydantic's words, a line for each error, without the addresses of its documentation."""
+    if not isinstance(error, ValidationError):
+        return str(error)
     lines = [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors(include_url=False)]
     return "; ".join(f"{place}: {message}" if place else message for place, message in lines)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from vbl.engine.activity import ActiveRun
@@ -41,6 +41,7 @@ class Lookout:
         self._wake: asyncio.TimerHandle | None = None
         self._more_due = False
         self._rounds = 0
+        self._blocked: list[int] = []
 
     def begin(self) -> None:
         """Start the round and the poll."""
@@ -54,38 +55,47 @@ class Lookout:
 
     # Other people's events -----------------------------------------------------------------------------------------
 
-    def _poll(self) -> None:
-        supervisor = self._supervisor
-        if supervisor.stopped.is_set():
-            return
+    def _safely(self, what: Callable[[], object]) -> bool:
+        """Do what may meet a file that cannot be read just now; whether it could. It is done again in a moment, and a
+        store that cannot be written is handled where it is written. Anything else is our own mistake: stop."""
+        if self._supervisor.stopped.is_set():
+            return True
         try:
-            version = supervisor.store.changed()
-            if version != self._data_version:
-                self._data_version = version
-                self.look()
-        except StorageError as error:
-            # looked at again in a moment; a store that cannot be written is handled where it is written
-            log.debug("poll: %s", error.message)
+            what()
+        except (StorageError, OSError) as error:
+            log.debug("looking at the file: %s", error)
+            return False
+        except BaseException as error:
+            self._supervisor.fail(error)
+        return True
+
+    def _poll(self) -> None:
+        self._safely(self._look_if_changed)
         self._loop.call_later(POLL_S, self._poll)
+
+    def _look_if_changed(self) -> None:
+        version = self._supervisor.store.changed()
+        if version != self._data_version:
+            self._data_version = version
+            self._look()
 
     def look(self) -> None:
         """Take notice of other people's events, and of what is due."""
+        self._safely(self._look)
+
+    def _look(self) -> None:
         supervisor = self._supervisor
-        if supervisor.stopped.is_set() or supervisor.trouble is not None:
+        if supervisor.trouble is not None:
             return
-        try:
-            head = supervisor.store.head()
-            if head.epoch != supervisor.epoch:
-                supervisor.fail(EpochLost.between(supervisor.epoch, head.epoch))
-                return
-            if head.last_id != supervisor.seen.last_id:
-                changed = supervisor.journal.newer(supervisor.seen.last_id)
-                supervisor.seen = head
-                self.newcomers(changed)
-            self.check_due()
-        except StorageError as error:
-            # read again at the next poll
-            log.debug("look: %s", error.message)
+        head = supervisor.store.head()
+        if head.epoch != supervisor.epoch:
+            supervisor.fail(EpochLost.between(supervisor.epoch, head.epoch))
+            return
+        if head.last_id != supervisor.seen.last_id:
+            changed = supervisor.journal.newer(supervisor.seen.last_id)
+            supervisor.seen = head
+            self.newcomers(changed)
+        self.check_due()
 
     def newcomers(self, keys: Iterable[int]) -> None:
         """Others appended to these runs: those in memory are loaded again, unless their own events clash anyway."""
@@ -94,7 +104,7 @@ class Lookout:
             supervisor.broken.pop(key, None)
             run = supervisor.runs.get(key)
             if run is not None and not (run.history is not None and run.history.rows):
-                run.reload()
+                run.take_notice()
                 supervisor.wake(run)
         self._loop.call_soon(self.look)
 
@@ -109,8 +119,8 @@ class Lookout:
         now = supervisor.clock.now()
         self._more_due = False
         for name in list(REGISTRY):
-            due = supervisor.store.all("due", (name, now, MAX_ACTIVE + len(supervisor.broken)))
-            for (key,) in due:
+            due = supervisor.journal.due(name, now, MAX_ACTIVE + len(supervisor.broken))
+            for key in due:
                 if key in supervisor.broken:
                     continue
                 if key not in supervisor.runs and len(supervisor.runs) >= MAX_ACTIVE:
@@ -118,9 +128,9 @@ class Lookout:
                     break
                 supervisor.activate(key)
             self._more_due = self._more_due or len(due) >= MAX_ACTIVE
-            following = supervisor.store.one("next_due", (name, now))
-            if following is not None and following[0] is not None:
-                self.plan(following[0])
+            following = supervisor.journal.next_due(name, now)
+            if following is not None:
+                self.plan(following)
 
     def plan(self, at: int) -> None:
         """Look for due runs at that instant, or earlier."""
@@ -133,10 +143,7 @@ class Lookout:
 
     def _woken(self) -> None:
         self._wake_at = self._wake = None
-        try:
-            self.check_due()
-        except StorageError as error:
-            log.debug("due: %s", error.message)
+        if not self._safely(self.check_due):
             self.plan(self._supervisor.clock.now() + 100_000)
 
     def park(self, run: ActiveRun) -> None:
@@ -150,46 +157,54 @@ class Lookout:
     # The round -----------------------------------------------------------------------------------------------------
 
     def _round(self) -> None:
+        self._safely(self._round_once)
+        self._safely(self._park_idle)
+        self._loop.call_later(ROUND_S, self._round)
+
+    def _round_once(self) -> None:
         supervisor = self._supervisor
-        if supervisor.stopped.is_set():
-            return
         self._rounds += 1
-        try:
-            supervisor.lease.beat()
-            if not supervisor.stopping:
-                for (key,) in supervisor.store.all("in_flight")[:MAX_ACTIVE]:
-                    if key not in supervisor.runs and key not in supervisor.broken:
-                        supervisor.activate(key)
-            if self._rounds > 1:
-                supervisor.quarantine.look(any(map(_flies_alone, supervisor.runs.values())))
-            self.look()
-        except (StorageError, OSError) as error:
-            # the next round tries again
-            log.debug("round: %s", error)
+        supervisor.lease.beat()
+        if not supervisor.stopping:
+            for (key,) in supervisor.store.all("in_flight")[:MAX_ACTIVE]:
+                if key not in supervisor.runs and key not in supervisor.broken:
+                    supervisor.activate(key)
+            self._try_blocked()
+        if self._rounds > 1:
+            supervisor.quarantine.look(any(map(_flies_alone, supervisor.runs.values())))
+        self._look()
+
+    def _park_idle(self) -> None:
+        supervisor = self._supervisor
         horizon = supervisor.clock.now() - PARK_AFTER
         for run in list(supervisor.runs.values()):
             if run.idle and not run.queued and run.touched_at < horizon and run not in supervisor.pending:
                 self.park(run)
-        self._loop.call_later(ROUND_S, self._round)
 
     def _definitions(self) -> None:
         """Keep the source of each version before a run begins with it, and try blocked runs where it has changed."""
         supervisor = self._supervisor
-        versions = {name: workflow.version for name, workflow in REGISTRY.items()}
+        workflows = dict(list(REGISTRY.items()))
+        versions = {name: workflow.version for name, workflow in workflows.items()}
         if versions == self._versions:
             return
         fresh = [name for name, version in versions.items() if self._versions.get(name) != version]
         python = ".".join(map(str, sys.version_info[:3]))
         now = supervisor.clock.now()
         with supervisor.store.write():
-            rows = [(name, versions[name], *REGISTRY[name].source(), python, now) for name in fresh]
+            rows = [(name, versions[name], *workflows[name].source(), python, now) for name in fresh]
             supervisor.store.many("insert_definition", rows)
             supervisor.lease.announce(sorted(versions))
         self._versions = versions
-        for key, workflow in supervisor.store.all("blocked"):
-            if workflow in fresh:
-                supervisor.activate(key)
+        self._blocked = [key for key, workflow in supervisor.store.all("blocked") if workflow in fresh]
+        self._try_blocked()
         self.check_due()
+
+    def _try_blocked(self) -> None:
+        """Try blocked runs with other code, some at a time."""
+        trying, self._blocked = self._blocked[: MAX_ACTIVE // 4], self._blocked[MAX_ACTIVE // 4 :]
+        for key in trying:
+            self._supervisor.activate(key)
 
 
 def _flies_alone(run: ActiveRun) -> bool:

@@ -130,10 +130,10 @@ class Record:
         """The workflow function was entered."""
         self.append("RUN_STARTED", at, {"v": 1, "epoch": epoch, "commands": commands})
 
-    def checkpoint(self, commands: int, variables: Variables) -> None:
-        """The code has digested the last input. Raises ValueNotStorable, naming the field of the state."""
+    def checkpoint(self, applied: int, commands: int, variables: Variables) -> None:
+        """The code has digested the input at `applied`. Raises ValueNotStorable, naming the field of the state."""
         history, state = self.history, self.state
-        number, applied = state.checkpoint + 1, state.last_input
+        number = state.checkpoint + 1
         payload: dict[str, Any] = {"v": 1, "checkpoint": number, "applied": applied, "commands": commands}
         text = f'{{"v":1,"checkpoint":{number},"applied":{applied},"commands":{commands}'
         delta = variables.delta(state.variables, state.digest)

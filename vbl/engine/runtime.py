@@ -11,7 +11,6 @@ import contextlib
 import os
 import signal
 import threading
-import weakref
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -19,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from vbl import config
 from vbl.client import Client
 from vbl.clock import SYSTEM, Clock
+from vbl.engine.context import refuse_in_workflow
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.supervisor import Supervisor
 from vbl.errors import SupervisorHeld
@@ -30,7 +30,8 @@ from vbl.store.sqlite import Durability
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_open: weakref.WeakValueDictionary[Path, Runtime] = weakref.WeakValueDictionary()
+_open: dict[Path, Runtime] = {}
+_opening = threading.Lock()
 _WAIT_FOR_LEASE_S = 0.25
 
 
@@ -46,6 +47,7 @@ class _Local(Access):
     @contextlib.contextmanager
     def watching(self, run_id: str) -> Generator[Callable[[float | None], None], None, None]:
         """A function that waits until the supervisor has committed another status of the run."""
+        refuse_in_workflow("waiting for a run")
         supervisor = self.supervising
         if supervisor is None:
             with super().watching(run_id) as pause:
@@ -126,6 +128,7 @@ class Runtime(Client):
 
     def start(self, workflow: Workflow[..., Any] | str, /, *args: Any, **options: Any) -> Run:
         """As Client.start; attached, the supervisor elsewhere has to know the workflow. Raises SupervisorHeld."""
+        refuse_in_workflow("start")
         name = workflow if isinstance(workflow, str) else workflow.name
         info = self.supervisor() if self.attached else None
         if info is not None and name not in info.workflows:
@@ -161,18 +164,20 @@ def open(
     SupervisorHeld, or with `attach=True` starts runs there as a client. `durability="process"` may lose the last
     acknowledged commits on loss of power. `grace_s` is how long running steps may go on at `close`, in seconds.
     """
+    refuse_in_workflow("vbl.open")
     resolved = config.database_path(path)
-    known = _open.get(resolved)
-    if known is not None and known.usable:
-        known.users += 1
-        return known
-    runtime = Runtime(resolved, attach=attach, durability=durability, grace_s=grace_s)
-    _open[resolved] = runtime
-    return runtime
+    with _opening:
+        known = _open.get(resolved)
+        if known is not None and known.usable:
+            known.users += 1
+            return known
+        runtime = _open[resolved] = Runtime(resolved, attach=attach, durability=durability, grace_s=grace_s)
+        return runtime
 
 
 def run(workflow: Workflow[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
     """Run a workflow in the default file and return its output: open, start, wait."""
+    refuse_in_workflow("vbl.run")
     with open(attach=True) as runtime:
         return runtime.start(workflow, *args, **kwargs).result()
 

@@ -317,7 +317,9 @@ class Supervisor:
             try:
                 self.seen, changed = self.journal.commit_all(writing, self.seen)
             except Conflict as conflict:
+                self.seen = conflict.head
                 self._reload(conflict.keys)
+                self._lookout.newcomers(conflict.changed - conflict.keys)
                 continue
             except EpochLost as error:
                 self.fail(error)
@@ -378,9 +380,8 @@ class Supervisor:
         if history is None or record is None:
             return
         state = history.state
-        if record.facts and self._on_fact is not None:
-            for fact in record.facts:
-                self._on_fact(state.run_id, fact)
+        if record.facts:
+            self._narrate(state.run_id, record.facts)
             record.facts.clear()
         if active.consumed:
             active.consumed.clear()
@@ -395,12 +396,22 @@ class Supervisor:
         if self._waiters:
             self._announce(active, state.run_id)
         if history.due_at is not None:
-            # what was due already has just been moved; what is due later wakes the supervisor
+            # what was due in this tick has been moved; what is due later wakes the supervisor
             due_at, history.due_at = history.due_at, None
-            if due_at > self.clock.now():
+            if due_at > active.touched_at:
                 self._lookout.plan(due_at)
         if state.outcome is not None or (active.idle and (active.execution is None or self._lookout.crowded)):
             self._lookout.park(active)
+
+    def _narrate(self, run_id: str, facts: list[Fact]) -> None:
+        """Tell what was committed. Whoever listens cannot stop the runs: an error ends the telling."""
+        try:
+            for fact in facts:
+                if self._on_fact is not None:
+                    self._on_fact(run_id, fact)
+        except Exception as error:
+            log.warning("what is recorded is not told any more: %s: %s", type(error).__name__, error)
+            self._on_fact, self.narrating = None, False
 
     def _announce(self, active: ActiveRun, run_id: str) -> None:
         assert active.history is not None

@@ -36,7 +36,13 @@ class Variables:
         self._codecs: dict[str, Codec] = {}
 
     def __call__(self, model: type[M]) -> M:
-        """The instance, made at the first call. Raises UsageError for a second model, or one without defaults."""
+        """The instance, made at the first call. Raises UsageError for a second model, for one without defaults, and
+        for what is none."""
+        given: object = model
+        if not (isinstance(given, type) and issubclass(given, BaseModel)):
+            raise UsageError(
+                f"vbl.state({given!r}): it takes a pydantic model", "For example class Notes(BaseModel): …"
+            )
         if self._instance is None:
             try:
                 self._instance = model()

@@ -10,10 +10,14 @@ import ast
 import functools
 import hashlib
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+_FRESH_S = 5.0
+"""Sources are read again after so long."""
 
 
 def version_of(function: Callable[..., Any], code: types.CodeType) -> str:
@@ -23,9 +27,17 @@ def version_of(function: Callable[..., Any], code: types.CodeType) -> str:
     """
     digest = hashlib.sha256()
     _digest_code(digest, code)
-    for name, file in sorted(_reachable(function.__module__).items()):
-        digest.update(name.encode() + b"\0" + _content(file))
+    digest.update(_sources(function.__module__, time.monotonic() // _FRESH_S))
     return digest.hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=256)
+def _sources(module: str, _moment: float) -> bytes:
+    """The digest of the sources that a module reaches. Read once for all workflows that are asked about together."""
+    digest = hashlib.sha256()
+    for name, file in sorted(_reachable(module).items()):
+        digest.update(name.encode() + b"\0" + _content(file))
+    return digest.digest()
 
 
 def _digest_code(digest: Any, code: types.CodeType) -> None:

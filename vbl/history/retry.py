@@ -177,6 +177,7 @@ def kind_of_status(status: int, body: str = "") -> Kind:
 
 
 _BUGS = (
+    ArithmeticError,
     TypeError,
     ValueError,
     NameError,
@@ -188,7 +189,6 @@ _BUGS = (
     AssertionError,
     NotImplementedError,
     RecursionError,
-    ZeroDivisionError,
 )
 
 
@@ -198,6 +198,8 @@ def kind_of(error: BaseException) -> Kind:
     An error may say its own `kind` (and `retry_after`); HTTP errors are known by their `response.status_code`
     or `status_code`, whatever client raised them; the rest goes by class.
     """
+    if not isinstance(error, Exception):
+        return Kind.BUG
     own = getattr(error, "kind", None)
     if isinstance(own, str) and own in Kind._value2member_map_:
         return Kind(own)

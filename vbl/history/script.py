@@ -66,7 +66,7 @@ def script_of(facts: list[Fact]) -> Script:
         elif type == "CHECKPOINT_WRITTEN":
             script.applied, expected = payload["applied"], payload.get("commands", 0)
         elif type == "RUN_RETRIED":
-            _void(script, asked, ended, payload.get("from_seq"))
+            _void(script, asked, ended, payload)
             expected = -1
         elif is_input(type, payload):
             if type.startswith("STEP_"):
@@ -88,25 +88,29 @@ def script_of(facts: list[Fact]) -> Script:
     return script
 
 
-def _void(script: Script, asked: set[str], ended: set[str], failed_at: int | None) -> None:
-    """Take out the end of the run, and where a step is named what came of its failure."""
-    outcomes = ("RUN_FAILED",)
+def _void(script: Script, asked: set[str], ended: set[str], retried: dict[str, Any]) -> None:
+    """Take out the end of the run, what the code did behind the input it failed at, and that input too where it is the
+    failure of the step that is tried again."""
+    failed_at = retried.get("from_seq")
     if failed_at is None:
-        script.commands = [c for c in script.commands if c.type not in outcomes]
+        script.commands = [c for c in script.commands if c.type != "RUN_FAILED"]
         return
     for command in script.commands:
         if command.seq > failed_at and command.type == "STEP_STARTED":
             asked.discard(str(command.subject))
-    kept = {c.subject for c in script.commands if c.seq <= failed_at and c.type == "STEP_STARTED"}
-    timers = {c.subject for c in script.commands if c.seq <= failed_at and c.type == "TIMER_SET"}
-    script.commands = [c for c in script.commands if c.seq <= failed_at and c.type not in outcomes]
-    script.inputs = [
-        fact
-        for fact in script.inputs
-        if fact.seq < failed_at
-        or (fact.seq > failed_at and _subject(fact) in (timers if fact.type == "TIMER_FIRED" else kept))
-        or (fact.seq > failed_at and fact.type == "CANCEL_REQUESTED")
-    ]
+    script.commands = [c for c in script.commands if c.seq <= failed_at and c.type != "RUN_FAILED"]
+    steps = {c.subject for c in script.commands if c.type == "STEP_STARTED"}
+    timers = {c.subject for c in script.commands if c.type == "TIMER_SET"}
+    stays = retried.get("step") is None
+
+    def holds(fact: Fact) -> bool:
+        if fact.seq == failed_at:
+            return stays
+        if fact.seq < failed_at or fact.type == "CANCEL_REQUESTED":
+            return True
+        return _subject(fact) in (timers if fact.type == "TIMER_FIRED" else steps)
+
+    script.inputs = [fact for fact in script.inputs if holds(fact)]
     ended.clear()
     ended.update(str(_subject(f)) for f in script.inputs if f.type.startswith("STEP_"))
     ended.update(str(c.subject) for c in script.commands if c.type == "STEP_CANCELLED")

@@ -235,6 +235,7 @@ def _run_started(state: RunState, fact: Fact) -> None:
 
 def _run_resumed(state: RunState, fact: Fact) -> None:
     state.epoch = fact.payload["epoch"]
+    state.reopened = False
     if fact.payload.get("unblocked"):
         state.blocked, state.blocked_by = None, []
 
@@ -276,23 +277,24 @@ def _run_retried(state: RunState, fact: Fact) -> None:
     if state.outcome is not None:
         state.outcome = state.error = state.output = state.finished_at = None
     if failed_at is not None:
-        _void_after(state, failed_at)
+        _void_after(state, failed_at, key, fact.at)
     elif key in state.backing_off:
-        _reopen(state, state.steps[key])
+        _reopen(state, state.steps[key], fact.at)
 
 
-def _void_after(state: RunState, failed_at: int) -> None:
-    """Undo what the code did because of the failure at `failed_at`; completions of earlier steps stay."""
+def _void_after(state: RunState, failed_at: int, failed: str | None, at: int) -> None:
+    """Undo what the code did behind the input at `failed_at`, and that input too where it is the failure of step
+    `failed`; completions of earlier steps stay."""
     for step in state.steps.values():
         if step.asked_seq > failed_at:
             _close(state, step)
             step.void = True
             if step.status != "completed":
                 step.status = "cancelled"
-        elif step.ended_seq == failed_at:
-            _reopen(state, step)
+        elif step.key == failed:
+            _reopen(state, step, at)
         elif step.status == "cancelled" and (step.ended_seq or 0) > failed_at:
-            _reopen(state, step)
+            _reopen(state, step, at)
             step.interrupted = True  # it was given up in flight: nobody knows how far it came
     for timer in list(state.timers.values()):
         if timer.set_seq > failed_at:
@@ -303,8 +305,10 @@ def _void_after(state: RunState, failed_at: int) -> None:
             state.open_timers.add(timer.number)
 
 
-def _reopen(state: RunState, step: StepState) -> None:
+def _reopen(state: RunState, step: StepState, at: int) -> None:
+    """The step is due again, as if it had just been asked for."""
     _close(state, step)
+    step.asked_at = at
     step.status, step.failures, step.error, step.finished_at, step.ended_seq = "due", 0, None, None, None
     state.due += 1
 

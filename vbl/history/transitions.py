@@ -16,7 +16,9 @@ from vbl.history.events import (
     RunResumed,
     RunRetried,
     RunUnpaused,
+    StepCancelled,
     StepInterrupted,
+    TimerCancelled,
 )
 from vbl.history.state import RunState, Status
 
@@ -38,7 +40,9 @@ def cancel(state: RunState, actor: str | None, reason: str | None) -> list[Paylo
         )
     asked: list[Payload] = [CancelRequested(actor=actor, reason=reason)]
     if state.started_at is None or state.blocked is not None:
-        return [*asked, RunCancelled(reason=reason)]
+        steps = [StepCancelled(step=key) for key in state.pending]
+        timers = [TimerCancelled(timer=number) for number in sorted(state.open_timers)]
+        return [*asked, *steps, *timers, RunCancelled(reason=reason)]
     return [RunUnpaused(actor=actor, reason="a cancel was asked for"), *asked] if state.paused else asked
 
 
@@ -70,9 +74,10 @@ def retry(state: RunState, actor: str | None, reason: str | None) -> list[Payloa
     if status is Status.FAILED:
         step = (state.error or {}).get("step")
         failed = state.steps.get(step) if step is not None else None
-        return [
-            RunRetried(actor=actor, reason=reason, step=step, from_seq=failed.ended_seq if failed is not None else None)
-        ]
+        if failed is None or failed.status != "failed":
+            # a mistake in the code: what it did since it digested its last input is void, the input stays
+            return [RunRetried(actor=actor, reason=reason, from_seq=state.applied)]
+        return [RunRetried(actor=actor, reason=reason, step=step, from_seq=failed.ended_seq)]
     if state.blocked is not None:
         return [RunRetried(actor=actor, reason=reason, step=state.blocked.get("step"))]
     if status is Status.RETRYING:

@@ -221,12 +221,13 @@ class Codec:
         return type(back) is type(value) and bool(back == value)
 
     def accept(self, plain: Json) -> Any:
-        """Validate data that came from outside. Raises pydantic's ValidationError."""
+        """Validate data that came from outside. Raises ValueError: pydantic's ValidationError, or its words where the
+        data is no JSON, as with a lone surrogate."""
         return self._adapter.validate_json(to_json(plain))
 
     def validate(self, value: Any) -> Any:
-        """Validate a Python value. Raises pydantic's ValidationError."""
-        return self._adapter.validate_python(value)
+        """Validate a Python value as it is, without making another of it. Raises pydantic's ValidationError."""
+        return self._adapter.validate_python(value, strict=True)
 
 
 def _by_key(plain: dict[str, Json], text: str, recorder: Recorder) -> str:

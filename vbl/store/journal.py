@@ -117,11 +117,16 @@ class History:
 
 
 class Conflict(Exception):
-    """Somebody else appended to these runs (keys) since they were loaded; nothing was stored."""
+    """Somebody else appended to some of these runs since they were loaded; nothing was stored.
 
-    def __init__(self, keys: set[int]) -> None:
+    `keys` are the runs that clash, `changed` all that others appended to, `head` what the transaction saw.
+    """
+
+    def __init__(self, keys: set[int], changed: set[int], head: Head) -> None:
         super().__init__(keys)
         self.keys = keys
+        self.changed = changed
+        self.head = head
 
 
 class Journal:
@@ -162,6 +167,24 @@ class Journal:
         if row is None:
             raise NotFound(f"there is no run {run_id}", "List them: vbl ls", code="run_not_found")
         return row[0]
+
+    def due(self, workflow: str, now: int, limit: int) -> list[int]:
+        """The runs (keys) of a workflow that are due, the highest priority first, then the earliest."""
+        found: list[int] = []
+        for (priority,) in self.store.all("priorities", (workflow, workflow)):
+            if len(found) < limit:
+                rows = self.store.all("due", (workflow, priority, now, limit - len(found)))
+                found += [key for (key,) in rows]
+        return found
+
+    def next_due(self, workflow: str, now: int) -> int | None:
+        """When the next run of a workflow is due, after now; None where none will be."""
+        moments: list[int] = []
+        for (priority,) in self.store.all("priorities", (workflow, workflow)):
+            row = self.store.one("next_due", (workflow, priority, now))
+            if row is not None and row[0] is not None:
+                moments.append(row[0])
+        return min(moments, default=None)
 
     # Writing ------------------------------------------------------------------------------------------------------
 
@@ -217,7 +240,7 @@ class Journal:
             changed = self.newer(seen.last_id) if head.last_id != seen.last_id else set[int]()
             clash = {h.key for h in histories if h.key is not None and h.key in changed}
             if clash:
-                raise Conflict(clash)
+                raise Conflict(clash, changed, head)
             appended = self._store(histories)
         for history in histories:
             history.stored()

@@ -59,10 +59,32 @@ where events.id > ?
 order by events.id
 limit ?
 
+-- name: priorities
+with recursive priorities (priority) as (
+    select max(priority)
+    from runs
+    where workflow = ?
+        and due_at is not null
+    union all
+    select (
+        select max(priority)
+        from runs
+        where workflow = ?
+            and due_at is not null
+            and runs.priority < priorities.priority
+    )
+    from priorities
+    where priority is not null
+)
+select priority
+from priorities
+where priority is not null
+
 -- name: due
 select key
 from runs
 where workflow = ?
+    and priority = ?
     and due_at <= ?
 order by due_at
 limit ?
@@ -71,6 +93,7 @@ limit ?
 select min(due_at)
 from runs
 where workflow = ?
+    and priority = ?
     and due_at > ?
 
 -- name: in_flight

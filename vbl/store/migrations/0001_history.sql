@@ -25,7 +25,7 @@ create index runs_by_workflow on runs (workflow, id);
 -- start(key=...)
 create unique index runs_by_start_key on runs (workflow, start_key) where start_key is not null;
 -- the supervisor: what is due, what was in flight
-create index runs_due on runs (workflow, due_at) where due_at is not null;
+create index runs_due on runs (workflow, priority, due_at) where due_at is not null;
 create index runs_in_flight on runs (key) where in_flight > 0;
 -- children of a run
 create index runs_by_parent on runs (parent_id) where parent_id is not null;
