@@ -1,0 +1,126 @@
+"""What a client is given is refused in words before anything is written, and never by another library's error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from pydantic import BaseModel
+
+import vbl
+from vbl.client import Client, connect
+from vbl.engine.definitions import REGISTRY, Workflow
+from vbl.errors import InvalidInput, UsageError, ValueNotStorable
+
+
+class Order(BaseModel):
+    """A parameter with a model."""
+
+    n: int
+
+
+@vbl.step
+async def a_step(n: int) -> int:
+    return n
+
+
+async def plain(n: int) -> int:
+    return n
+
+
+@pytest.fixture
+def taker() -> Iterator[Workflow[..., Any]]:
+    before = dict(REGISTRY)
+
+    @vbl.workflow
+    async def takes(n: int = 0, order: Order | None = None, anything: Any = None) -> int:
+        return n
+
+    yield takes
+    REGISTRY.clear()
+    REGISTRY.update(before)
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Client]:
+    with connect(tmp_path / "client.db") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("thing", [a_step, plain, lambda: 1, Workflow, Order(n=1), None, 7, "", "\ud800"], ids=repr)
+def test_what_is_no_workflow_is_not_started(client: Client, thing: Any) -> None:
+    for start in (lambda: client.start(thing, 1), lambda: client.start_many(thing, [1])):
+        with pytest.raises(UsageError) as refused:
+            start()
+        assert "workflow" in refused.value.message
+        assert refused.value.hint
+    assert client.events() == []
+
+
+@pytest.mark.parametrize(
+    "given", [{"n": "1"}, {"n": 1.5}, {"n": "abc"}, {"n": True}, {"order": {"n": 1}}, {"order": 3}, {"m": 1}], ids=str
+)
+def test_an_argument_of_another_type_is_invalid_input(
+    client: Client, taker: Workflow[..., Any], given: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        client.start(taker, **given)
+    assert next(iter(given)) in refused.value.message
+    assert "It takes (n: " in refused.value.hint
+    assert client.events() == []
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"n": "\ud800"}, {"n": 1, "anything": ["\ud800"]}], ids=ascii)
+def test_data_that_json_cannot_hold_is_invalid_input(taker: Workflow[..., Any], value: Any) -> None:
+    with pytest.raises(InvalidInput):
+        taker.signature.accept(value)
+
+
+@pytest.mark.parametrize("value", [math.nan, {1, 2}, b"x", (1, 2), "\ud800", plain], ids=ascii)
+def test_an_argument_by_name_is_refused_as_that_of_a_parameter_without_annotation(client: Client, value: Any) -> None:
+    with pytest.raises(ValueNotStorable, match="parameter given"):
+        client.start("somewhere", given=value)
+    assert client.events() == []
+
+
+def test_an_argument_by_name_comes_back_whatever_is_in_it(client: Client) -> None:
+    given = {"schema": {"$ref": "#/defs/B"}, "long": "x" * 100_000, "deep": [{"a": {"$ref": 1}}]}
+    run = client.start("somewhere", **given)
+    assert run.facts()[0].payload["input"] == given
+    assert client.start("somewhere", key="k", **given).id == client.start("somewhere", key="k", **given).id
+
+
+@pytest.mark.parametrize("names", [{"$ref": 1}, {"": 1}, {"\ud800": 1}, {1: 1}], ids=ascii)
+def test_a_name_that_no_parameter_can_have_is_refused(client: Client, names: dict[Any, Any]) -> None:
+    with pytest.raises(InvalidInput, match="no parameter is called"):
+        client.start_many("somewhere", [names])
+    assert client.events() == []
+
+
+@pytest.mark.parametrize("timeout", [math.nan, "5", True], ids=repr)
+def test_a_wait_for_nonsense_is_refused(client: Client, timeout: Any) -> None:
+    run = client.start("somewhere")
+    for wait in (run.result, run.wait):
+        with pytest.raises(UsageError, match="timeout"):
+            wait(timeout=timeout)
+
+
+def test_a_status_that_there_is_not_is_refused_with_those_that_there_are(client: Client) -> None:
+    run = client.start("somewhere")
+    for ask in (lambda: run.wait("nope", timeout=0), lambda: client.runs(status="nope")):
+        with pytest.raises(UsageError, match="'nope' is no status") as refused:
+            ask()
+        assert "completed" in refused.value.hint
+    assert run.wait("queued", timeout=0) == "queued"
+
+
+def test_a_client_that_was_closed_says_so(tmp_path: Path) -> None:
+    with connect(tmp_path / "closed.db") as client:
+        run = client.start("somewhere")
+    for use in (lambda: run.status, run.result, run.cancel, client.runs, lambda: client.start("somewhere")):
+        with pytest.raises(UsageError, match="was closed here") as refused:
+            cast(Any, use)()
+        assert refused.value.hint
