@@ -38,7 +38,7 @@ class Variables:
     def __call__(self, model: type[M]) -> M:
         """The instance, made at the first call. Raises UsageError for a second model, for one without defaults, and
         for what is none."""
-        given: object = model
+        given = cast("object", model)
         if not (isinstance(given, type) and issubclass(given, BaseModel)):
             raise UsageError(
                 f"vbl.state({given!r}): it takes a pydantic model", "For example class Notes(BaseModel): …"
