@@ -10,6 +10,7 @@ import asyncio
 import datetime
 import random as random_module
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Awaitable, Iterable
@@ -32,11 +33,22 @@ T = TypeVar("T")
 class Attempt:
     """One attempt of a step in flight: what its body may ask for, and what the supervisor knows of it.
 
-    `number` counts from 1; `alone` says that it runs in quarantine; `launched` says that its body was begun, and
-    `outcome` is None until it has ended.
+    `number` counts from 1; `alone` says that it runs in quarantine, `launched` that its body was begun, `stopped` that
+    we took it back; `outcome` is None until it has ended.
     """
 
-    __slots__ = ("alone", "call", "idempotency_key", "key", "launched", "number", "outcome", "run_id", "task")
+    __slots__ = (
+        "alone",
+        "call",
+        "idempotency_key",
+        "key",
+        "launched",
+        "number",
+        "outcome",
+        "run_id",
+        "stopped",
+        "task",
+    )
 
     def __init__(
         self, run_id: str, key: str, number: int, *, call: StepCall | None = None, alone: bool = False
@@ -48,11 +60,13 @@ class Attempt:
         self.call = call
         self.alone = alone
         self.launched = False
+        self.stopped = False
         self.task: asyncio.Task[None] | None = None
         self.outcome: Any = None
 
     def cancel(self) -> None:
         """Stop the body, as far as it can be stopped."""
+        self.stopped = True
         if self.task is not None:
             self.task.cancel()
 
@@ -72,6 +86,21 @@ def _refuse_threads(event: str, _args: tuple[Any, ...]) -> None:
 
 _THREAD_STARTS = frozenset({"_thread.start_new_thread", "_thread.start_joinable_thread"})
 sys.addaudithook(_refuse_threads)
+if sys.version_info < (3, 12):
+    # these do not tell of a thread's start: ask where `threading` makes it
+    _start_new_thread: Any = vars(threading)["_start_new_thread"]
+
+    def _start(*args: Any, **kwargs: Any) -> Any:
+        _refuse_threads("_thread.start_new_thread", ())
+        return _start_new_thread(*args, **kwargs)
+
+    vars(threading)["_start_new_thread"] = _start
+
+
+def refuse_in_workflow(what: str) -> None:
+    """Raise NotInWorkflow where workflow code calls what would block the engine, or would be repeated by a replay."""
+    if _workflow() is not None:
+        raise NotInWorkflow(f"{what} was called in workflow code", "Put it in a step, and await that")
 
 
 def execution(what: str) -> Execution:
