@@ -431,6 +431,17 @@ def test_the_shell_completes_ids_and_stays_silent_without_a_file(vbl_here, made,
     assert vbl_here(db=tmp_path / "none.db").out.strip() == ""
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("ls", "--tag"), ("ls", "--workflow"), ("show",), ("why",), ("events",), ("cancel",), ("sql",)],
+    ids=" ".join,
+)
+def test_an_argument_that_is_no_text_is_refused_in_words(vbl_here, made, command):
+    ended = vbl_here(*command, "r\udcff", db=made, code=2)
+    assert "UTF-8" in ended.err
+    assert "Traceback" not in ended.err
+
+
 def test_an_error_of_ours_is_json_too_when_json_was_asked_for(vbl_here, made, monkeypatch):
     monkeypatch.setattr(ls, "_runs", lambda *_: 1 / 0)
     ended = vbl_here("ls", "--json", db=made, code=1)

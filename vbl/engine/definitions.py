@@ -104,7 +104,7 @@ class Signature:
 def _said(error: ValueError) -> str:
     """Pydantic's words, a line for each error, without the addresses of its documentation."""
     if not isinstance(error, ValidationError):
-        return str(error)
+        return str(error).removeprefix("Error serializing to JSON: ")
     lines = [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors(include_url=False)]
     return "; ".join(f"{place}: {message}" if place else message for place, message in lines)
 

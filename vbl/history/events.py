@@ -174,7 +174,6 @@ class StepStarted(Payload):
     step: str
     attempt: int
     input: Any = None
-    digest: str | None = None
     idempotency_key: str
     name: str | None = None
     effect: str | None = None

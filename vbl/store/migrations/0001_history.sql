@@ -138,8 +138,8 @@ select events.id, runs.id as run_id, events.seq, events.type, events.at, events.
 from events
 join runs on runs.key = events.run;
 
--- One row an attempt. What ended it is the first later event of the run that names the step and the attempt, or
--- gives the step up.
+-- One row an attempt. What ended it is the first later event of the run that completes, fails, interrupts or gives up
+-- the step: the next attempt begins only after that.
 create view vbl_steps as
 select
     runs.id as run_id,
