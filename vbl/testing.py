@@ -39,6 +39,8 @@ from vbl.store.protocol import Head, Store
 from vbl.store.sqlite import Durability
 
 T = TypeVar("T")
+_RECENT_FACTS = 40
+"""Long values that repeat one of these are compared with it, and not encoded anew."""
 NEW_YEAR = 1_767_225_600_000_000
 """2026-01-01 00:00:00 UTC, where a FakeClock begins."""
 
@@ -388,7 +390,10 @@ def replay(run: Run, workflow: Workflow[..., Any] | None = None, *, patience_s: 
         raise NotFound(f"workflow {run.workflow} is not known here", "Import the module that defines it")
     history = History(None, Resolver(_no_blob))
     history.state = run.state()
-    script = script_of(run.facts())
+    facts = run.facts()
+    for fact in facts[-_RECENT_FACTS:]:
+        history.recorder.know_payload(fact.seq, fact.payload)
+    script = script_of(facts)
     reached = threading.Event()
     execution = Execution(history, code, script, reached.set)
     try:

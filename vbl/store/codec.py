@@ -76,10 +76,16 @@ def _is_native_type(annotation: Any) -> bool:
     return False
 
 
+def _is_loose(annotation: Any) -> bool:
+    """Whether a native annotation leaves open what is inside."""
+    arguments = typing.get_args(annotation)
+    return annotation in (Any, object, list, dict) or any(map(_is_loose, arguments))
+
+
 class Codec:
     """Writes and reads values of one annotation. Without one, only what JSON itself holds is accepted."""
 
-    __slots__ = ("_adapter", "_anything", "_large", "_native", "atoms", "what")
+    __slots__ = ("_adapter", "_anything", "_large", "_loose", "_native", "atoms", "what")
 
     def __init__(self, annotation: Any, what: str) -> None:
         self.what = what
@@ -87,6 +93,7 @@ class Codec:
             annotation = Any
         self._anything = annotation is Any
         self._native = _is_native_type(annotation)
+        self._loose = self._native and _is_loose(annotation)
         self.atoms = _ATOMS.get(annotation, ()) if self._native and isinstance(annotation, Hashable) else ()
         self._large = False
         try:
@@ -201,7 +208,8 @@ class Codec:
             return plain
         try:
             if self._native and kind in (list, dict):
-                return self._adapter.validate_python(plain_copy(plain))
+                # pydantic makes new lists and dicts, but hands on what it does not look into
+                return self._adapter.validate_python(plain_copy(plain) if self._loose else plain)
             return self._adapter.validate_json(to_json(plain))
         except Exception as error:
             raise Divergence(
