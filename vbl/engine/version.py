@@ -10,14 +10,10 @@ import ast
 import functools
 import hashlib
 import sys
-import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-
-_FRESH_S = 5.0
-"""Sources are read again after so long."""
+from typing import Any, cast
 
 
 def version_of(function: Callable[..., Any], code: types.CodeType) -> str:
@@ -27,17 +23,9 @@ def version_of(function: Callable[..., Any], code: types.CodeType) -> str:
     """
     digest = hashlib.sha256()
     _digest_code(digest, code)
-    digest.update(_sources(function.__module__, time.monotonic() // _FRESH_S))
+    for name, file in sorted(_reachable(function.__module__).items()):
+        digest.update(name.encode() + b"\0" + _source(file)[0])
     return digest.hexdigest()[:16]
-
-
-@functools.lru_cache(maxsize=256)
-def _sources(module: str, _moment: float) -> bytes:
-    """The digest of the sources that a module reaches. Read once for all workflows that are asked about together."""
-    digest = hashlib.sha256()
-    for name, file in sorted(_reachable(module).items()):
-        digest.update(name.encode() + b"\0" + _content(file))
-    return digest.digest()
 
 
 def _digest_code(digest: Any, code: types.CodeType) -> None:
@@ -45,16 +33,31 @@ def _digest_code(digest: Any, code: types.CodeType) -> None:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             _digest_code(digest, constant)
+        elif isinstance(constant, frozenset):
+            # its order differs between processes
+            digest.update(repr(sorted(map(repr, cast("frozenset[object]", constant)))).encode())
         else:
             digest.update(repr(constant).encode())
 
 
-def _content(file: Path) -> bytes:
+_Imports = list[tuple[str, int]]
+
+
+def _source(file: Path) -> tuple[bytes, _Imports]:
+    """The digest of a file, and what it imports."""
     try:
-        return file.read_bytes()
+        found = file.stat()
+        return _read(str(file), found.st_mtime_ns, found.st_size)
     except OSError:
         # a file that is gone: the code object alone has to tell
-        return b""
+        return b"", []
+
+
+@functools.lru_cache(maxsize=4_096)
+def _read(file: str, _changed_at: int, _size: int) -> tuple[bytes, _Imports]:
+    """Read a file once for each state that it was in."""
+    content = Path(file).read_bytes()
+    return hashlib.sha256(content).digest(), _statements(content)
 
 
 def _reachable(module: str) -> dict[str, Path]:
@@ -83,6 +86,7 @@ def _reachable(module: str) -> dict[str, Path]:
     return seen
 
 
+@functools.lru_cache(maxsize=4_096)
 def _file_of(root: Path, name: str) -> Path | None:
     place = root.joinpath(*name.split("."))
     return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
@@ -90,7 +94,7 @@ def _file_of(root: Path, name: str) -> Path | None:
 
 def _imports(file: Path, module: str, top: str) -> Iterator[str]:
     """The modules of package `top` that a file imports, wherever in it; names imported from one may be modules too."""
-    for name, level in _statements(str(file), _content(file)):
+    for name, level in _source(file)[1]:
         if level:
             parts = module.split(".")
             package = parts if file.name == "__init__.py" else parts[:-1]
@@ -99,9 +103,8 @@ def _imports(file: Path, module: str, top: str) -> Iterator[str]:
             yield name
 
 
-@functools.lru_cache(maxsize=512)
-def _statements(file: str, content: bytes) -> list[tuple[str, int]]:
-    found: list[tuple[str, int]] = []
+def _statements(content: bytes) -> _Imports:
+    found: _Imports = []
     try:
         tree = ast.parse(content)
     except SyntaxError:
