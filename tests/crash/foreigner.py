@@ -1,4 +1,5 @@
-"""A process of its own that steers a file's runs as people do: it starts, pauses, unpauses and cancels them.
+"""A process of its own that steers a file's runs as people do: it starts, pauses, unpauses and cancels them, and now
+and then has everything derived rebuilt.
 
 What was acknowledged it writes to a file, after the call returned: `verb run`. Called with the file, that other file,
 a seed and the number of decisions.
@@ -24,8 +25,11 @@ def main(db: str, acknowledged: str, seed: int, decisions: int) -> None:
     out = os.open(acknowledged, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with vbl.connect(Path(db)) as client:
         for _ in range(decisions):
-            verb = rng.choices(("started", "paused", "cancelled"), (4, 5, 1))[0]
+            verb = rng.choices(("started", "paused", "cancelled", "rebuilt"), (40, 50, 10, 1))[0]
             try:
+                if verb == "rebuilt":
+                    client.doctor(rebuild=True)
+                    continue
                 if verb == "started":
                     name = rng.choice(NAMES)
                     run = client.start(name, **{PARAMETERS[name]: SIZES[name]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 
 import vbl
 from tests.crash.lives import write_deed
@@ -28,6 +29,28 @@ async def slow(number: int) -> int:
     write_deed("begin")
     await asyncio.sleep(0.02)
     return number + 1
+
+
+@vbl.step
+def fork() -> int:
+    """Leave a forked child behind that does nothing; the first time wait to be killed."""
+    from vbl.engine.context import CURRENT
+
+    write_deed("begin")
+    if CURRENT.get().number > 1:
+        return 0
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    write_deed("forked", child)
+    time.sleep(60)
+    return child
+
+
+@vbl.workflow
+async def forking() -> int:
+    return await fork.aio()
 
 
 @vbl.workflow

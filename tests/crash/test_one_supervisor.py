@@ -3,6 +3,7 @@ from one that does not answer; and the one that lost it may append nothing more.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import vbl
-from tests.crash import corpus
+from tests.crash import corpus, poisons
 from tests.crash.lives import (
     Life,
     check_deeds,
@@ -142,7 +143,7 @@ def test_a_stopped_holder_is_replaced_by_force_and_may_not_append(tmp_path: Path
         first.holding()
         runs = [client.start("chain", length=150) for _ in range(4)]
         until(lambda: len(deeds(log)) > 40, "work to be in flight")
-        first.process.send_signal(signal.SIGSTOP)
+        stop_between_commits(first)
         before = [run.facts()[-1].seq for run in runs]
         with life(db, TARGET, "--force", env=env) as second:
             until(lambda: holder.read(db)["pid"] == second.pid, "the second to take the file")
@@ -162,6 +163,99 @@ def test_a_stopped_holder_is_replaced_by_force_and_may_not_append(tmp_path: Path
             assert second.stop() == 0, second.words
         check_deeds(client, log)
         check_file(client)
+
+
+def stop_between_commits(worker: Life) -> None:
+    """Let it stand still, but not within a commit: then it would keep SQLite's own lock, and must be killed."""
+
+    def stopped() -> bool:
+        worker.process.send_signal(signal.SIGSTOP)
+        until(lambda: "\nState:\tT" in Path(f"/proc/{worker.pid}/status").read_text(), "it to stand still")
+        if outside(worker.db, TRY_TO_WRITE) == "free":
+            return True
+        worker.process.send_signal(signal.SIGCONT)
+        return False
+
+    until(stopped, "a moment between two commits")
+
+
+TRY_TO_WRITE = """
+db = sqlite3.connect(path, timeout=0, isolation_level=None)
+try:
+    db.execute("begin immediate")
+    db.execute("rollback")
+    print("free")
+except sqlite3.OperationalError:
+    print("locked")
+"""
+
+
+@pytest.mark.slow
+def test_one_that_stands_still_within_a_commit_has_to_be_killed(tmp_path: Path) -> None:
+    """It keeps SQLite's own lock, which no force takes: the one that tries is told so."""
+    db = tmp_path / "vbl.db"
+    with life(db, TARGET) as first:
+        first.holding()
+        stop_between_commits(first)
+        keep = [sys.executable, "-S", "-c", KEEP_THE_LOCK, str(db)]
+        with subprocess.Popen(keep, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as keeper:
+            assert keeper.stdout is not None
+            assert keeper.stdout.readline() == "locked\n"
+            with life(db, TARGET, "--force") as second:
+                assert second.ended() == 10, second.words
+                assert f"process {first.pid} " in second.words
+                assert "kill" in second.words
+            keeper.kill()
+
+
+KEEP_THE_LOCK = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("begin immediate")
+print("locked", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.slow
+def test_who_took_the_file_by_force_keeps_it_when_the_silent_one_dies(tmp_path: Path) -> None:
+    """The lock is free for a moment then; somebody who waits for it must not take it from a holder that beats."""
+    db, log = tmp_path / "vbl.db", tmp_path / "deeds"
+    env = environment(log)
+    with life(db, TARGET, env=env) as first, connect(db) as client:
+        first.holding()
+        stop_between_commits(first)
+        with life(db, TARGET, "--force", env=env) as second, life(db, TARGET, "--wait", env=env) as third:
+            until(lambda: holder.read(db)["pid"] == second.pid, "the second to take the file")
+            until(lambda: catches_sigterm(third), "the third to wait")
+            first.process.kill()
+            until(lambda: holder.read(db).get("locked"), "the second to have the lock as well")
+            assert second.holds
+            assert third.process.poll() is None
+            run = client.start("chain", length=2)
+            assert run.wait(timeout=20) == "completed"
+            assert second.stop() == 0, second.words
+            third.holding()
+            assert third.stop() == 0, third.words
+        check_deeds(client, log)
+
+
+@pytest.mark.slow
+def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
+    """A body has forked (a pool of processes, say), and the supervisor is killed: its orphan holds nobody up."""
+    db, log = tmp_path / "vbl.db", tmp_path / "deeds"
+    target = Path(poisons.__file__)
+    with connect(db) as client:
+        run = client.start("forking")
+        with life(db, target, env=environment(log)) as first:
+            (forked,) = until(lambda: [deed for deed in deeds(log) if deed.what == "forked"], "a body to fork")
+            first.kill()
+        try:
+            with life(db, target, env=environment(log)) as second:
+                second.holding()
+                assert run.wait(timeout=20) == "completed"
+        finally:
+            os.kill(int(forked.word), signal.SIGKILL)
 
 
 def check_epochs(runs: list[Run]) -> None:

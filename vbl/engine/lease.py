@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 import uuid
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ SILENT_S = 3.0
 """A holder that does not beat for so long does not answer."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Lease:
     """A supervisor's right to a file at one epoch."""
 
@@ -50,6 +51,12 @@ class Lease:
         fd: int | None = None
         try:
             fd = _lock(path)
+            if fd is not None and holder.read(path).get("locked") is False:
+                # taken by force from a holder that has died since, and so free for a moment; but held
+                os.close(fd)
+                fd = None
+                _demand_silence(path)
+                fd = _lock(path)
             if fd is None and force:
                 _demand_silence(path)
             elif fd is None:
@@ -59,25 +66,40 @@ class Lease:
                 row = store.one("take_epoch", (token, json.dumps(workflows), clock.now()))
             assert row is not None
             lease = cls(path, store, clock, row[0], token, fd, _about(clock.now(), row[0]))
+            _leases.add(lease)
             lease.beat()
         except BaseException as error:
             if fd is not None:
                 os.close(fd)
             if isinstance(error, OSError):
                 raise _unwritable(path, error) from error
+            if fd is None and isinstance(error, StorageError) and error.code == "locked":
+                raise StorageError(
+                    f"{path} is locked, and {holder.describe(path)} does not answer: it may stand within a commit",
+                    f"End it, then start again: kill -9 {holder.read(path).get('pid', 'PID')}",
+                    code="locked",
+                ) from error
             raise
         return lease
 
     def beat(self) -> None:
         """Say that this process is alive; take the lock where a silent holder has died meanwhile."""
+        if holder.read(self.path).get("epoch", 0) > self.epoch:
+            return  # taken from this one while it stood still: the file itself will say so
         if self._fd is None:
             self._fd = _lock(self.path)
         self._beats += 1
-        holder.write(self.path, {**self._about, "beat": self._beats})
+        holder.write(self.path, {**self._about, "locked": self._fd is not None, "beat": self._beats})
 
     def announce(self, workflows: list[str]) -> None:
         """Say which workflows the holder has; inside a transaction."""
         self.store.many("announce", [(json.dumps(workflows), self.epoch)])
+
+    def forget(self) -> None:
+        """In a forked child: the lock is the parent's, and must not outlive it here."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
 
     def leave(self) -> None:
         """Give the file back."""
@@ -89,6 +111,18 @@ class Lease:
             self._fd = None
 
 
+_leases: weakref.WeakSet[Lease] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for lease in _leases:
+        lease.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
 def _unwritable(path: Path, error: OSError) -> StorageError:
     return StorageError(
         f"{holder.lock_path(path)} cannot be written: {error.strerror}",
@@ -98,7 +132,8 @@ def _unwritable(path: Path, error: OSError) -> StorageError:
 
 
 def _about(since: int, epoch: int) -> dict[str, Any]:
-    program = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
+    called = Path(sys.argv[0] if sys.argv and sys.argv[0] else "python")
+    program = called.parent.name if called.name == "__main__.py" else called.name
     return {"pid": os.getpid(), "host": socket.gethostname(), "program": program, "since": since, "epoch": epoch}
 
 
