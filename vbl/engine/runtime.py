@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from vbl import config
-from vbl.client import Client
+from vbl.client import Client, workflow_name
 from vbl.clock import SYSTEM, Clock
 from vbl.engine.context import refuse_in_workflow
 from vbl.engine.definitions import REGISTRY, Workflow
@@ -129,7 +129,7 @@ class Runtime(Client):
     def start(self, workflow: Workflow[..., Any] | str, /, *args: Any, **options: Any) -> Run:
         """As Client.start; attached, the supervisor elsewhere has to know the workflow. Raises SupervisorHeld."""
         refuse_in_workflow("start")
-        name = workflow if isinstance(workflow, str) else workflow.name
+        name = workflow_name(workflow)
         info = self.supervisor() if self.attached else None
         if info is not None and name not in info.workflows:
             known = ", ".join(info.workflows) or "none"

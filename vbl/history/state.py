@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from vbl.history.facts import TERMINAL, Fact, is_input
+from vbl.history.facts import Fact, is_input
 
 
 class Status(StrEnum):
@@ -66,7 +66,6 @@ class StepState:
     max_attempts: int | None = None
     ended_seq: int | None = None
     input: Any = None
-    digest: str | None = None
     output: Any = None
     error: dict[str, Any] | None = None
     void: bool = False
@@ -338,7 +337,7 @@ def _step_started(state: RunState, fact: Fact) -> None:
         if step is not None:
             del state.steps[key]
         step = StepState(key, p.get("name") or name_of(key), fact.at, fact.seq, p.get("effect"), attempt=attempts)
-        step.input, step.digest = p.get("input"), p.get("digest")
+        step.input = p.get("input")
         step.idempotency_key = p.get("idempotency_key")
         state.steps[key] = step
     else:
@@ -491,11 +490,6 @@ def summarise(state: RunState) -> Summary:
     )  # fmt: skip
 
 
-def terminal(fact: Fact) -> bool:
-    """Whether the event ends its run."""
-    return fact.type in TERMINAL
-
-
 __all__ = [
     "RunState",
     "Status",
@@ -506,5 +500,4 @@ __all__ = [
     "fold",
     "is_input",
     "summarise",
-    "terminal",
 ]
