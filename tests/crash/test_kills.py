@@ -7,6 +7,9 @@ later body has seen stays in the history, and the doctor finds the file whole.
 from __future__ import annotations
 
 import random
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -78,6 +81,27 @@ def kill_many(folder: Path, kills: int, runs_a_life: int) -> None:
         interrupted = client.sql("select count(*) from vbl_events where type = 'STEP_INTERRUPTED'")[1][0][0]
         print(f"{kills} kills, {len(runs)} runs, {interrupted} attempts interrupted, {again} attempts beyond the first")
         assert interrupted > 0, "no kill met a step in flight: this test showed nothing"
+
+
+@pytest.mark.slow
+def test_a_run_in_the_foreground_goes_on_when_it_is_typed_again(tmp_path: Path) -> None:
+    """`vbl run --key` is killed over and over and typed again: one run, nothing done twice, the output in the end."""
+    rng = new_random()
+    db, log = tmp_path / "vbl.db", tmp_path / "deeds"
+    command = [sys.executable, "-m", "vbl", "run", f"{TARGET}:chain", "--input", "150", "--key", "K", "--db", str(db)]
+    for _ in range(6):
+        wanted = size_of(log) + rng.randrange(1, 2_000)
+        running = subprocess.Popen(command, env=environment(log), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        until(lambda: size_of(log) > wanted or running.poll() is not None, "deeds")  # noqa: B023
+        running.kill()
+        running.communicate()
+        assert running.returncode == -signal.SIGKILL, "it ended before it was killed: make the chain longer"
+    done = subprocess.run(command, env=environment(log), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "150\n"), done.stderr
+    with connect(db) as client:
+        assert len(client.runs()) == 1
+        print(f"{check_deeds(client, log)} attempts beyond the first")
+        check_file(client)
 
 
 def test_runs_survive_a_few_kills(tmp_path: Path) -> None:

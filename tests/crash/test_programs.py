@@ -1,7 +1,8 @@
-"""Random workflow programs under random kills: each ends with the result that was known before it ran."""
+"""Random workflow programs under random kills, stops and pauses: each ends with the result that was known before."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
@@ -10,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+import vbl
 from tests.crash import programs
 from tests.crash.lives import check_deeds, check_file, connect, environment, finish, life, new_random, until
 from tests.crash.programs import Program, expect, whole
 from vbl.client import Client, Run
 
 TARGET = Path(programs.__file__)
+GRACEFUL = 0.25
+"""So often the supervisor is stopped instead of killed, with hardly any time of grace."""
 
 
 def kinds(program: Program) -> Counter[str]:
@@ -35,6 +39,14 @@ def start_some(client: Client, rng: random.Random, number: int) -> list[tuple[Ru
     return started
 
 
+def disturb(runs: list[Run], rng: random.Random) -> None:
+    """Pause some and let them go on: that changes no result."""
+    for run in rng.sample(runs, 8):
+        with contextlib.suppress(vbl.Conflict):
+            run.pause()
+            run.unpause()
+
+
 def check_results(runs: list[tuple[Run, Program]]) -> None:
     for run, program in runs:
         story = [fact.type for fact in run.facts()]
@@ -48,12 +60,16 @@ def run_under_kills(folder: Path, kills: int, programs_a_life: int) -> None:
     with connect(db) as client:
         runs = start_some(client, rng, programs_a_life)
         for _ in range(kills):
-            with life(db, TARGET, env=environment(log)) as worker:
+            with life(db, TARGET, "--grace", "0.02", env=environment(log)) as worker:
                 worker.holding()
                 runs += start_some(client, rng, programs_a_life)
+                disturb([run for run, _ in runs], rng)
                 moment = time.monotonic() + rng.uniform(0, 0.15)
                 until(lambda: time.monotonic() > moment, "a moment of the work")  # noqa: B023
-                worker.kill()
+                if rng.random() < GRACEFUL:
+                    assert worker.stop() == 0, worker.words
+                else:
+                    worker.kill()
         with life(db, TARGET, env=environment(log)) as worker:
             finish(client, worker)
             assert worker.stop() == 0, worker.words
