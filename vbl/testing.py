@@ -286,6 +286,11 @@ class Trial(Client):
         """How many commits the present supervisor, or the last one, has made."""
         return self._dying.commits if self._dying is not None else 0
 
+    @property
+    def in_memory(self) -> int:
+        """How many runs are in memory; each of the others costs a row in the file until something wakes it."""
+        return len(self._supervisor.runs) if self._supervisor is not None else 0
+
     def kill(self) -> None:
         """End the supervisor at once: what it has not committed is lost."""
         if self._supervisor is not None:
@@ -334,10 +339,10 @@ class Trial(Client):
         Raises TimeoutError.
         """
         deadline = time.monotonic() + self._patience_s
+        self.nudge()
         while not condition():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"after {self._patience_s:g} s it has not come true")
-            self.nudge()
             time.sleep(0.001)
 
     def advance(self, seconds: float) -> None:

@@ -208,7 +208,7 @@ def test_each_version_of_the_code_adds_one_event_however_often_it_is_tried(trial
     assert resumed == ["another version of the code follows its history"]
 
 
-def test_a_living_supervisor_tries_a_new_version_by_itself(trial: Trial, quick_housekeeping: None) -> None:
+def test_a_living_supervisor_tries_a_new_version_by_itself(quick_housekeeping: None, trial: Trial) -> None:
     """As in a notebook, where a cell is run again."""
     run = begun(trial)
     version(_no_sleep)
