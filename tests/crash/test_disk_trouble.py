@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +15,9 @@ import apsw
 import pytest
 
 import vbl
+from tests.crash import corpus
 from tests.crash.faulty_vfs import Disk, Fault, Once, disk_full, every_connection, io_error
-from tests.crash.lives import check_file, until
+from tests.crash.lives import check_deeds, check_file, connect, deeds, environment, life, size_of, until
 from vbl.engine.context import CURRENT
 from vbl.errors import StorageError
 
@@ -229,3 +231,23 @@ def test_a_supervisor_does_not_begin_on_a_full_disk(tmp_path: Path, disk: Disk) 
         GATE.set()
         with vbl.open(db) as runtime:
             assert runtime.start(quick, 1).result(timeout=20) == 10
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs prlimit(2)")
+def test_a_process_that_may_write_no_more_goes_on_when_it_may(tmp_path: Path) -> None:
+    """No VFS between: the operating system refuses a real supervisor's writes for a while."""
+    db, log = tmp_path / "vbl.db", tmp_path / "deeds"
+    with connect(db) as client, life(db, Path(corpus.__file__), env=environment(log)) as worker:
+        runs = [client.start("chain", length=60) for _ in range(5)]
+        until(lambda: len(deeds(log)) > 20, "work to be done")
+        soft, hard = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (size_of(db.with_name("vbl.db-wal")) + 20_000, hard))
+        until(lambda: "Nothing new is started" in worker.words, "it to say that it cannot write")
+        assert not any(run.status.finished for run in runs)
+        resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (soft, hard))
+        until(lambda: "going on" in worker.words, "it to say that it can write again")
+        assert [run.result(timeout=30) for run in runs] == [60] * 5
+        assert worker.stop() == 0, worker.words
+        assert check_deeds(client, log) == 0, "nothing ran twice"
+        check_file(client)
