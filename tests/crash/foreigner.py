@@ -7,6 +7,7 @@ a seed and the number of decisions.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sys
@@ -49,5 +50,20 @@ def main(db: str, acknowledged: str, seed: int, decisions: int) -> None:
                     continue
 
 
+def hammer(db: str, run_id: str) -> None:
+    """Pause one run and let it go on, as fast as the file allows, until it has ended."""
+    with vbl.connect(Path(db)) as client:
+        run = client.run(run_id)
+        while not run.status.finished:
+            with contextlib.suppress(Conflict):
+                run.pause()
+                run.unpause()
+            with contextlib.suppress(Conflict):
+                run.unpause()
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    if sys.argv[1] == "hammer":
+        hammer(*sys.argv[2:])
+    else:
+        main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

@@ -123,6 +123,32 @@ def check_ends(client: Client) -> None:
         )
 
 
+@pytest.mark.slow
+def test_the_engine_makes_progress_under_a_stream_of_foreign_events(tmp_path: Path) -> None:
+    """Two processes do nothing but pause one run and let it go on: it ends all the same, and so do its neighbours."""
+    db, log = tmp_path / "vbl.db", tmp_path / "deeds"
+    with connect(db) as client, life(db, TARGET, env=environment(log)) as worker:
+        hammered = client.start("chain", length=60)
+        command = [sys.executable, foreigner.__file__, "hammer", str(db), hammered.id]
+        people = [subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE) for _ in range(2)]
+        try:
+            until(lambda: any(fact.type == "RUN_PAUSED" for fact in hammered.facts()), "the first blow")
+            neighbours = [client.start("chain", length=30) for _ in range(3)]
+            assert [run.result(timeout=60) for run in neighbours] == [30] * 3
+            assert hammered.result(timeout=60) == 60
+            for person in people:
+                assert not _ended(person)
+        finally:
+            for person in people:
+                person.kill()
+        blows = sum(fact.type == "RUN_PAUSED" for fact in hammered.facts())
+        print(f"{blows} blows")
+        assert blows > 20
+        assert worker.stop() == 0, worker.words
+        check_deeds(client, log)
+        check_file(client)
+
+
 def test_foreign_events_land_on_live_runs(tmp_path: Path) -> None:
     steer_many(tmp_path, processes=2, decisions=40, kills=0)
 
