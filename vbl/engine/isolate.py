@@ -33,11 +33,14 @@ async def run_isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, 
     home = _home(step)
     here, there = _SPAWN.Pipe()
     child = _SPAWN.Process(
-        target=_serve, args=(there, *home, dumps(given), attempt.run_id, attempt.key, attempt.number), daemon=True
+        target=_serve,
+        args=(there, *home, dumps(given), attempt.run_id, attempt.key, attempt.number, attempt.idempotency_key),
+        daemon=True,
     )
-    await asyncio.to_thread(_start, child)
-    there.close()
+    starting = asyncio.ensure_future(asyncio.to_thread(_start, child))
     try:
+        await asyncio.shield(starting)
+        there.close()
         async with asyncio.timeout(step.timeout):
             answer = await _answer(here)
     except TimeoutError:
@@ -45,8 +48,8 @@ async def run_isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, 
     except asyncio.CancelledError:
         return Stopped()
     finally:
-        child.kill()
-        await asyncio.shield(asyncio.to_thread(child.join))
+        await _end(starting, child)
+        there.close()
         here.close()
     if answer is None:
         return Failed(Kind.TRANSIENT, "ProcessDied", f"the step's process ended with exit code {child.exitcode}", None)
@@ -57,6 +60,14 @@ async def run_isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, 
     return Failed(
         Kind(error["kind"]), error["type"], error["message"], error.get("traceback"), None, error.get("retry_after")
     )
+
+
+async def _end(starting: asyncio.Future[None], child: SpawnProcess) -> None:
+    """Kill the child and wait for its end; one that is just being made can only be killed once it is there."""
+    await asyncio.wait([starting])
+    if starting.exception() is None:
+        child.kill()
+        await asyncio.shield(asyncio.to_thread(child.join))
 
 
 async def _answer(here: Connection) -> tuple[bool, str] | None:
@@ -102,7 +113,15 @@ def _home(step: Step[..., Any]) -> tuple[str, str | None, str]:
 
 
 def _serve(
-    there: Connection, module: str, file: str | None, name: str, given: str, run_id: str, key: str, number: int
+    there: Connection,
+    module: str,
+    file: str | None,
+    name: str,
+    given: str,
+    run_id: str,
+    key: str,
+    number: int,
+    idempotency_key: str,
 ) -> None:
     """The child: find the step, run its body, send back the recorded form of what it returned."""
     threading.Thread(target=_end_with_parent, args=(there,), daemon=True).start()
@@ -112,7 +131,9 @@ def _serve(
             found = getattr(found, part)
         signature = found.signature
         bound = {k: signature.codecs[k].load(v) for k, v in loads(given).items()}
-        CURRENT.set(Attempt(run_id, key, number))
+        attempt = Attempt(run_id, key, number)
+        attempt.idempotency_key = idempotency_key
+        CURRENT.set(attempt)
         args, kwargs = signature.spread(bound)
         value = asyncio.run(found.function(*args, **kwargs)) if found.is_async else found.function(*args, **kwargs)
         recorded = signature.result.record(value, Recorder())

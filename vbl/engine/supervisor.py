@@ -206,9 +206,16 @@ class Supervisor:
             self._pool.close()
             for active in self.runs.values():
                 active.close()
+            await self._last_bodies()
             await asyncio.to_thread(checkpointer.stop)
         if self.failure is not None:
             raise self.failure
+
+    async def _last_bodies(self) -> None:
+        """Give bodies that were stopped a moment to clean up; a child process is killed and waited for meanwhile."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        if left:
+            await asyncio.wait(left, timeout=LAST_WORDS_S)
 
     def _begin_stop(self, grace_s: float) -> None:
         self.stopping = True
