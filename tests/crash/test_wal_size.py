@@ -160,7 +160,7 @@ def test_clients_keep_the_wal_short_too(tmp_path: Path, supervised: bool) -> Non
             stack.enter_context(vbl.open(db))
         client = stack.enter_context(connect(db))
         with Watch(db) as watch:
-            for _ in range(400):
+            for _ in range(600):
                 client.start("crash.nowhere", text=secrets.token_urlsafe(30_000))
         assert size_of(db) > 2 * BOUND or watch.largest > 2 * BOUND, "too little was written to show anything"
         assert watch.largest <= BOUND
