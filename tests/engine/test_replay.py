@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,7 +118,9 @@ def replayed_elsewhere(python: str, seed: str, path: Path) -> dict[str, object]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert not done.stderr, done.stderr
+    # on a slow machine asyncio's debug mode says how long a callback took: that is no warning about us
+    said = [line for line in done.stderr.splitlines() if not re.match(r"Executing <.* took [0-9.]+ seconds", line)]
+    assert not said, done.stderr
     return json.loads(done.stdout)
 
 
