@@ -56,6 +56,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 30) -> Any:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.slow
 def test_worker_is_killed_twice_and_no_completed_step_runs_again(tmp_path: Path) -> None:
     done = demo(tmp_path, "--json", *FAST)
     told = document(done)
@@ -172,6 +173,7 @@ def test_model_is_left_alone_where_it_is_not_wanted(tmp_path: Path) -> None:
     assert told["left_out"] == [{"name": "two.bin", "reason": "it is binary, not text"}]
 
 
+@pytest.mark.slow
 def test_refused_key_ends_the_demo_with_the_reason(tmp_path: Path) -> None:
     with ModelServer() as server:
         server.script(*[Answer(401, openai_error(f"Incorrect API key provided: {KEY}", "invalid_api_key"))] * 9)
@@ -218,6 +220,7 @@ def test_file_with_a_supervisor_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.slow
 def test_interrupted_demo_leaves_no_worker_behind(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "vbl", "demo", "--pace", "20"],

@@ -88,6 +88,7 @@ def test_model_summarises_and_the_conversation_grows(tmp_path: Path, folder: Pat
     assert [summary["name"] for summary in state.variables["summaries"]] == ["a.md", "b.txt"]
 
 
+@pytest.mark.slow
 def test_rate_limit_and_overload_are_waited_out_in_the_history(
     tmp_path: Path, folder: Path, server: ModelServer
 ) -> None:

@@ -127,6 +127,7 @@ def test_answers_follow_the_cues_and_spread_over_sources() -> None:
     assert answer([], []) == []
 
 
+@pytest.mark.slow
 def test_a_long_document_takes_time_in_proportion() -> None:
     """Two megabytes, the most that is read: the walk goes over windows, not over all pairs."""
     text = "\n\n".join(document.text for document in SHIPPED)

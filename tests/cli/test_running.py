@@ -96,6 +96,7 @@ def test_ctrl_c_stops_an_embedded_supervisor_and_says_how_to_resume(shell):
     assert shell.notes == ["before", "after"]
 
 
+@pytest.mark.slow
 def test_one_supervisor_moves_what_others_start(shell):
     """Detached, watched, left by Ctrl-C, refused: everything that happens beside a living `vbl up`."""
     queued = shell.vbl("run", "flows.py:hello", "--detach")
@@ -150,6 +151,7 @@ def test_a_cancelled_run_exits_with_8(shell):
     assert "cancelled" in ended.err
 
 
+@pytest.mark.slow
 def test_a_blocked_run_exits_with_4_and_goes_on_with_its_old_code(shell):
     flows = shell.folder / "flows.py"
     old = flows.read_text()
@@ -168,6 +170,7 @@ def test_a_blocked_run_exits_with_4_and_goes_on_with_its_old_code(shell):
     assert shell.vbl(*args).out == "after\n"
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_the_grace_time(shell):
     shell.vbl("run", "flows.py:gated", "--input", '"door"', "--detach")
     up = shell.start("up", "flows.py", "--grace", "600")
@@ -197,6 +200,7 @@ def test_a_closed_pipe_is_no_error(shell):
     assert process.stderr.read() == ""
 
 
+@pytest.mark.slow
 def test_following_a_run_ends_with_it(shell):
     (shell.folder / "other.py").write_text("import vbl\n@vbl.workflow\nasync def other() -> int:\n    return 1\n")
     shell.vbl("run", "other.py:other", "--detach")

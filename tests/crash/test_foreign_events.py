@@ -149,6 +149,7 @@ def test_the_engine_makes_progress_under_a_stream_of_foreign_events(tmp_path: Pa
         check_file(client)
 
 
+@pytest.mark.slow
 def test_foreign_events_land_on_live_runs(tmp_path: Path) -> None:
     steer_many(tmp_path, processes=2, decisions=40, kills=0)
 

@@ -80,6 +80,7 @@ def run_under_kills(folder: Path, kills: int, programs_a_life: int) -> None:
         print(f"{len(runs)} programs, {kills} kills, {again} attempts beyond the first; {dict(total)}")
 
 
+@pytest.mark.slow
 def test_random_programs_end_as_known(tmp_path: Path) -> None:
     run_under_kills(tmp_path, kills=2, programs_a_life=15)
 

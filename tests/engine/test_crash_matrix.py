@@ -53,6 +53,7 @@ def whole_row(shape: Shape, folder: Path, when: Literal["before", "after"]) -> N
 
 
 @pytest.mark.parametrize("name", QUICK)
+@pytest.mark.slow
 def test_death_after_any_commit_changes_nothing(name: str, tmp_path: Path) -> None:
     whole_row(SHAPES[name], tmp_path, "after")
 

@@ -96,6 +96,7 @@ def gone(pid: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_an_isolated_body_is_killed_at_its_time_out(trial: Trial, tmp_path: Path) -> None:
     @vbl.workflow
     async def waits(mark: str) -> list[str]:

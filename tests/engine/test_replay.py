@@ -141,6 +141,7 @@ def fill(path: Path) -> None:
 
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("seed", ["0", "4242"])
+@pytest.mark.slow
 def test_replay_elsewhere_asks_for_the_same(python: str, seed: str, every_shape: Path) -> None:
     """Another process, another hash seed, another Python: nothing else is asked for, the output is the same."""
     fill(every_shape)

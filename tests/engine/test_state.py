@@ -136,6 +136,7 @@ def test_the_digest_is_chained_over_the_deltas(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("name", ["conversation", "plain_state"])
+@pytest.mark.slow
 def test_state_is_the_same_when_the_run_dies_at_any_commit(name: str, tmp_path: Path) -> None:
     """Every checkpoint of the run that died and went on equals that of the undisturbed one."""
     shape = SHAPES[name]
@@ -249,6 +250,7 @@ async def heaping(values: list[Any]) -> list[Any]:
 
 @settings(max_examples=25)
 @given(st.lists(VALUES | st.text("abc", min_size=1_000, max_size=3_000), max_size=5))
+@pytest.mark.slow
 def test_whatever_goes_through_a_run_comes_back(tmp_path_factory: pytest.TempPathFactory, values: list[Any]) -> None:
     kept: list[Any] = []
     for value in values:

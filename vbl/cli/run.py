@@ -62,8 +62,8 @@ def command(
             return
         from vbl.engine import runtime as engine
 
+        cursor = _cursor(terminal)
         with engine.open(terminal.path, attach=True, grace_s=GRACE_S) as runtime:
-            cursor = runtime.cursor()
             run = runtime.start(workflow, *args, **options)
             _say_started(terminal, runtime, run)
             try:
@@ -111,6 +111,14 @@ def _arguments(workflow: Workflow[..., Any], given: str | None) -> tuple[tuple[A
         hint = "Rename the parameter, or let it be given by position too"
         raise UsageError(f"{workflow.name} takes {clash[0]!r} by keyword alone; that is an option of start", hint)
     return args, kwargs
+
+
+def _cursor(terminal: Terminal) -> int:
+    """Where the file stands before a supervisor of ours looks at it: what that records at once is shown, too."""
+    if not terminal.path.exists():
+        return 0
+    with terminal.connect() as client:
+        return client.cursor()
 
 
 def _watch(terminal: Terminal, runtime: Runtime, run: Run, cursor: int) -> None:
