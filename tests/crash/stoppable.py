@@ -67,3 +67,38 @@ async def asleep(seconds: float) -> str:
 def plain_waiting(name: str) -> str:
     """A sync workflow with a held body."""
     return held_in_thread(name)
+
+
+@vbl.step
+async def held_then_fail(name: str) -> str:
+    await held.function(name)
+    raise ValueError(f"{name} failed")
+
+
+@vbl.workflow
+async def one_of_two(name: str) -> str:
+    """A race: who comes second is given up."""
+    racers = [asyncio.ensure_future(held(name)), asyncio.ensure_future(held_in_thread.aio(name))]
+    _, pending = await asyncio.wait(racers, return_when=asyncio.FIRST_COMPLETED)
+    for racer in pending:
+        racer.cancel()
+    return await after("race")
+
+
+@vbl.workflow
+async def failing_group(name: str) -> str:
+    """A failure gives up its siblings."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for step in (held_then_fail, held, held):
+                group.create_task(step(name))
+    except* vbl.StepFailed:
+        pass
+    return await after("group")
+
+
+@vbl.workflow
+async def failing_run(name: str) -> str:
+    """A failure ends the run, with another step in flight."""
+    results = await asyncio.gather(held_then_fail(name), held(name))
+    return results[1]

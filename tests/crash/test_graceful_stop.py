@@ -55,6 +55,48 @@ def test_steps_that_end_in_the_time_of_grace_are_completed(tmp_path: Path, numbe
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["stopped", "paused"])
+def test_results_that_come_in_meanwhile_are_digested_later_in_their_order(tmp_path: Path, how: str) -> None:
+    """Several end while the code is not at hand. The first of them may make the code give up the others."""
+    db, log = tmp_path / "vbl.db", tmp_path / "deeds"
+    outcomes = {"one_of_two": "after race", "failing_group": "after group", "failing_run": None}
+    with connect(db) as client:
+        runs = [client.start(name, name="a") for name in outcomes]
+        with life(db, TARGET, "--grace", "30", env=environment(log)) as worker:
+            until_held(log, 7)
+            if how == "stopped":
+                worker.process.send_signal(signal.SIGTERM)
+                until(lambda: "stopping" in worker.words, "it to say that it stops")
+                (tmp_path / "go-a").touch()
+                assert worker.ended() == 0, worker.words
+            else:
+                for run in runs:
+                    run.pause()
+                until_nothing_starts(client, runs)
+                (tmp_path / "go-a").touch()
+                until(lambda: all(not run.state().in_flight for run in runs), "all bodies to end")
+                for run in runs:
+                    run.unpause()
+                finish(client, worker)
+        assert sum(kind in ("STEP_COMPLETED", "STEP_FAILED") for run in runs for kind in types(run)) >= 7
+        go_on(db, log, client)
+        for run, outcome in zip(runs, outcomes.values(), strict=True):
+            assert run.status == ("failed" if outcome is None else "completed"), (run, run.state().blocked)
+            assert outcome is None or run.result() == outcome
+        failed = runs[-1]
+        failed.retry()
+        go_on(db, log, client)
+        assert failed.status == "failed"
+        assert types(failed).count("STEP_COMPLETED") == 1, "what was completed is not run again by a retry"
+
+
+def until_nothing_starts(client: Client, runs: list[Run]) -> None:
+    """Wait until the supervisor has seen the pauses: it answers for a later run."""
+    probe = client.start("asleep", seconds=0)
+    assert probe.wait(timeout=20) == "completed"
+
+
+@pytest.mark.slow
 def test_steps_that_do_not_end_are_interrupted_and_not_counted(tmp_path: Path) -> None:
     db, log = tmp_path / "vbl.db", tmp_path / "deeds"
     with connect(db) as client:

@@ -68,6 +68,7 @@ class Execution:
         self._keys: dict[str, int] = {}
         self._timer_count = 0
         self._digested = False
+        self._given_up: set[str] = set()
         self._patches: set[str] = set()
 
     @functools.cached_property
@@ -92,6 +93,9 @@ class Execution:
     def _deliver(self, fact: Fact, value: Any) -> None:
         payload = fact.payload
         match fact.type:
+            case "STEP_COMPLETED" | "STEP_FAILED" if payload["step"] in self._given_up:
+                # it ended while the code was not at hand, and an input before it made the code give the step up
+                pass
             case "STEP_COMPLETED":
                 call = self._waiting(fact)
                 if value is MISSING:
@@ -256,6 +260,7 @@ class Execution:
             if ask.call is call:
                 ask.withdrawn = True
                 return
+        self._given_up.add(call.key)
         self.asks.append(Ask("STEP_CANCELLED", call.key))
 
     def _timer_set(self, timer: Timer) -> None:

@@ -206,8 +206,8 @@ class StepFailed(Payload):
 
 class StepCancelled(Payload):
     """Written by the supervisor when the code gave the step up: a time-out, a lost race, a cancel.
-    Effect: the step is over; a result that comes later is not handed to the code.
-    Rejected when the step has ended."""
+    Effect: the step is over; a result that comes later, or came while the code was not at hand, is not handed to it.
+    Rejected when the code has the result, or gave the step up before."""
 
     TYPE = EventType.STEP_CANCELLED
     step: str

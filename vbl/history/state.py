@@ -378,6 +378,8 @@ def _step_failed(state: RunState, fact: Fact) -> None:
 
 def _step_cancelled(state: RunState, fact: Fact) -> None:
     step = state.steps[fact.payload["step"]]
+    if step.status in ("completed", "failed"):
+        return  # it had ended before the code was at hand to give it up: it never runs again
     _close(state, step)
     step.status, step.finished_at, step.ended_seq = "cancelled", fact.at, fact.seq
 
