@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def grow(rng: random.Random, depth: int = 3, *, plain: bool = False) -> Program:
     leaves = ["step", "step", "thread", "stubborn", "add", "sleep"]
     branches = ["line", "line", "attempt", "map"]
     if not plain:
-        leaves += ["short_timer", "long_timer"]
+        leaves += ["short_timer", "long_timer", "duel"]
         branches += ["gather", "group", "both"]
     kind = rng.choice(leaves if depth == 0 or rng.random() < 0.25 else branches)
     return _MAKERS[kind](rng, depth, plain)
@@ -97,6 +98,7 @@ _MAKERS: dict[str, Any] = {
     "add": _number("add"),
     "short_timer": _number("short_timer"),
     "long_timer": _number("long_timer"),
+    "duel": _number("duel"),
     "sleep": lambda rng, depth, plain: {"kind": "sleep", "seconds": rng.choice((0, 0.001, 0.01))},
     "stubborn": lambda rng, depth, plain: {
         "kind": "stubborn", "number": rng.randrange(1, 1000), "failures": rng.randrange(3)
@@ -138,7 +140,7 @@ def expect(program: Program) -> list[int | str]:
 
 def _know(program: Program, x: int, count: Count) -> int:
     match program:
-        case {"kind": "step" | "thread" | "stubborn" | "long_timer", "number": number}:
+        case {"kind": "step" | "thread" | "stubborn" | "long_timer" | "duel", "number": number}:
             return mix(x, number)
         case {"kind": "short_timer", "number": number}:
             return mix(x, number + 1)
@@ -253,7 +255,9 @@ async def _run(tree: Program, x: int) -> int:
             except TimeoutError:
                 return mix(x, number + 1)
         case {"kind": "long_timer", "number": number}:
-            return await _race(x, number)
+            return await _race(step(x, number), asyncio.sleep(3600, -1))
+        case {"kind": "duel", "number": number}:
+            return await _race(step(x, number), thread.aio(x, number))
         case {"kind": "fail", "number": number}:
             return await fail(number)
         case {"kind": "sleep", "seconds": seconds}:
@@ -270,13 +274,13 @@ async def _run(tree: Program, x: int) -> int:
             return await _run_branch(tree, x)
 
 
-async def _race(x: int, number: int) -> int:
-    """A step against an hour."""
-    racers = [asyncio.ensure_future(step(x, number)), asyncio.ensure_future(asyncio.sleep(3600, -1))]
+async def _race(*runners: Awaitable[int]) -> int:
+    """The result of the first; the others are given up."""
+    racers = [asyncio.ensure_future(runner) for runner in runners]
     done, pending = await asyncio.wait(racers, return_when=asyncio.FIRST_COMPLETED)
     for racer in pending:
         racer.cancel()
-    return done.pop().result()
+    return min(racer.result() for racer in done)
 
 
 async def _run_branch(tree: Program, x: int) -> int:
