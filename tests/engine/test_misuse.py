@@ -6,7 +6,6 @@ import asyncio
 import concurrent.futures
 import contextvars
 import math
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -123,7 +122,6 @@ async def uses_a_pool() -> None:
         pool.submit(print)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="older Pythons do not tell that a thread is started")
 @pytest.mark.parametrize("function", [starts_a_thread, starts_a_thread_too, uses_a_pool])
 def test_a_workflow_may_not_start_threads(trial: Trial, function: Callable[..., Any]) -> None:
     kind, message = failure(trial, function)
