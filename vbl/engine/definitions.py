@@ -318,6 +318,7 @@ class Workflow(Generic[P, R]):
         self.name = _checked_name(function.__name__ if name is None else name)
         self.is_async = inspect.iscoroutinefunction(function)
         self._versions: dict[int, tuple[types.CodeType, str]] = {}
+        self._source: tuple[str, str, int] | None = None
         functools.update_wrapper(self, function)
         REGISTRY[self.name] = self
 
@@ -336,13 +337,18 @@ class Workflow(Generic[P, R]):
         return known[1]
 
     def source(self) -> tuple[str, str, int]:
-        """The text of the definition, its file and its first line; the text is empty where Python has none."""
-        code = inspect.unwrap(self.function).__code__
-        try:
-            text = inspect.getsource(self.function)
-        except (OSError, TypeError):
-            text = ""
-        return text, code.co_filename, code.co_firstlineno
+        """The text of the definition, its file and its first line; the text is empty where Python has none.
+
+        Read once: a later edit of the file does not change what this process runs.
+        """
+        if self._source is None:
+            code = inspect.unwrap(self.function).__code__
+            try:
+                text = inspect.getsource(self.function)
+            except (OSError, TypeError):
+                text = ""
+            self._source = text, code.co_filename, code.co_firstlineno
+        return self._source
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The plain function. Raises WorkflowError inside a workflow."""
