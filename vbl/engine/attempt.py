@@ -142,54 +142,89 @@ async def run_async(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any
 
 async def run_sync(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any], pool: Pool) -> Outcome:
     """Run a sync body in a thread. At its time-out the thread is left to itself and its result is dropped."""
-    done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-    pool.submit(step, attempt, bound, done)
+    job = Job(step, attempt, bound)
+    pool.submit(job)
     try:
         async with asyncio.timeout(step.timeout):
-            return await done
+            return await job.done
     except TimeoutError:
         return timed_out(step)
     except asyncio.CancelledError:
         return Stopped()
+    finally:
+        if job.done.cancelled():
+            pool.abandon(job)
+
+
+class Job:
+    """A sync body on its way through a thread; `done` is its outcome, on the loop that asked for it."""
+
+    __slots__ = ("abandoned", "attempt", "bound", "context", "done", "running", "step")
+
+    def __init__(self, step: Step[..., Any], attempt: Attempt, bound: dict[str, Any]) -> None:
+        self.step = step
+        self.attempt = attempt
+        self.bound = bound
+        self.context = contextvars.copy_context()
+        self.done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.running = False
+        self.abandoned = False
+
+    def run(self) -> None:
+        """Run the body and hand its outcome to the loop."""
+        outcome = self.context.run(_body, self.step, self.attempt, self.bound)
+        loop = self.done.get_loop()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, self.done, outcome)
 
 
 class Pool:
-    """Daemon threads for sync bodies: made when needed, at most `size`, never waited for at exit."""
+    """Daemon threads for sync bodies: made when needed, at most `size`, never waited for at exit.
+
+    A body that was given up keeps its thread until it ends, but not its place among the `size`: a body that hangs
+    holds nobody up. One that was given up before it had a thread never begins.
+    """
 
     def __init__(self, size: int = 64) -> None:
         self._size = size
-        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
-        self._idle = 0
+        self._idle = 0  # below zero: so many jobs wait for a thread
 
-    def submit(
-        self, step: Step[..., Any], attempt: Attempt, bound: dict[str, Any], done: asyncio.Future[Outcome]
-    ) -> None:
-        """Run the body in a thread and resolve `done` on its loop."""
-        context = contextvars.copy_context()
-        loop = done.get_loop()
-
-        def work() -> None:
-            outcome = context.run(_body, step, attempt, bound)
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_resolve, done, outcome)
-
+    def submit(self, job: Job) -> None:
+        """Run a job as soon as there is a thread for it."""
         with self._lock:
             if self._idle == 0 and self._threads < self._size:
-                self._threads += 1
-                threading.Thread(target=self._run, name=f"vbl-step-{self._threads}", daemon=True).start()
+                self._hire()
             else:
                 self._idle -= 1
-        self._work.put(work)
+        self._work.put(job)
+
+    def abandon(self, job: Job) -> None:
+        """Nobody waits for the job any more."""
+        with self._lock:
+            job.abandoned = True
+            if job.running:
+                self._threads -= 1
+                if self._idle < 0:
+                    self._idle += 1
+                    self._hire()
+
+    def _hire(self) -> None:
+        self._threads += 1
+        threading.Thread(target=self._run, name=f"vbl-step-{self._threads}", daemon=True).start()
 
     def _run(self) -> None:
-        while True:
-            work = self._work.get()
-            if work is None:
-                return
-            work()
+        while (job := self._work.get()) is not None:
             with self._lock:
+                job.running = not (job.abandoned or job.attempt.stopped)
+            if job.running:
+                job.run()
+            with self._lock:
+                if job.running and job.abandoned:
+                    return  # its place was given to another thread
+                job.running = False
                 self._idle += 1
 
     def close(self) -> None:
