@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,17 @@ def wait(number: int) -> int:
     BEGUN.append(number)
     LET_GO.wait(60)
     return number
+
+
+@vbl.step(timeout=1.0)
+def steady(number: int) -> int:
+    time.sleep(0.6)  # what takes its time, as a call of some service does
+    return number
+
+
+@vbl.workflow(name="crash.steadily")
+async def steadily(width: int) -> list[int]:
+    return await vbl.map(steady, range(width))
 
 
 @vbl.step
@@ -76,6 +88,14 @@ def test_hung_bodies_hold_nobody_up(tmp_path: Path) -> None:
         assert {run.result(timeout=20) for run in hung} == {"timeout"}
         assert [runtime.start(passing, n).result(timeout=20) for n in range(10)] == list(range(1, 11))
         check_file(runtime)
+
+
+@pytest.mark.slow
+def test_the_time_of_a_body_begins_when_it_has_a_thread(tmp_path: Path) -> None:
+    """More calls at once than there are threads, each within its time: none times out in the queue."""
+    with vbl.open(tmp_path / "vbl.db", grace_s=0.1) as runtime:
+        width = 2 * PLACES + 5
+        assert runtime.start(steadily, width).result(timeout=30) == list(range(width))
 
 
 def test_a_body_that_was_given_up_before_it_had_a_thread_never_begins(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ process that is killed at its time-out.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import queue
 import threading
@@ -145,6 +146,8 @@ async def run_sync(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any]
     job = Job(step, attempt, bound)
     pool.submit(job)
     try:
+        if job.begun is not None:  # it waits for a thread: its time has not come
+            await job.begun
         async with asyncio.timeout(step.timeout):
             return await job.done
     except TimeoutError:
@@ -152,14 +155,15 @@ async def run_sync(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any]
     except asyncio.CancelledError:
         return Stopped()
     finally:
-        if job.done.cancelled():
+        if not job.done.done() or job.done.cancelled():
             pool.abandon(job)
 
 
 class Job:
-    """A sync body on its way through a thread; `done` is its outcome, on the loop that asked for it."""
+    """A sync body on its way through a thread; `done` is its outcome, on the loop that asked for it. `begun` is there
+    where it has to wait for a thread."""
 
-    __slots__ = ("abandoned", "attempt", "bound", "context", "done", "running", "step")
+    __slots__ = ("abandoned", "attempt", "begun", "bound", "context", "done", "running", "step")
 
     def __init__(self, step: Step[..., Any], attempt: Attempt, bound: dict[str, Any]) -> None:
         self.step = step
@@ -167,15 +171,20 @@ class Job:
         self.bound = bound
         self.context = contextvars.copy_context()
         self.done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.begun: asyncio.Future[None] | None = None
         self.running = False
         self.abandoned = False
 
     def run(self) -> None:
         """Run the body and hand its outcome to the loop."""
-        outcome = self.context.run(_body, self.step, self.attempt, self.bound)
-        loop = self.done.get_loop()
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(_resolve, self.done, outcome)
+        if self.begun is not None:
+            self._tell(self.begun, None)
+        self._tell(self.done, self.context.run(_body, self.step, self.attempt, self.bound))
+
+    def _tell(self, future: asyncio.Future[Any], value: Any) -> None:
+        loop = future.get_loop()
+        with contextlib.suppress(RuntimeError):  # the supervisor has ended: nobody waits for it
+            loop.call_soon_threadsafe(_resolve, future, value)
 
 
 class Pool:
@@ -199,6 +208,8 @@ class Pool:
                 self._hire()
             else:
                 self._idle -= 1
+                if self._idle < 0:
+                    job.begun = job.done.get_loop().create_future()
         self._work.put(job)
 
     def abandon(self, job: Job) -> None:
@@ -233,9 +244,9 @@ class Pool:
             self._work.put(None)
 
 
-def _resolve(done: asyncio.Future[Outcome], outcome: Outcome) -> None:
-    if not done.done():
-        done.set_result(outcome)
+def _resolve(future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        future.set_result(value)
 
 
 def _body(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any]) -> Outcome:
