@@ -22,7 +22,7 @@ from vbl.history.state import Status, Summary
 from vbl.store import holder
 from vbl.store.holder import SupervisorInfo
 from vbl.store.journal import Draft
-from vbl.store.payloads import Blob, Json, Recorder, Resolver, dumps, same
+from vbl.store.payloads import Blob, Json, Recorder, Resolver, dumps, has_surrogate, same
 from vbl.store.sqlite import Durability, Reader
 
 if TYPE_CHECKING:
@@ -336,13 +336,8 @@ def workflow_name(workflow: object) -> str:
 
 
 def _demand_text(what: str, value: object) -> None:
-    try:
-        if isinstance(value, str) and value.encode() and "\0" not in value:
-            return
-    except UnicodeEncodeError:
-        # a lone surrogate: said below
-        pass
-    raise UsageError(f"{what} {value!r} cannot be used", "Give text that UTF-8 can hold, and that is not empty")
+    if not isinstance(value, str) or not value or "\0" in value or has_surrogate(value):
+        raise UsageError(f"{what} {value!r} cannot be used", "Give text that UTF-8 can hold, and that is not empty")
 
 
 def _seconds(deadline: object) -> float:

@@ -27,11 +27,6 @@ def _text(number: int) -> str:
     return "r_" + "".join(ALPHABET[number >> shift & 31] for shift in range(75, -1, -5))
 
 
-def looks_like_run(text: str) -> bool:
-    """Whether `text` can be a run id or a prefix of one."""
-    return text.startswith("r_") and len(text) <= 18 and all(c in ALPHABET for c in text[2:])
-
-
 def lowest(instant: int) -> str:
     """The lowest id that a run made at `instant` (microseconds since 1970) can have."""
     return _text(instant << _RANDOM_BITS)

@@ -172,7 +172,7 @@ class _Watched(Supervisor):
         if self.store.head().last_id != self.seen.last_id:
             return "other people's events"
         due = {key for name in list(REGISTRY) for key in self.journal.due(name, clock.now(), 100)}
-        left = due - self.quarantine.waiting - self.broken.keys()
+        left = due - self.quarantine.waiting - self.broken
         return f"{len(left)} due runs" if left else ""
 
     def die(self) -> None:

@@ -25,7 +25,7 @@ from tests.crash.lives import check_file, new_random
 from vbl.client import Client
 from vbl.engine.context import CURRENT
 from vbl.errors import StorageError
-from vbl.store import sqlite
+from vbl.store import checkpointer, sqlite
 
 T = TypeVar("T")
 
@@ -261,8 +261,9 @@ def look(
 def small_wal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the WAL be copied into the file often, in the background and between two commits: that is on the tape too."""
     monkeypatch.setattr(sqlite, "WAL_RELIEF_PAGES", 20)
+    monkeypatch.setattr(checkpointer, "WAL_RELIEF_PAGES", 20)
     monkeypatch.setattr(sqlite, "WAL_FORCED_PAGES", 60)
-    monkeypatch.setattr(sqlite.Checkpointer, "_EVERY_S", 0.01)
+    monkeypatch.setattr(checkpointer.Checkpointer, "_EVERY_S", 0.01)
 
 
 def test_nothing_acknowledged_is_lost_with_the_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ import pytest
 from tests.store.conftest import File
 from vbl.errors import NotFound, StorageError, UsageError
 from vbl.store import location, sqlite
-from vbl.store.sqlite import APPLICATION_ID, Checkpointer, Reader, Sqlite, migrations
+from vbl.store.checkpointer import Checkpointer
+from vbl.store.sqlite import APPLICATION_ID, Reader, Sqlite, migrations
 
 ROOT = Path(__file__).parents[2]
 

@@ -101,7 +101,7 @@ class Lookout:
         """Others appended to these runs: those in memory are loaded again, unless their own events clash anyway."""
         supervisor = self._supervisor
         for key in keys:
-            supervisor.broken.pop(key, None)
+            supervisor.broken.discard(key)
             run = supervisor.runs.get(key)
             if run is not None and not (run.history is not None and run.history.rows):
                 run.take_notice()

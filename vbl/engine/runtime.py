@@ -54,7 +54,7 @@ class _Local(Access):
                 yield pause
             return
         event = threading.Event()
-        supervisor.listen(run_id, event)
+        supervisor.listeners.listen(run_id, event)
 
         def wait(left: float | None) -> None:
             event.wait(0.5 if left is None else min(left, 0.5))
@@ -64,7 +64,7 @@ class _Local(Access):
         try:
             yield wait
         finally:
-            supervisor.unlisten(run_id, event)
+            supervisor.listeners.unlisten(run_id, event)
 
     def settled(self, run: Run, status: Status) -> bool:
         """A blocked run is tried again by itself where this process has another version of its code."""

@@ -8,13 +8,11 @@ other path: recovery only records what was lost and lets the same tick find the 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
-import gc
 import logging
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,59 +21,33 @@ from vbl.engine.activity import ActiveRun
 from vbl.engine.attempt import Pool, Stopped, run
 from vbl.engine.context import Attempt
 from vbl.engine.definitions import REGISTRY
+from vbl.engine.garbage import rare_collections
 from vbl.engine.lease import Lease
+from vbl.engine.listeners import Listeners
 from vbl.engine.lookout import Lookout
 from vbl.engine.loop import visiting
 from vbl.engine.quarantine import Quarantine
 from vbl.errors import EpochLost, StorageError, VblError
 from vbl.history.facts import Fact
 from vbl.history.state import StepState
+from vbl.store.checkpointer import Checkpointer
 from vbl.store.journal import Conflict, History, Journal
 from vbl.store.protocol import Head, Store
-from vbl.store.sqlite import BRIEFLY_MS, Checkpointer, Durability, Sqlite
+from vbl.store.sqlite import BRIEFLY_MS, Durability, Sqlite
 
 log = logging.getLogger("vbl")
 
-GARBAGE_OBJECTS = 200_000
-"""So many new objects make Python look for cyclic garbage while a supervisor lives."""
 LAST_WORDS_S = 2.0
 """After the time of grace: so long may the store still refuse what was in flight."""
 _TROUBLES = ("disk_full", "io_error", "locked")
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
-_supervising = 0
-_supervising_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def rare_collections() -> Generator[None, None, None]:
-    """Let Python look for cyclic garbage less often while a supervisor lives in this process.
-
-    A tick makes many objects that live to its end, and the default thresholds walk over them again and again (a
-    sixth of the time of a step). A program that has set thresholds of its own keeps them.
-    """
-    global _supervising
-    with _supervising_lock:
-        _supervising += 1
-        before = gc.get_threshold()
-        ours = _supervising == 1 and 0 < before[0] <= 2_000
-        if ours:
-            gc.set_threshold(GARBAGE_OBJECTS, *before[1:])
-    try:
-        yield
-    finally:
-        with _supervising_lock:
-            _supervising -= 1
-            if ours and gc.get_threshold()[0] == GARBAGE_OBJECTS:
-                gc.set_threshold(*before)
-
-
 class Supervisor:
     """Moves the runs of one file. `start` returns when the lease is taken; `stop` gives it back.
 
     `runs` are those in memory, by key; `trouble` is set while the store cannot be written; `failure` is what ended
-    the thread. All but `start`, `stop`, `join`, `nudge`, `listen` and `unlisten` belongs to its own thread.
+    the thread. All but `start`, `stop`, `join`, `nudge` and the `listeners` belongs to its own thread.
     """
 
     def __init__(
@@ -98,17 +70,17 @@ class Supervisor:
         self.failure: BaseException | None = None
         self.transactions = 0
         self.runs: dict[int, ActiveRun] = {}
-        self.broken: dict[int, str] = {}
+        self.broken: set[int] = set()
         self.pending: list[ActiveRun] = []
         self.seen = Head(0, 0)
         self.quarantine = Quarantine(self.activate)
+        self.listeners = Listeners()
         self._durability: Durability = durability
         self._force = force
         self._vfs = vfs
         self._on_fact = on_fact
         self._make_journal = journal
         self._dirty: list[ActiveRun] = []
-        self._waiters: dict[str, list[threading.Event]] = {}
         self._ticking = False
         self._now = 0
         # ticks run in it, not in the context of what woke them: a body's variables must not reach the next body
@@ -172,9 +144,7 @@ class Supervisor:
         finally:
             self._loop.close()
             self._ready.set()
-            for events in list(self._waiters.values()):
-                for event in events:
-                    event.set()
+            self.listeners.wake_all()
 
     async def _main(self) -> None:
         store = Sqlite(self.path, durability=self._durability, vfs=self._vfs)
@@ -370,7 +340,7 @@ class Supervisor:
     def _break(self, active: ActiveRun, error: Exception) -> None:
         """One run that cannot be read or written must not stop the others; doctor finds it, the log names it."""
         log.error("run %s cannot be moved: %s", active.key, error, exc_info=not isinstance(error, VblError))
-        self.broken[active.key] = str(error)
+        self.broken.add(active.key)
         active.reload()
 
     def _reload(self, keys: set[int]) -> None:
@@ -400,8 +370,7 @@ class Supervisor:
             starting, active.to_start = active.to_start, []
             for attempt in starting:
                 self._launch(active, attempt)
-        if self._waiters:
-            self._announce(active, state.run_id)
+        self.listeners.announce(active)
         if history.due_at is not None:
             # what was due in this tick has been moved; what is due later wakes the supervisor
             due_at, history.due_at = history.due_at, None
@@ -419,14 +388,6 @@ class Supervisor:
         except Exception as error:
             log.warning("what is recorded is not told any more: %s: %s", type(error).__name__, error)
             self._on_fact, self.narrating = None, False
-
-    def _announce(self, active: ActiveRun, run_id: str) -> None:
-        assert active.history is not None
-        events = self._waiters.get(run_id)
-        if events and active.announced is not (status := active.history.state.status):
-            active.announced = status
-            for event in events:
-                event.set()
 
     def _in_trouble(self, error: StorageError) -> None:
         """The store cannot be used: keep what is in memory, start nothing, and come back."""
@@ -485,17 +446,3 @@ class Supervisor:
     def may_start_alone(self, active: ActiveRun, step: StepState) -> bool:
         """Whether a quarantined step may start now; if not, its run is woken when it may."""
         return self.quarantine.enter(active.key, step.key, step.deaths_alone)
-
-    # Waiting from other threads ------------------------------------------------------------------------------------
-
-    def listen(self, run_id: str, event: threading.Event) -> None:
-        """Set `event` whenever this run has another status."""
-        self._waiters.setdefault(run_id, []).append(event)
-
-    def unlisten(self, run_id: str, event: threading.Event) -> None:
-        """End `listen`."""
-        events = self._waiters.get(run_id, [])
-        if event in events:
-            events.remove(event)
-        if not events:
-            self._waiters.pop(run_id, None)

@@ -43,8 +43,6 @@ class EventType(StrEnum):
 INPUTS = frozenset({"STEP_COMPLETED", "TIMER_FIRED", "CANCEL_REQUESTED"})
 """Applied to the code in order; a STEP_FAILED is one too when it is final."""
 
-TERMINAL = frozenset({"RUN_COMPLETED", "RUN_FAILED", "RUN_CANCELLED"})
-
 
 def is_input(type: str, payload: dict[str, Any]) -> bool:
     """Whether the code is to digest this event."""

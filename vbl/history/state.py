@@ -62,7 +62,6 @@ class StepState:
     started_at: int = 0
     finished_at: int | None = None
     retry_at: int | None = None
-    retry_reason: str | None = None
     max_attempts: int | None = None
     ended_seq: int | None = None
     input: Any = None
@@ -401,7 +400,7 @@ def _retry_scheduled(state: RunState, fact: Fact) -> None:
     step = state.steps[fact.payload["step"]]
     _close(state, step)
     step.status, step.retry_at = "retrying", fact.payload["at"]
-    step.retry_reason, step.max_attempts = fact.payload.get("reason"), fact.payload.get("max_attempts")
+    step.max_attempts = fact.payload.get("max_attempts")
     state.backing_off.add(step.key)
 
 

@@ -379,7 +379,7 @@ def native(value: Any) -> bool:
     """Whether a value is JSON data already: exact types only, finite floats, text that UTF-8 can hold."""
     kind = cast("type[Any]", type(value))
     if kind in _ATOMS:
-        return kind is not str or not _has_surrogate(value)
+        return kind is not str or not has_surrogate(value)
     if kind is float:
         return value - value == 0.0
     if kind is list:
@@ -389,7 +389,8 @@ def native(value: Any) -> bool:
     return False
 
 
-def _has_surrogate(text: str) -> bool:
+def has_surrogate(text: str) -> bool:
+    """Whether UTF-8 cannot hold the text, because of a lone surrogate."""
     if text.isascii():
         return False
     try:
