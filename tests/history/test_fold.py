@@ -83,7 +83,7 @@ def test_what_a_person_may_do_follows_from_the_state(facts: list[Fact], what: ob
     done = what(state, "ada", "because")
     after = fold(_as_facts(state, done), onto=state)
     if what is transitions.cancel:
-        assert after.cancel == {"at": state.at, "actor": "ada", "reason": "because"}
+        assert after.cancel == {"at": state.at, "actor": "ada", "reason": "because", "until": None}
         at_once = state.started_at is None or state.blocked is not None
         assert after.status is Status.CANCELLED if at_once else not after.finished
         assert not after.paused, "it has to go on to be cancelled"

@@ -55,9 +55,13 @@ class RunCreated(Payload):
     input: Any = None
     key: str | None = None
     parent: str | None = None
+    call: str | None = None
+    on_parent_close: str | None = None
     tags: list[str] = []
     deadline: int | None = None
     priority: int = 0
+    queue: str | None = None
+    lane: str | None = None
     actor: str | None = None
 
 
@@ -69,6 +73,18 @@ class RunStarted(Payload):
     TYPE = EventType.RUN_STARTED
     epoch: int
     commands: int = 0
+    queue: str | None = None
+    lane: str | None = None
+
+
+class RunQueued(Payload):
+    """Written by the supervisor for a run that was created where the queue of its workflow was not known.
+    Effect: the run waits in that queue, in the lane of its key.
+    Rejected when the run has started or is in a queue."""
+
+    TYPE = EventType.RUN_QUEUED
+    queue: str
+    lane: str | None = None
 
 
 class RunResumed(Payload):
@@ -98,6 +114,7 @@ class RunFailed(Payload):
 
     TYPE = EventType.RUN_FAILED
     error: Error
+    undone: list[dict[str, Any]] = []
 
 
 class RunBlocked(Payload):
@@ -111,6 +128,7 @@ class RunBlocked(Payload):
     message: str
     unblock: str
     step: str | None = None
+    json_schema: dict[str, Any] | None = None
 
 
 class RunPaused(Payload):
@@ -148,12 +166,13 @@ class RunRetried(Payload):
 
 class CancelRequested(Payload):
     """Written by a client, or by the supervisor at a run's deadline.
-    Effect: the workflow sees `asyncio.CancelledError` at the point where it waits.
+    Effect: the workflow sees `asyncio.CancelledError` at the point where it waits; it may clean up until `until`.
     Rejected when the run is finished or a cancel was requested."""
 
     TYPE = EventType.CANCEL_REQUESTED
     actor: str | None = None
     reason: str | None = None
+    until: int | None = None
 
 
 class RunCancelled(Payload):
@@ -163,6 +182,7 @@ class RunCancelled(Payload):
 
     TYPE = EventType.RUN_CANCELLED
     reason: str | None = None
+    undone: list[dict[str, Any]] = []
 
 
 class StepStarted(Payload):
@@ -178,6 +198,7 @@ class StepStarted(Payload):
     name: str | None = None
     effect: str | None = None
     alone: bool = False
+    gate: str | None = None
 
 
 class StepCompleted(Payload):
@@ -238,6 +259,21 @@ class RetryScheduled(Payload):
     max_attempts: int | None = None
 
 
+class StepResolved(Payload):
+    """Written by a client, or by the supervisor for the step's own probe, about a step whose outcome was unknown.
+    Effect: `outcome` is happened (with this output), did_not_happen (it is started again) or failed (with this error);
+    a run that was blocked by it goes on.
+    Rejected when the step's outcome is not unknown."""
+
+    TYPE = EventType.STEP_RESOLVED
+    step: str
+    outcome: str
+    output: Any = None
+    error: Error | None = None
+    actor: str | None = None
+    reason: str | None = None
+
+
 class CheckpointWritten(Payload):
     """Written by the supervisor after each activation, in the transaction of the input that caused it.
     Effect: the code has digested the input at `applied`; `delta` brings the variables up to date; `commands`
@@ -263,12 +299,13 @@ class TimerSet(Payload):
 
 
 class TimerFired(Payload):
-    """Written by the supervisor when a timer's time has come; the event's `at` tells how late.
+    """Written by the supervisor when a timer's time has come; `late_us` tells how late, in microseconds.
     Effect: the code goes on behind its sleep, or sees its time-out.
     Rejected when the timer is not open."""
 
     TYPE = EventType.TIMER_FIRED
     timer: int
+    late_us: int = 0
 
 
 class TimerCancelled(Payload):
@@ -278,6 +315,225 @@ class TimerCancelled(Payload):
 
     TYPE = EventType.TIMER_CANCELLED
     timer: int
+
+
+class SignalAwaited(Payload):
+    """Written by the supervisor where the code waits for a signal by name.
+    Effect: wait number `wait` takes the oldest signal of that name that none took, now or as soon as one comes.
+    Rejected when the number is taken."""
+
+    TYPE = EventType.SIGNAL_AWAITED
+    wait: int
+    name: str
+    expires_at: int | None = None
+    json_schema: dict[str, Any] | None = None
+
+
+class SignalReceived(Payload):
+    """Written by a client.
+    Effect: the oldest wait for that name gets `data`; without one it is kept until there is.
+    Rejected when the run is finished, or `data` does not fit what the wait asks for; one whose `key` came before is
+    not written again."""
+
+    TYPE = EventType.SIGNAL_RECEIVED
+    name: str
+    data: Any = None
+    key: str | None = None
+    actor: str | None = None
+
+
+class WaitExpired(Payload):
+    """Written by the supervisor when no signal came in time; `late_us` tells how late, in microseconds.
+    Effect: the code sees TimeoutError.
+    Rejected when the wait is not open."""
+
+    TYPE = EventType.WAIT_EXPIRED
+    wait: int
+    late_us: int = 0
+
+
+class WaitCancelled(Payload):
+    """Written by the supervisor when the code no longer waits for the signal: a lost race, a cancel.
+    Effect: the wait is over; a signal that nobody has taken is kept for the next one.
+    Rejected when the wait is not open."""
+
+    TYPE = EventType.WAIT_CANCELLED
+    wait: int
+
+
+class ApprovalRequested(Payload):
+    """Written by the supervisor where the code asks a person.
+    Effect: gate `gate` is open; `to` are those who may decide (empty: anybody), `need` of them; `show` is what they
+    see, `call` the step, arguments, digest and code version that a grant covers; `escalate`, `remind` hold instants.
+    Rejected when the gate is there already."""
+
+    TYPE = EventType.APPROVAL_REQUESTED
+    gate: str
+    key: str
+    name: str
+    show: Any = None
+    call: dict[str, Any] | None = None
+    edit: bool = False
+    json_schema: dict[str, Any] | None = None
+    to: list[str] = []
+    need: int = 1
+    not_starter: bool = False
+    expires_at: int | None = None
+    timeout_us: int | None = None
+    on_timeout: str = "deny"
+    escalate: list[dict[str, Any]] = []
+    remind: list[int] = []
+    valid_us: int | None = None
+    reopens: str | None = None
+    problem: str | None = None
+
+
+class ApprovalGranted(Payload):
+    """Written by a client for a person who approves.
+    Effect: the gate is granted if this fills the quorum (`final`); `input` and `digest` are those of the edited call
+    where `edit` changed arguments.
+    Rejected when the gate is not open, its time is over, the person may not decide or did, or the data does not fit."""
+
+    TYPE = EventType.APPROVAL_GRANTED
+    gate: str
+    actor: str
+    reason: str | None = None
+    data: Any = None
+    edit: dict[str, Any] | None = None
+    input: dict[str, Any] | None = None
+    digest: str | None = None
+    member_of: str | None = None
+    via: str | None = None
+    link: str | None = None
+    final: bool = True
+
+
+class ApprovalDenied(Payload):
+    """Written by a client for a person who denies.
+    Effect: the gate is denied, whatever the quorum.
+    Rejected when the gate is not open, its time is over, or the person may not decide."""
+
+    TYPE = EventType.APPROVAL_DENIED
+    gate: str
+    actor: str
+    reason: str | None = None
+    member_of: str | None = None
+    via: str | None = None
+    link: str | None = None
+
+
+class ApprovalEscalated(Payload):
+    """Written by the supervisor when nobody has decided for so long.
+    Effect: those in `to` may decide too; `expires_at` is the new time-out, where there is one.
+    Rejected when the gate is not open."""
+
+    TYPE = EventType.APPROVAL_ESCALATED
+    gate: str
+    to: list[str]
+    expires_at: int | None = None
+    late_us: int = 0
+
+
+class ApprovalReminded(Payload):
+    """Written by the supervisor when a gate is still open at the time of a reminder.
+    Effect: those who were asked are told again.
+    Rejected when the gate is not open."""
+
+    TYPE = EventType.APPROVAL_REMINDED
+    gate: str
+    late_us: int = 0
+
+
+class ApprovalExpired(Payload):
+    """Written by the supervisor when a gate's time is over.
+    Effect: the gate is expired; `outcome` is what the code sees: deny, approve or fail.
+    Rejected when the gate is not open."""
+
+    TYPE = EventType.APPROVAL_EXPIRED
+    gate: str
+    outcome: str
+    late_us: int = 0
+
+
+class ApprovalClosed(Payload):
+    """Written by the supervisor when the code no longer waits for the gate: a lost race, a cancel, the run's end.
+    Effect: the gate is closed; nobody can decide it.
+    Rejected when the gate is not open."""
+
+    TYPE = EventType.APPROVAL_CLOSED
+    gate: str
+
+
+class DecisionRefused(Payload):
+    """Written by a client for a person who may not decide.
+    Effect: none; it is there for the audit.
+    Rejected when the run is finished."""
+
+    TYPE = EventType.DECISION_REFUSED
+    gate: str
+    actor: str
+    decision: str
+    why: str
+    via: str | None = None
+
+
+class ChildStarted(Payload):
+    """Written by the supervisor where the code starts another workflow, with that run's RUN_CREATED.
+    Effect: run `child` belongs to this one; when this one ends, `on_close` says whether it is cancelled or left.
+    Rejected when the call has a child already."""
+
+    TYPE = EventType.CHILD_STARTED
+    call: str
+    child: str
+    workflow: str
+    input: Any = None
+    on_close: str = "cancel"
+
+
+class ChildFinished(Payload):
+    """Written with the event that ends the child, in the same transaction.
+    Effect: the code that waits for the child sees its output, or its error.
+    Rejected when the child is not open here."""
+
+    TYPE = EventType.CHILD_FINISHED
+    call: str
+    child: str
+    status: str
+    output: Any = None
+    error: Error | None = None
+
+
+class ChildCancelled(Payload):
+    """Written by the supervisor when the code gave the child up: a lost race, a cancel.
+    Effect: a cancel of the child is asked for in the same transaction; its end is not awaited here.
+    Rejected when the child is not open here."""
+
+    TYPE = EventType.CHILD_CANCELLED
+    call: str
+    child: str
+
+
+class ScheduleFired(Payload):
+    """Written by the supervisor where a schedule starts a run. `due_at` is the planned instant.
+    Effect: that run is the schedule's last one.
+    Rejected when that instant was fired or skipped before."""
+
+    TYPE = EventType.SCHEDULE_FIRED
+    due_at: int
+    run: str
+    reason: str
+    late_us: int = 0
+
+
+class ScheduleSkipped(Payload):
+    """Written by the supervisor where a schedule starts no run at `due_at`, and why: overlap, missed.
+    Effect: none but that instant is over; `count` instants where several were missed.
+    Rejected when that instant was fired or skipped before."""
+
+    TYPE = EventType.SCHEDULE_SKIPPED
+    due_at: int
+    reason: str
+    count: int = 1
 
 
 class VersionMarked(Payload):
@@ -292,9 +548,12 @@ class VersionMarked(Payload):
 PAYLOADS: dict[str, type[Payload]] = {
     cls.TYPE.value: cls
     for cls in (
-        RunCreated, RunStarted, RunResumed, RunCompleted, RunFailed, RunBlocked, RunPaused, RunUnpaused,
+        RunCreated, RunStarted, RunQueued, RunResumed, RunCompleted, RunFailed, RunBlocked, RunPaused, RunUnpaused,
         RunRetried, CancelRequested, RunCancelled, StepStarted, StepCompleted, StepFailed, StepCancelled,
-        StepInterrupted, RetryScheduled, CheckpointWritten, TimerSet, TimerFired, TimerCancelled, VersionMarked,
+        StepInterrupted, RetryScheduled, StepResolved, CheckpointWritten, TimerSet, TimerFired, TimerCancelled,
+        SignalAwaited, SignalReceived, WaitExpired, WaitCancelled, ApprovalRequested, ApprovalGranted, ApprovalDenied,
+        ApprovalEscalated, ApprovalReminded, ApprovalExpired, ApprovalClosed, DecisionRefused, ChildStarted,
+        ChildFinished, ChildCancelled, ScheduleFired, ScheduleSkipped, VersionMarked,
     )
 }  # fmt: skip
 

@@ -27,26 +27,59 @@ class EventType(StrEnum):
     RUN_RETRIED = "RUN_RETRIED"
     CANCEL_REQUESTED = "CANCEL_REQUESTED"
     RUN_CANCELLED = "RUN_CANCELLED"
+    RUN_QUEUED = "RUN_QUEUED"
     STEP_STARTED = "STEP_STARTED"
     STEP_COMPLETED = "STEP_COMPLETED"
     STEP_FAILED = "STEP_FAILED"
     STEP_CANCELLED = "STEP_CANCELLED"
     STEP_INTERRUPTED = "STEP_INTERRUPTED"
     RETRY_SCHEDULED = "RETRY_SCHEDULED"
+    STEP_RESOLVED = "STEP_RESOLVED"
     CHECKPOINT_WRITTEN = "CHECKPOINT_WRITTEN"
     TIMER_SET = "TIMER_SET"
     TIMER_FIRED = "TIMER_FIRED"
     TIMER_CANCELLED = "TIMER_CANCELLED"
+    SIGNAL_AWAITED = "SIGNAL_AWAITED"
+    SIGNAL_RECEIVED = "SIGNAL_RECEIVED"
+    WAIT_EXPIRED = "WAIT_EXPIRED"
+    WAIT_CANCELLED = "WAIT_CANCELLED"
+    APPROVAL_REQUESTED = "APPROVAL_REQUESTED"
+    APPROVAL_GRANTED = "APPROVAL_GRANTED"
+    APPROVAL_DENIED = "APPROVAL_DENIED"
+    APPROVAL_ESCALATED = "APPROVAL_ESCALATED"
+    APPROVAL_REMINDED = "APPROVAL_REMINDED"
+    APPROVAL_EXPIRED = "APPROVAL_EXPIRED"
+    APPROVAL_CLOSED = "APPROVAL_CLOSED"
+    DECISION_REFUSED = "DECISION_REFUSED"
+    CHILD_STARTED = "CHILD_STARTED"
+    CHILD_FINISHED = "CHILD_FINISHED"
+    CHILD_CANCELLED = "CHILD_CANCELLED"
+    SCHEDULE_FIRED = "SCHEDULE_FIRED"
+    SCHEDULE_SKIPPED = "SCHEDULE_SKIPPED"
     VERSION_MARKED = "VERSION_MARKED"
 
 
-INPUTS = frozenset({"STEP_COMPLETED", "TIMER_FIRED", "CANCEL_REQUESTED"})
-"""Applied to the code in order; a STEP_FAILED is one too when it is final."""
+INPUTS = frozenset(
+    {
+        "STEP_COMPLETED", "TIMER_FIRED", "CANCEL_REQUESTED", "SIGNAL_RECEIVED", "WAIT_EXPIRED", "APPROVAL_DENIED",
+        "APPROVAL_EXPIRED", "CHILD_FINISHED",
+    }
+)  # fmt: skip
+"""Applied to the code in order; some others are too, by what they hold: see `is_input`."""
 
 
 def is_input(type: str, payload: dict[str, Any]) -> bool:
-    """Whether the code is to digest this event."""
-    return type in INPUTS or (type == "STEP_FAILED" and payload.get("final", True))
+    """Whether the code is to digest this event: a failure that is final, a grant that fills the quorum, the outcome of
+    a step that somebody settled."""
+    if type in INPUTS:
+        return True
+    match type:
+        case "STEP_FAILED" | "APPROVAL_GRANTED":
+            return payload.get("final", True)
+        case "STEP_RESOLVED":
+            return payload["outcome"] != "did_not_happen"
+        case _:
+            return False
 
 
 class Fact(NamedTuple):

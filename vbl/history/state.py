@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from vbl.history.facts import Fact, is_input
+from vbl.history.waits import WAITS, ChildState, GateState, WaitState, void_waits
 
 
 class Status(StrEnum):
@@ -70,6 +71,7 @@ class StepState:
     void: bool = False
     interrupted: bool = False
     idempotency_key: str | None = None
+    gate: str | None = None
 
 
 @dataclass(slots=True)
@@ -88,7 +90,8 @@ class RunState:
     """The state of a run after `seq` events. Instants are microseconds since 1970 UTC.
 
     `outputs` maps the key of each completed step to its recorded output (plain JSON data); `variables` are the
-    fields of `vbl.state`; `applied` is the seq of the last input that the code has digested.
+    fields of `vbl.state`; `applied` is the seq of the last input that the code has digested. `signals` holds, by name,
+    the seqs of those that no wait has taken; gates are by id, children by the key of their call.
     """
 
     run_id: str = ""
@@ -100,8 +103,12 @@ class RunState:
     key: str | None = None
     parent: str | None = None
     tags: list[str] = field(default_factory=list[str])
+    call: str | None = None
+    on_parent_close: str | None = None
     deadline: int | None = None
     priority: int = 0
+    queue: str | None = None
+    lane: str | None = None
     actor: str | None = None
     created_at: int = 0
     started_at: int | None = None
@@ -109,6 +116,11 @@ class RunState:
     epoch: int = 0
     steps: dict[str, StepState] = field(default_factory=dict[str, StepState])
     timers: dict[int, TimerState] = field(default_factory=dict[int, TimerState])
+    gates: dict[str, GateState] = field(default_factory=dict[str, GateState])
+    waits: dict[int, WaitState] = field(default_factory=dict[int, WaitState])
+    signals: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    signal_keys: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+    children: dict[str, ChildState] = field(default_factory=dict[str, ChildState])
     variables: dict[str, Any] = field(default_factory=dict[str, Any])
     patches: list[str] = field(default_factory=list[str])
     checkpoint: int = 0
@@ -119,6 +131,10 @@ class RunState:
     due: int = 0
     backing_off: set[str] = field(default_factory=set[str])
     open_timers: set[int] = field(default_factory=set[int])
+    open_gates: set[str] = field(default_factory=set[str])
+    open_waits: set[int] = field(default_factory=set[int])
+    open_children: set[str] = field(default_factory=set[str])
+    due_children: set[str] = field(default_factory=set[str])
     paused: bool = False
     blocked: dict[str, Any] | None = None
     blocked_by: list[str] = field(default_factory=list[str])
@@ -126,6 +142,7 @@ class RunState:
     outcome: str | None = None
     output: Any = None
     error: dict[str, Any] | None = None
+    undone: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     reopened: bool = False
     usage: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
@@ -162,36 +179,44 @@ class RunState:
             return Status.PAUSED
         if self.started_at is None:
             return Status.QUEUED
-        if self.in_flight or self.due or self.last_input > self.applied or self.reopened:
+        if self.in_flight or self.due or self.due_children or self.last_input > self.applied or self.reopened:
             return Status.RUNNING
         if self.backing_off:
             return Status.RETRYING
-        return Status.WAITING if self.open_timers else Status.RUNNING
+        if self.open_gates:
+            return Status.WAITING_FOR_APPROVAL
+        return Status.WAITING if self.open_timers or self.open_waits or self.open_children else Status.RUNNING
 
     @property
     def wake_at(self) -> int | None:
-        """When time alone moves the run on: the earliest open timer, backoff or deadline."""
-        if not self.open_timers and not self.backing_off and self.deadline is None:
-            return None
+        """When time alone moves the run on: the earliest open timer, backoff, deadline, or end of a wait."""
         if self.outcome is not None or self.paused or self.blocked is not None:
             return None
         moments = [self.timers[number].at for number in self.open_timers]
-        moments += [self.steps[key].retry_at or 0 for key in self.backing_off]
+        if self.backing_off:
+            moments += [self.steps[key].retry_at or 0 for key in self.backing_off]
         if self.deadline is not None and self.cancel is None:
             moments.append(self.deadline)
+        if self.cancel is not None and self.cancel["until"] is not None:
+            moments.append(self.cancel["until"])
+        if self.open_gates:
+            moments += [at for id in self.open_gates if (at := self.gates[id].next_at) is not None]
+        if self.open_waits:
+            moments += [at for number in self.open_waits if (at := self.waits[number].expires_at) is not None]
         return min(moments) if moments else None
 
     @property
     def due_at(self) -> int | None:
-        """When a supervisor should next look at the run; None while a step in flight or nothing will wake it."""
+        """When a supervisor should next look at the run; None while only a step in flight, a person, a signal, a child
+        or a place in a queue will wake it."""
         if self.outcome is not None or self.paused or self.blocked is not None:
             return None
         if self.started_at is None:
-            return self.created_at
-        if self.due or self.last_input > self.applied or self.reopened:
+            return self.created_at if self.queue is None else None
+        if self.due or self.due_children or self.last_input > self.applied or self.reopened:
             return self.at
         wake = self.wake_at
-        if wake is None and not self.in_flight:
+        if wake is None and not (self.in_flight or self.open_gates or self.open_waits or self.open_children):
             return self.at
         return wake
 
@@ -220,6 +245,8 @@ def _run_created(state: RunState, fact: Fact) -> None:
     p = fact.payload
     state.run_id, state.workflow, state.version = p["run_id"], p["workflow"], p["version"]
     state.input, state.key, state.parent = p.get("input"), p.get("key"), p.get("parent")
+    state.call, state.on_parent_close = p.get("call"), p.get("on_parent_close")
+    state.queue, state.lane = p.get("queue"), p.get("lane")
     state.tags, state.deadline = p.get("tags") or [], p.get("deadline")
     state.priority, state.actor = p.get("priority", 0), p.get("actor")
     state.created_at = fact.at
@@ -228,7 +255,13 @@ def _run_created(state: RunState, fact: Fact) -> None:
 def _run_started(state: RunState, fact: Fact) -> None:
     state.started_at = fact.at
     state.epoch = fact.payload["epoch"]
+    if "queue" in fact.payload:
+        _run_queued(state, fact)
     state.applied = state.last_input = fact.seq
+
+
+def _run_queued(state: RunState, fact: Fact) -> None:
+    state.queue, state.lane = fact.payload["queue"], fact.payload.get("lane")
 
 
 def _run_resumed(state: RunState, fact: Fact) -> None:
@@ -244,6 +277,7 @@ def _finish(outcome: Status) -> Callable[[RunState, Fact], None]:
         state.finished_at = fact.at
         state.output = fact.payload.get("output")
         state.error = fact.payload.get("error")
+        state.undone = fact.payload.get("undone") or []
         state.blocked = None
         state.paused = state.reopened = False
 
@@ -276,6 +310,7 @@ def _run_retried(state: RunState, fact: Fact) -> None:
         state.outcome = state.error = state.output = state.finished_at = None
     if failed_at is not None:
         _void_after(state, failed_at, key, fact.at)
+        void_waits(state, failed_at, key)
     elif key in state.backing_off:
         _reopen(state, state.steps[key], fact.at)
 
@@ -323,7 +358,8 @@ def _close(state: RunState, step: StepState) -> None:
 
 
 def _cancel_requested(state: RunState, fact: Fact) -> None:
-    state.cancel = {"at": fact.at, "actor": fact.payload.get("actor"), "reason": fact.payload.get("reason")}
+    p = fact.payload
+    state.cancel = {"at": fact.at, "actor": p.get("actor"), "reason": p.get("reason"), "until": p.get("until")}
     state.last_input = fact.seq
 
 
@@ -338,6 +374,7 @@ def _step_started(state: RunState, fact: Fact) -> None:
         step = StepState(key, p.get("name") or name_of(key), fact.at, fact.seq, p.get("effect"), attempt=attempts)
         step.input = p.get("input")
         step.idempotency_key = p.get("idempotency_key")
+        step.gate = p.get("gate")
         state.steps[key] = step
     else:
         _close(state, step)
@@ -404,6 +441,23 @@ def _retry_scheduled(state: RunState, fact: Fact) -> None:
     state.backing_off.add(step.key)
 
 
+def _step_resolved(state: RunState, fact: Fact) -> None:
+    p = fact.payload
+    step = state.steps[p["step"]]
+    if state.blocked is not None and state.blocked.get("step") == step.key:
+        state.blocked, state.blocked_by, state.reopened = None, [], True
+    step.interrupted = False
+    if p["outcome"] == "did_not_happen":
+        return
+    _close(state, step)
+    step.finished_at, step.ended_seq = fact.at, fact.seq
+    state.last_input = fact.seq
+    if p["outcome"] == "happened":
+        step.status, step.output, step.error = "completed", p.get("output"), None
+    else:
+        step.status, step.error = "failed", p["error"]
+
+
 def _checkpoint_written(state: RunState, fact: Fact) -> None:
     p = fact.payload
     state.checkpoint, state.applied, state.digest = p["checkpoint"], p["applied"], p.get("digest")
@@ -435,9 +489,15 @@ def _version_marked(state: RunState, fact: Fact) -> None:
     state.patches.append(fact.payload["patch"])
 
 
+def _scheduled(state: RunState, fact: Fact) -> None:
+    """What a schedule did is told by its own variables; the event is there to be read."""
+
+
 APPLY: dict[str, Callable[[RunState, Fact], None]] = {
+    **WAITS,
     "RUN_CREATED": _run_created,
     "RUN_STARTED": _run_started,
+    "RUN_QUEUED": _run_queued,
     "RUN_RESUMED": _run_resumed,
     "RUN_COMPLETED": _finish(Status.COMPLETED),
     "RUN_FAILED": _finish(Status.FAILED),
@@ -453,6 +513,9 @@ APPLY: dict[str, Callable[[RunState, Fact], None]] = {
     "STEP_CANCELLED": _step_cancelled,
     "STEP_INTERRUPTED": _step_interrupted,
     "RETRY_SCHEDULED": _retry_scheduled,
+    "STEP_RESOLVED": _step_resolved,
+    "SCHEDULE_FIRED": _scheduled,
+    "SCHEDULE_SKIPPED": _scheduled,
     "CHECKPOINT_WRITTEN": _checkpoint_written,
     "TIMER_SET": _timer_set,
     "TIMER_FIRED": _timer_fired,
@@ -480,6 +543,9 @@ class Summary:
     due_at: int | None
     in_flight: int
     seq: int
+    started_at: int | None
+    queue: str | None
+    lane: str | None
 
 
 def summarise(state: RunState) -> Summary:
@@ -487,16 +553,19 @@ def summarise(state: RunState) -> Summary:
     return Summary(
         state.run_id, state.workflow, state.version, state.status.value, state.key, state.parent, "\n".join(state.tags),
         state.priority, state.created_at, state.at, state.finished_at, state.wake_at, state.due_at, state.in_flight,
-        state.seq,
+        state.seq, state.started_at, state.queue, state.lane,
     )  # fmt: skip
 
 
 __all__ = [
+    "ChildState",
+    "GateState",
     "RunState",
     "Status",
     "StepState",
     "Summary",
     "TimerState",
+    "WaitState",
     "apply",
     "fold",
     "is_input",

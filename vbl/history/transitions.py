@@ -6,9 +6,11 @@ Each raises Conflict where the history already says something that refuses it.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
-from vbl.errors import Conflict
+from vbl.errors import Conflict, KeyTaken
 from vbl.history.events import (
+    ApprovalClosed,
     CancelRequested,
     Payload,
     RunCancelled,
@@ -16,16 +18,21 @@ from vbl.history.events import (
     RunResumed,
     RunRetried,
     RunUnpaused,
+    SignalReceived,
     StepCancelled,
     StepInterrupted,
     TimerCancelled,
+    WaitCancelled,
 )
 from vbl.history.state import RunState, Status
 
+CLEAN_UP_US = 300_000_000
+"""So long, in microseconds, may a cancelled run clean up where nobody says otherwise."""
 
-def cancel(state: RunState, actor: str | None, reason: str | None) -> list[Payload]:
+
+def cancel(state: RunState, actor: str | None, reason: str | None, until: int | None = None) -> list[Payload]:
     """Ask for a cancel. A run whose code cannot see it, because it has not started or is blocked, is cancelled at
-    once; a paused one goes on, to be cancelled."""
+    once; a paused one goes on, to be cancelled. It may clean up until the instant `until`."""
     if state.finished:
         raise Conflict(
             f"run {state.run_id} is finished ({state.status})",
@@ -38,12 +45,39 @@ def cancel(state: RunState, actor: str | None, reason: str | None) -> list[Paylo
             f"a cancel of run {state.run_id} was asked for already, by {by}",
             f"See what it waits for: vbl why {state.run_id}",
         )
-    asked: list[Payload] = [CancelRequested(actor=actor, reason=reason)]
+    asked: list[Payload] = [CancelRequested(actor=actor, reason=reason, until=until)]
     if state.started_at is None or state.blocked is not None:
-        steps = [StepCancelled(step=key) for key in state.pending]
-        timers = [TimerCancelled(timer=number) for number in sorted(state.open_timers)]
-        return [*asked, *steps, *timers, RunCancelled(reason=reason)]
+        return [*asked, *close_all(state), RunCancelled(reason=reason)]
     return [RunUnpaused(actor=actor, reason="a cancel was asked for"), *asked] if state.paused else asked
+
+
+def close_all(state: RunState) -> list[Payload]:
+    """Give up everything that is open, where the code is not at hand to do it."""
+    return [
+        *(StepCancelled(step=key) for key in state.pending),
+        *(TimerCancelled(timer=number) for number in sorted(state.open_timers)),
+        *(WaitCancelled(wait=number) for number in sorted(state.open_waits)),
+        *(ApprovalClosed(gate=id) for id in sorted(state.open_gates)),
+    ]
+
+
+def signal(state: RunState, name: str, data: Any, key: str | None, actor: str | None) -> list[Payload]:
+    """Send a message to the run. One whose key came before is not sent again; with other data it is refused."""
+    before = state.signal_keys.get(f"{name}\0{key}") if key is not None else None
+    if before is not None:
+        if before.get("data") == data:
+            return []
+        raise KeyTaken(
+            f"run {state.run_id} has a signal {name!r} with key {key!r} already, and other data",
+            "Use another key for another message",
+        )
+    if state.finished:
+        raise Conflict(
+            f"run {state.run_id} is finished ({state.status}): nothing in it waits for {name!r}",
+            f"Look at it: vbl show {state.run_id}",
+            code="run_finished",
+        )
+    return [SignalReceived(name=name, data=data, key=key, actor=actor)]
 
 
 def pause(state: RunState, actor: str | None, reason: str | None) -> list[Payload]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from vbl.errors import VblError
 from vbl.history.state import RunState, summarise
-from vbl.store.journal import History, Journal, chained, summary_row
+from vbl.store.journal import History, Journal, chained, gate_row, summary_row
 from vbl.store.location import mount_type
 from vbl.store.payloads import Resolver, unpack
 from vbl.store.protocol import Row
@@ -124,6 +124,7 @@ def _examine_run(store: Sqlite, key: int, rows: list[Row], now: int, supervised:
         *_chain(name, state.run_id, rows),
         *_summary(name, state, summary, key),
         *_checkpoints(store, name, history, key),
+        *_gates(store, name, history, key),
         *_stranded(state, now, supervised),
     ]
 
@@ -201,6 +202,15 @@ def _tags(store: Sqlite) -> list[Finding]:
     return [Finding("tags", "error", message, "vbl doctor --rebuild")]
 
 
+def _gates(store: Sqlite, name: str, history: History, key: int) -> list[Finding]:
+    rows = {row[0]: row for row in store.all("gates_of", (key,))}
+    if rows == {id: gate_row(history, id) for id in history.state.gates}:
+        return []
+    return [
+        Finding("gates", "error", f"run {name}: its gates are not what its events say", "vbl doctor --rebuild", name)
+    ]
+
+
 def _stranded(state: RunState, now: int, supervised: bool) -> list[Finding]:
     """Invariant: a run that is not finished has an owner, a time to wake, or a named thing that it waits for."""
     if state.finished or state.paused or state.blocked is not None or state.in_flight:
@@ -214,6 +224,8 @@ def _stranded(state: RunState, now: int, supervised: bool) -> list[Finding]:
                     state.run_id,
                 )
             ]
+        return []
+    if state.open_gates or state.open_waits or state.open_children or (state.queue and state.started_at is None):
         return []
     due = state.due_at
     if due is None:
@@ -311,6 +323,7 @@ def rebuild(store: Sqlite) -> None:
                 continue
             _derive(store, key, history)
         store.execute("delete from runs where not exists (select 1 from events where run = runs.key)")
+        store.execute("delete from gates where run not in (select key from runs)")
         store.execute("delete from checkpoints where run not in (select key from runs)")
         store.execute("delete from run_tags")
         for key, tags in store.select("select key, tags from runs where tags <> ''")[1]:
@@ -327,3 +340,5 @@ def _derive(store: Sqlite, key: int, history: History) -> None:
     store.many("insert_run", [(*summary_row(summary), key)])
     store.execute("delete from checkpoints where run = ?", (key,))
     store.many("insert_checkpoint", [(key, *row) for row in history.checkpoints])
+    store.execute("delete from gates where run = ?", (key,))
+    store.many("put_gate", [gate_row(history, id) for id in history.state.gates])

@@ -19,7 +19,7 @@ from vbl.clock import SYSTEM, Clock
 from vbl.errors import EpochLost, NotFound, StorageError
 from vbl.history.facts import Fact
 from vbl.history.state import APPLY, RunState, Summary, apply, summarise
-from vbl.store.payloads import Blob, Recorder, Resolver
+from vbl.store.payloads import Blob, Recorder, Resolver, dumps, guard
 from vbl.store.protocol import Head, Row, Store
 
 if TYPE_CHECKING:
@@ -39,12 +39,34 @@ def draft(at: int, payload: Payload) -> Draft:
     """The proposal of an event from its model. Fields that hold their default are left out."""
     plain = {"v": payload.v, **payload.model_dump(mode="json", exclude_defaults=True)}
     text = to_json(plain).decode()
-    return Draft(payload.TYPE.value, at, from_json(text), text)
+    plain = from_json(text)
+    return Draft(payload.TYPE.value, at, plain, _guarded(plain) if '"$ref"' in text else text)
+
+
+def _guarded(payload: dict[str, Any]) -> str:
+    """The text of a payload whose values hold a "$ref" of the user's own, in the fields where ours are looked for."""
+    stored = dict(payload)
+    if "output" in stored:
+        stored["output"] = from_json(guard(dumps(stored["output"]), stored["output"]))
+    if isinstance(named := stored.get("input"), dict):
+        stored["input"] = {name: from_json(guard(dumps(value), value)) for name, value in named.items()}
+    return dumps(stored)
 
 
 def chained(before: bytes, seq: int, type: str, at: int, text: str) -> bytes:
     """The digest that an event carries: of the one before it and of its own content."""
     return blake2b(b"%b%d %b %d %b" % (before, seq, type.encode(), at, text.encode()), digest_size=16).digest()
+
+
+_OF_GATES = frozenset(
+    {
+        "APPROVAL_REQUESTED", "APPROVAL_GRANTED", "APPROVAL_DENIED", "APPROVAL_ESCALATED", "APPROVAL_EXPIRED",
+        "APPROVAL_CLOSED", "RUN_RETRIED",
+    }
+)  # fmt: skip
+"""After these events the rows of gates are derived anew: the gate's, or all of the run's."""
+_KEPT = 8
+"""So many histories does a door for people keep in memory, so that the next event of the same run costs little."""
 
 
 class History:
@@ -57,6 +79,7 @@ class History:
         "delta_bytes",
         "due_at",
         "full_bytes",
+        "gates",
         "key",
         "recorder",
         "resolver",
@@ -73,6 +96,7 @@ class History:
         self.rows: list[tuple[int, str, int, str, bytes]] = []
         self.blobs: list[Blob] = []
         self.checkpoints: list[tuple[int, int, bytes]] = []
+        self.gates: set[str] = set()
         self.full_bytes = 0
         self.delta_bytes = 0
         self.due_at: int | None = None
@@ -95,8 +119,11 @@ class History:
         APPLY[type](state, fact)
         state.seq = seq
         state.at = at
-        if type == "CHECKPOINT_WRITTEN" and "delta" in payload:
-            self._weigh(fact, len(text))
+        if type == "CHECKPOINT_WRITTEN":
+            if "delta" in payload:
+                self._weigh(fact, len(text))
+        elif type in _OF_GATES:
+            self.gates.update([payload["gate"]] if "gate" in payload else state.gates)
         self.chain = chain = chained(self.chain, seq, type, at, text)
         self.rows.append((seq, type, at, text, chain))
         return fact
@@ -112,8 +139,8 @@ class History:
     def stored(self) -> None:
         """Forget the proposals: they are in the database."""
         self.rows = []
-        if self.blobs or self.checkpoints:
-            self.blobs, self.checkpoints = [], []
+        if self.blobs or self.checkpoints or self.gates:
+            self.blobs, self.checkpoints, self.gates = [], [], set()
 
 
 class Conflict(Exception):
@@ -135,6 +162,7 @@ class Journal:
     def __init__(self, store: Store, clock: Clock = SYSTEM) -> None:
         self.store = store
         self.clock = clock
+        self._kept: dict[str, History] = {}
 
     # Reading ------------------------------------------------------------------------------------------------------
 
@@ -189,18 +217,53 @@ class Journal:
     # Writing ------------------------------------------------------------------------------------------------------
 
     def commit(self, run_id: str, decide: Callable[[RunState], Iterable[Draft]]) -> RunState:
-        """Append what `decide` makes of the caught-up state. Where it raises, nothing is stored."""
-        key = self.key_of(run_id)
-        history, _ = self.load(key)
+        """Append what `decide` makes of the caught-up state, and what that means for the run's parent and children.
+        Where it raises, nothing is stored."""
+        history = self._kept.pop(run_id, None) or self.load(self.key_of(run_id))[0]
+        self.catch_up(history)
         with self.store.write():
             self.catch_up(history)
-            history.checkpoints.clear()
-            for item in decide(history.state):
-                history.propose(*item)
-            if history.rows:
-                self._store([history])
+            written = self._decided(history, decide)
+            if written:
+                self._store(written)
+        for one in written:
+            one.stored()
+        self._kept[run_id] = history
+        if len(self._kept) > _KEPT:
+            self._kept.pop(next(iter(self._kept)), None)
         self.store.relieve()
         return history.state
+
+    def _decided(self, history: History, decide: Callable[[RunState], Iterable[Draft]]) -> list[History]:
+        """Propose a decision, and after it what follows for the kin; the histories that got events."""
+        finished = history.state.finished
+        history.checkpoints.clear()
+        for item in decide(history.state):
+            history.propose(*item)
+        if not history.rows:
+            return []
+        from vbl.history.kin import left_behind, told
+        from vbl.history.transitions import cancel, retry
+
+        state, kin = history.state, list[History]()
+        if state.finished and not finished:
+            if state.parent is not None:
+                kin += self._also(state.parent, lambda parent: told(parent, state))
+            for child in left_behind(state):
+                kin += self._also(child, lambda it: [] if it.finished or it.cancel else cancel(it, "parent", None))
+        elif history.rows[0][1] == "RUN_RETRIED" and (child := state.children.get(_retried(history))) is not None:
+            kin += self._also(child.id, lambda it: retry(it, state.actor, "its parent was retried"))
+        return [history, *kin]
+
+    def _also(self, run_id: str, what: Callable[[RunState], list[Payload]]) -> list[History]:
+        """The same for a parent or a child, in the same transaction."""
+        history, _ = self.load(self.key_of(run_id))
+
+        def decide(state: RunState) -> list[Draft]:
+            at = max(self.clock.now(), state.at)
+            return [draft(at, payload) for payload in what(state)]
+
+        return self._decided(history, decide)
 
     def create(
         self, drafts: Sequence[Draft], *, blobs: Sequence[Blob] = (), check: Callable[[], None] | None = None
@@ -225,8 +288,10 @@ class Journal:
         self.store.relieve()
         return created
 
-    def commit_all(self, histories: Sequence[History], seen: Head) -> tuple[Head, set[int]]:
-        """Append the proposals of many runs in one transaction.
+    def commit_all(
+        self, histories: Sequence[History], seen: Head, births: Sequence[History] = ()
+    ) -> tuple[Head, set[int]]:
+        """Append the proposals of many runs in one transaction. `births` are those of runs that begin with it.
 
         `seen` is the epoch of the caller and the last event id that it knows. Raises EpochLost if another
         supervisor took the file, and Conflict with the runs that others appended to; then nothing is stored.
@@ -241,7 +306,9 @@ class Journal:
             clash = {h.key for h in histories if h.key is not None and h.key in changed}
             if clash:
                 raise Conflict(clash, changed, head)
-            appended = self._store(histories)
+            if births:
+                self._insert_runs(births)
+            appended = self._store([*histories, *births] if births else histories)
         for history in histories:
             history.stored()
         return Head(head.epoch, head.last_id + appended), changed
@@ -262,6 +329,8 @@ class Journal:
                 rows.append((key, *row))
             if history.blobs:
                 store.many("insert_blob", history.blobs)
+            if history.gates:
+                store.many("put_gate", [gate_row(history, id) for id in sorted(history.gates)])
             for number, seq, variables in history.checkpoints:
                 store.many("insert_checkpoint", [(key, number, seq, variables)])
                 store.many("drop_older_checkpoints", [(key, number)])
@@ -284,7 +353,24 @@ class Journal:
 def _update(history: History) -> tuple[Any, ...]:
     s = history.state
     history.due_at = due_at = s.due_at
-    return (s.version, s.status.value, s.at, s.finished_at, s.wake_at, due_at, s.in_flight, s.seq, history.key)
+    return (
+        s.version, s.status.value, s.at, s.finished_at, s.wake_at, due_at, s.in_flight, s.seq, s.started_at, s.queue,
+        s.lane, history.key,
+    )  # fmt: skip
+
+
+def _retried(history: History) -> str:
+    """What the RUN_RETRIED that is proposed tries again."""
+    return from_json(history.rows[0][3]).get("step") or ""
+
+
+def gate_row(history: History, id: str) -> tuple[Any, ...]:
+    """The columns of `gates` in the order of put_gate."""
+    gate = history.state.gates[id]
+    return (
+        gate.id, history.key, gate.asked_seq, gate.name, gate.status, "\n".join(gate.to), gate.requested_at,
+        gate.expires_at, gate.decided_at, gate.decided_by,
+    )  # fmt: skip
 
 
 def summary_row(summary: Summary) -> tuple[Any, ...]:
@@ -292,5 +378,6 @@ def summary_row(summary: Summary) -> tuple[Any, ...]:
     return (
         summary.id, summary.workflow, summary.version, summary.status, summary.start_key, summary.parent_id,
         summary.tags, summary.priority, summary.created_at, summary.updated_at, summary.finished_at,
-        summary.wake_at, summary.due_at, summary.in_flight, summary.seq,
+        summary.wake_at, summary.due_at, summary.in_flight, summary.seq, summary.started_at, summary.queue,
+        summary.lane,
     )  # fmt: skip

@@ -15,14 +15,46 @@ select coalesce((select seq from sqlite_sequence where name = 'runs'), 0)
 -- name: insert_run
 insert into runs (
     id, workflow, version, status, start_key, parent_id, tags, priority, created_at, updated_at, finished_at,
-    wake_at, due_at, in_flight, seq, key
+    wake_at, due_at, in_flight, seq, started_at, queue, lane, key
 )
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: update_run
 update runs
-set version = ?, status = ?, updated_at = ?, finished_at = ?, wake_at = ?, due_at = ?, in_flight = ?, seq = ?
+set version = ?, status = ?, updated_at = ?, finished_at = ?, wake_at = ?, due_at = ?, in_flight = ?, seq = ?,
+    started_at = ?, queue = ?, lane = ?
 where key = ?
+
+-- name: put_gate
+insert or replace into gates (
+    id, run, seq, name, status, assignees, requested_at, expires_at, decided_at, decided_by
+)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: gate_row
+select id, run, seq, name, status, assignees, requested_at, expires_at, decided_at, decided_by
+from gates
+where id = ?
+
+-- name: gates_from
+select id, run
+from gates
+where id >= ?
+order by id
+limit 2
+
+-- name: open_gates
+select id, run, seq, name, status, assignees, requested_at, expires_at, decided_at, decided_by
+from gates
+where status = 'open'
+order by requested_at
+limit ?
+
+-- name: gates_of
+select id, run, seq, name, status, assignees, requested_at, expires_at, decided_at, decided_by
+from gates
+where run = ?
+order by seq
 
 -- name: insert_tag
 insert or ignore into run_tags (tag, run)
@@ -139,7 +171,7 @@ where workflow = ?
 
 -- name: run_row
 select id, workflow, version, status, start_key, parent_id, tags, priority, created_at, updated_at, finished_at,
-    wake_at, due_at, in_flight, seq, key
+    wake_at, due_at, in_flight, seq, started_at, queue, lane, key
 from runs
 where key = ?
 
