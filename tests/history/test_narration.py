@@ -1,3 +1,4 @@
+# ruff: noqa: E501  a row of a table is one line
 """Each event has a line, and the line is safe to print, whatever the user put into it."""
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ ERROR = {
     "message": "429 Too Many Requests\nslow down",
     "step": "fetch",
 }
+
+GATE, CHILD = "g_abcdefghjkmn", "r_fedcba9876543210"
 
 LINES = {
     "RUN_CREATED": (
@@ -58,7 +61,88 @@ LINES = {
     "TIMER_FIRED": ({"timer": 1}, "timer 1 fired"),
     "TIMER_CANCELLED": ({"timer": 1}, "timer 1 no longer needed"),
     "VERSION_MARKED": ({"patch": "new-prompt"}, 'patch "new-prompt" taken'),
-}
+    "RUN_QUEUED": ({"queue": "mail", "lane": '"acme"'}, 'run waits in queue mail, lane "acme"'),
+    "STEP_RESOLVED": (
+        {"step": "send", "outcome": "happened", "output": {"id": 7}, "actor": "ada", "reason": "it is in the outbox"},
+        'send settled by ada: it is in the outbox; it happened, with {"id": 7}',
+    ),
+    "SIGNAL_AWAITED": (
+        {"wait": 1, "name": "payment", "expires_at": START + 60_000_000},
+        "waits for signal payment, for 1 min, until 2025-10-09 08:54:20 UTC",
+    ),
+    "SIGNAL_RECEIVED": (
+        {"name": "payment", "data": {"sum": 5}, "actor": "shop"},
+        'signal payment received by shop: {"sum": 5}',
+    ),
+    "WAIT_EXPIRED": ({"wait": 1, "late_us": 5_000_000}, "wait 1 for a signal ended: none came in time, 5 s late"),
+    "WAIT_CANCELLED": ({"wait": 1}, "wait 1 for a signal no longer needed"),
+    "APPROVAL_REQUESTED": (
+        {
+            "gate": GATE, "key": "send", "name": "send", "to": ["ada", "group:ops"], "need": 2,
+            "expires_at": START + 60_000_000,
+        },
+        f"send: approval asked of ada or group ops, 2 of them ({GATE}), for 1 min, until 2025-10-09 08:54:20 UTC",
+    ),
+    "APPROVAL_GRANTED": (
+        {"gate": GATE, "actor": "ada", "reason": "fine", "edit": {"text": "Hello"}},
+        f"gate {GATE} granted by ada: fine; edited: text",
+    ),
+    "APPROVAL_DENIED": ({"gate": GATE, "actor": "ada"}, f"gate {GATE} denied by ada"),
+    "APPROVAL_ESCALATED": (
+        {"gate": GATE, "to": ["eve", "bob", "group:ops"], "late_us": 2_000_000},
+        f"gate {GATE} escalated to eve, bob or group ops, 2 s late",
+    ),
+    "APPROVAL_REMINDED": ({"gate": GATE}, f"gate {GATE} is still open: a reminder"),
+    "APPROVAL_EXPIRED": ({"gate": GATE, "outcome": "deny"}, f"gate {GATE} expired, which denies it"),
+    "APPROVAL_CLOSED": ({"gate": GATE}, f"gate {GATE} no longer needed"),
+    "DECISION_REFUSED": (
+        {"gate": GATE, "actor": "bob", "decision": "approve", "why": "bob started the run"},
+        f"gate {GATE}: approve by bob was refused, bob started the run",
+    ),
+    "CHILD_STARTED": (
+        {"call": "trip", "child": CHILD, "workflow": "trip", "input": {"to": "Rome"}},
+        f'child trip started ({CHILD}): {{"to": "Rome"}}',
+    ),
+    "CHILD_FINISHED": (
+        {"call": "trip", "child": CHILD, "status": "failed", "error": ERROR},
+        f"child {CHILD} failed (rate_limited: HTTPStatusError: 429 Too Many Requests)",
+    ),
+    "CHILD_CANCELLED": ({"call": "trip", "child": CHILD}, f"child {CHILD} given up by the workflow"),
+    "SCHEDULE_FIRED": (
+        {"due_at": START, "run": CHILD, "reason": "on time", "late_us": 1_500_000},
+        f"due at 2025-10-09 08:53:20 UTC: started {CHILD}, on time, 1.5 s late",
+    ),
+    "SCHEDULE_SKIPPED": (
+        {"due_at": START, "reason": "the one before still runs", "count": 3},
+        "due at 2025-10-09 08:53:20 UTC and 2 more: skipped, the one before still runs",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("type", "payload", "line"),
+    [
+        ("APPROVAL_REQUESTED", {"gate": GATE, "key": "a", "name": "a"}, f"a: approval asked of anybody ({GATE})"),
+        (
+            "APPROVAL_REQUESTED",
+            {"gate": GATE, "key": "a", "name": "a", "to": ["ada"], "reopens": "g_0", "problem": "the code changed"},
+            f"a: approval asked again of ada ({GATE}): the code changed",
+        ),
+        ("APPROVAL_GRANTED", {"gate": GATE, "actor": "ada", "final": False}, f"gate {GATE} approved by ada; more are needed"),
+        ("APPROVAL_EXPIRED", {"gate": GATE, "outcome": "approve"}, f"gate {GATE} expired, which approves it"),
+        ("APPROVAL_EXPIRED", {"gate": GATE, "outcome": "fail"}, f"gate {GATE} expired, which fails it"),
+        ("STEP_RESOLVED", {"step": "a", "outcome": "did_not_happen", "actor": "probe"}, "a settled by probe; it did not happen"),
+        ("STEP_RESOLVED", {"step": "a", "outcome": "failed", "actor": "ada", "error": ERROR}, "a settled by ada; it failed (rate_limited: HTTPStatusError: 429 Too Many Requests)"),
+        ("CHILD_FINISHED", {"call": "a", "child": CHILD, "status": "completed", "output": 3}, f"child {CHILD} completed: 3"),
+        ("CHILD_FINISHED", {"call": "a", "child": CHILD, "status": "cancelled"}, f"child {CHILD} cancelled"),
+        ("TIMER_FIRED", {"timer": 1, "late_us": 30_000_000}, "timer 1 fired, 30 s late"),
+        ("SIGNAL_RECEIVED", {"name": "go"}, "signal go received"),
+        ("RUN_QUEUED", {"queue": "mail"}, "run waits in queue mail"),
+    ],
+)  # fmt: skip
+def test_a_line_says_what_is_special_of_an_event(type, payload, line):
+    assert narrate(Fact(1, type, START, payload)) == line
+    assert narrate(Event(1, RUN, 1, EventType(type), START, payload_model(type, payload))) == line
 
 
 @pytest.mark.parametrize("type", list(EventType))

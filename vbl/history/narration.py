@@ -7,7 +7,7 @@ values, text made safe to print. Pure; it knows no terminal, no colours and no c
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 PREVIEW = 72
 """Characters of a value that fit into a line."""
+
+_LATE = 1_000_000
+"""A lateness of so many microseconds is worth a word."""
+EXPIRY = {"deny": "denies it", "approve": "approves it", "fail": "fails it"}
+"""What the end of a gate's time does to it."""
 
 _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 
@@ -213,6 +218,78 @@ def _cancelled(p: _Fields, at: int) -> str:
     return "run cancelled" + (f": {reason}" if reason else "")
 
 
+def people(to: Iterable[str]) -> str:
+    """Who is asked, in words: `anybody`, `ada`, `ada, bob or group ops`."""
+    names = [f"group {one.removeprefix('group:')}" if one.startswith("group:") else one for one in to]
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "anybody"
+
+
+def _late(p: _Fields) -> str:
+    late_us = _field(p, "late_us", 0)
+    return f", {duration(late_us)} late" if late_us >= _LATE else ""
+
+
+def _resolved(p: _Fields, at: int) -> str:
+    error = _field(p, "error")
+    what = {"happened": "it happened", "did_not_happen": "it did not happen"}.get(p["outcome"], "it failed")
+    told = f" ({cause(_error(p))})" if error is not None else ""
+    output = _field(p, "output")
+    result = f", with {preview(output, 40)}" if output is not None else ""
+    return f"{p['step']} settled{_by(p)}; {what}{result}{told}"
+
+
+def _requested(p: _Fields, at: int) -> str:
+    need, expires_at = _field(p, "need", 1), _field(p, "expires_at")
+    again = " again" if _field(p, "reopens") else ""
+    return (
+        f"{p['name']}: approval asked{again} of {people(_field(p, 'to', ()))}"
+        + (f", {need} of them" if need > 1 else "")
+        + f" ({p['gate']})"
+        + (f", for {duration(expires_at - at)}, until {utc(expires_at)}" if expires_at is not None else "")
+        + (f": {_field(p, 'problem')}" if _field(p, "problem") else "")
+    )
+
+
+def _granted(p: _Fields, at: int) -> str:
+    edited = ", ".join(_field(p, "edit", {}))
+    said = f"granted{_by(p)}" if _field(p, "final", True) else f"approved{_by(p)}; more are needed"
+    return f"gate {p['gate']} {said}" + (f"; edited: {edited}" if edited else "")
+
+
+def _escalated(p: _Fields, at: int) -> str:
+    expires_at = _field(p, "expires_at")
+    until = f", until {utc(expires_at)}" if expires_at is not None else ""
+    return f"gate {p['gate']} escalated to {people(p['to'])}{until}{_late(p)}"
+
+
+def _awaited(p: _Fields, at: int) -> str:
+    expires_at = _field(p, "expires_at")
+    until = f", for {duration(expires_at - at)}, until {utc(expires_at)}" if expires_at is not None else ""
+    return f"waits for signal {p['name']}{until}"
+
+
+def _signal(p: _Fields, at: int) -> str:
+    data = _field(p, "data")
+    return f"signal {p['name']} received{_by(p)}" + (f": {preview(data)}" if data is not None else "")
+
+
+def _child_started(p: _Fields, at: int) -> str:
+    given = _field(p, "input")
+    return f"child {p['workflow']} started ({p['child']})" + (f": {preview(given)}" if given not in (None, {}) else "")
+
+
+def _child_finished(p: _Fields, at: int) -> str:
+    output, error = _field(p, "output"), _field(p, "error")
+    told = f" ({cause(_error(p))})" if error is not None else f": {preview(output)}" if output is not None else ""
+    return f"child {p['child']} {p['status']}{told}"
+
+
+def _skipped(p: _Fields, at: int) -> str:
+    count = _field(p, "count", 1)
+    others = f" and {count - 1} more" if count > 1 else ""
+    return f"due at {utc(p['due_at'])}{others}: skipped, {p['reason']}"
+
+
 _TELL: dict[str, Callable[[_Fields, int], str]] = {
     "RUN_CREATED": _created,
     "RUN_STARTED": lambda p, at: f"run started by supervisor {p['epoch']}",
@@ -235,7 +312,30 @@ _TELL: dict[str, Callable[[_Fields, int], str]] = {
     "RETRY_SCHEDULED": _retry,
     "CHECKPOINT_WRITTEN": _checkpoint,
     "TIMER_SET": lambda p, at: f"timer {p['timer']} set for {duration(p['at'] - at)}, until {utc(p['at'])}",
-    "TIMER_FIRED": lambda p, at: f"timer {p['timer']} fired",
+    "TIMER_FIRED": lambda p, at: f"timer {p['timer']} fired{_late(p)}",
     "TIMER_CANCELLED": lambda p, at: f"timer {p['timer']} no longer needed",
     "VERSION_MARKED": lambda p, at: f"patch {preview(p['patch'], 40)} taken",
+    "RUN_QUEUED": lambda p, at: (
+        f"run waits in queue {p['queue']}" + (f", lane {_field(p, 'lane')}" if _field(p, "lane") is not None else "")
+    ),
+    "STEP_RESOLVED": _resolved,
+    "SIGNAL_AWAITED": _awaited,
+    "SIGNAL_RECEIVED": _signal,
+    "WAIT_EXPIRED": lambda p, at: f"wait {p['wait']} for a signal ended: none came in time{_late(p)}",
+    "WAIT_CANCELLED": lambda p, at: f"wait {p['wait']} for a signal no longer needed",
+    "APPROVAL_REQUESTED": _requested,
+    "APPROVAL_GRANTED": _granted,
+    "APPROVAL_DENIED": lambda p, at: f"gate {p['gate']} denied{_by(p)}",
+    "APPROVAL_ESCALATED": _escalated,
+    "APPROVAL_REMINDED": lambda p, at: f"gate {p['gate']} is still open: a reminder{_late(p)}",
+    "APPROVAL_EXPIRED": lambda p, at: (
+        f"gate {p['gate']} expired, which {EXPIRY.get(p['outcome'], 'ends it')}{_late(p)}"
+    ),
+    "APPROVAL_CLOSED": lambda p, at: f"gate {p['gate']} no longer needed",
+    "DECISION_REFUSED": lambda p, at: f"gate {p['gate']}: {p['decision']} by {p['actor']} was refused, {p['why']}",
+    "CHILD_STARTED": _child_started,
+    "CHILD_FINISHED": _child_finished,
+    "CHILD_CANCELLED": lambda p, at: f"child {p['child']} given up by the workflow",
+    "SCHEDULE_FIRED": lambda p, at: f"due at {utc(p['due_at'])}: started {p['run']}, {p['reason']}{_late(p)}",
+    "SCHEDULE_SKIPPED": _skipped,
 }
