@@ -346,12 +346,16 @@ class Trial(Client):
             time.sleep(0.001)
 
     def advance(self, seconds: float) -> None:
-        """Move the clock on, stopping at each instant at which something is due, and settle."""
+        """Move the clock on, stopping at each instant at which something is due, and settle. If the supervisor dies on
+        the way, the clock stands where that happened."""
         end = self.clock.now() + round(seconds * 1e6)
+        lived = self.alive
         self.settle()
         while (following := self._next_instant()) is not None and following <= end and not self.died:
             self.clock.move_to(following)
             self.settle()
+        if lived and self.died:
+            return
         self.clock.move_to(end)
         self.settle()
 
