@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         EpochLost,
         InvalidInput,
         KeyTaken,
+        NotEntitled,
         NotFound,
         NotInWorkflow,
         Parked,
@@ -48,9 +49,9 @@ _HOMES = {
     "vbl.engine.definitions": ("AsyncStep", "Step", "Workflow", "step", "workflow"),
     "vbl.engine.runtime": ("Runtime", "open", "run"),
     "vbl.errors": (
-        "AmbiguousRun", "Conflict", "Divergence", "EpochLost", "InvalidInput", "KeyTaken", "NotFound", "NotInWorkflow",
-        "Parked", "RunBlocked", "RunCancelled", "RunFailed", "RunWaiting", "StepFailed", "StorageError",
-        "SupervisorHeld", "UsageError", "ValueNotStorable", "VblError", "WorkflowError",
+        "AmbiguousRun", "Conflict", "Divergence", "EpochLost", "InvalidInput", "KeyTaken", "NotEntitled", "NotFound",
+        "NotInWorkflow", "Parked", "RunBlocked", "RunCancelled", "RunFailed", "RunWaiting", "StepFailed",
+        "StorageError", "SupervisorHeld", "UsageError", "ValueNotStorable", "VblError", "WorkflowError",
     ),
     "vbl.handle": ("Run",),
     "vbl.history.facts": ("Event", "EventType"),
@@ -61,10 +62,10 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AmbiguousRun", "AsyncStep", "Client", "Conflict", "Divergence", "EpochLost", "Event", "EventType", "InvalidInput",
-    "KeyTaken", "Kind", "NotFound", "NotInWorkflow", "Parked", "Retry", "Run", "RunBlocked", "RunCancelled",
-    "RunFailed", "RunState", "RunWaiting", "Runtime", "Status", "Step", "StepFailed", "StorageError", "SupervisorHeld",
-    "UsageError", "ValueNotStorable", "VblError", "Workflow", "WorkflowError", "connect", "key", "map", "now", "open",
-    "parked", "patched", "random", "run", "sleep", "state", "step", "uuid4", "workflow",
+    "KeyTaken", "Kind", "NotEntitled", "NotFound", "NotInWorkflow", "Parked", "Retry", "Run", "RunBlocked",
+    "RunCancelled", "RunFailed", "RunState", "RunWaiting", "Runtime", "Status", "Step", "StepFailed", "StorageError",
+    "SupervisorHeld", "UsageError", "ValueNotStorable", "VblError", "Workflow", "WorkflowError", "connect", "key", "map",
+    "now", "open", "parked", "patched", "random", "run", "sleep", "state", "step", "uuid4", "workflow",
 ]  # fmt: skip
 
 

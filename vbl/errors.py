@@ -8,6 +8,7 @@
     ├── NotFound                   exit 3   no such run, workflow, checkpoint
     ├── Conflict                   exit 4   refused because of what the history says already
     │   ├── KeyTaken                        a start key is in use with another input
+    │   ├── NotEntitled                     this person may not decide that gate
     │   └── RunBlocked                      the run waits for other code or for a person
     ├── RunFailed                  exit 5   `result()` of a run that failed
     ├── RunWaiting                 exit 6   only a person can move the run
@@ -16,6 +17,8 @@
     │   └── EpochLost                       a newer supervisor took the file from this one
     ├── StorageError               exit 10  the file, the disk, the lock
     ├── ValueNotStorable           exit 1   a value would not survive being recorded
+    ├── NotApproved                exit 6   in workflow code: a gated call that nobody approved
+    │   └── ApprovalExpired                 nobody decided in time, with on_timeout="fail"
     ├── WorkflowError              exit 1   workflow code did what only a step may do
     │   └── Divergence                      code and history disagree
     └── StepFailed                 exit 5   in workflow code: a step failed for good
@@ -95,6 +98,12 @@ class KeyTaken(Conflict):
     code = "key_taken"
 
 
+class NotEntitled(Conflict):
+    """A person may not decide that gate: somebody else is asked, or has to; the refusal is in the history."""
+
+    code = "not_entitled"
+
+
 class RunBlocked(Conflict):
     """The run is blocked: its code and its history disagree, or a person has to settle something."""
 
@@ -102,10 +111,12 @@ class RunBlocked(Conflict):
 
 
 class RunFailed(VblError):
-    """The run ended with an error. `error` is the recorded one: kind, type, message, traceback."""
+    """The run ended with an error. `error` is the recorded one: kind, type, message, traceback; `call` is the key of
+    the call, in the workflow whose child it was."""
 
     code = "run_failed"
     exit_code = 5
+    call: str | None = None
 
     def __init__(self, message: str, hint: str = "", *, error: dict[str, Any] | None = None) -> None:
         super().__init__(message, hint)
@@ -175,6 +186,23 @@ class Divergence(WorkflowError):
     """The code asks for something else than the history holds."""
 
     code = "diverged"
+
+
+class NotApproved(VblError):
+    """In workflow code: a gated call was to run, and nobody has approved it. `gate` is the gate's id."""
+
+    code = "not_approved"
+    exit_code = 6
+
+    def __init__(self, message: str, hint: str = "", *, gate: str = "", code: str | None = None) -> None:
+        super().__init__(message, hint, code=code)
+        self.gate = gate
+
+
+class ApprovalExpired(NotApproved):
+    """In workflow code: nobody decided a gate in time, and it was asked for with on_timeout="fail"."""
+
+    code = "approval_expired"
 
 
 class StepFailed(VblError):
