@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _FIRST_WAIT_S = 0.002
 _LAST_WAIT_S = 0.05
+_SILENT_S = 5.0
+"""A holder of the file beats each second; one that has not for so long is named."""
 
 
 def status_named(text: str) -> Status:
@@ -78,6 +80,13 @@ class Access:
         return SupervisorInfo(
             about.get("pid", 0), about.get("host", ""), about.get("program", ""), since, epoch, workflows
         )
+
+    def silent(self) -> str | None:
+        """Words on a holder of the file that gives no sign of life any more; None where it does."""
+        silent_s = holder.silent_s(self.path)
+        if silent_s < _SILENT_S:
+            return None
+        return f"{holder.describe(self.path)} holds the file and has not answered for {silent_s:.0f} s"
 
     def workflow(self, name: str) -> Workflow[..., Any] | None:
         """The workflow of that name, where this process has it."""
@@ -291,10 +300,17 @@ class Run:
         """What the run waits for, and what would move it on."""
         from vbl.history.why import why
 
-        info = self._access.supervisor()
+        state, info = self.state(), self._access.supervisor()
         loaded = set(info.workflows) if info is not None else None
         file = (self.source() or {}).get("file")
-        return why(self.state(), self._access.clock.now(), loaded, info is not None, file)
+        children = {child.id: child.last_status.value for child in self.children()} if state.open_children else {}
+        silent = self._access.silent() if info is not None else None
+        now = self._access.clock.now()
+        return why(state, now, loaded, info is not None, file, children=children, silent=silent)
+
+    def children(self, limit: int = 1_000) -> list[Run]:
+        """The runs that this one started, in the order in which it did, `limit` at most."""
+        return [Run(self._access, row) for row in self._access.store.all("children_of", (self.id, limit))]
 
     def source(self) -> dict[str, Any] | None:
         """The definition as the run began with it: {"source", "file", "line", "python"}; None where it was not kept."""

@@ -1,27 +1,28 @@
-"""What a run waits for: every run that is not finished waits for one named thing, and this says which.
+"""What a run waits for: every run that is not finished waits for one named thing at least, and this says which.
 
-Pure: `why` is told the state, the time, whether a supervisor is alive and which workflows it has loaded.
+Pure: `why` is told the state, the time, whether a supervisor is alive, which workflows it has loaded, and what the
+file knows of others: how the children stand, the place in a queue, a holder that does not answer. The sentence of each
+kind of open thing is in `history.reasons`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from vbl.history.narration import cause, duration, printable, tries
-from vbl.history.state import RunState, Status, StepState
-
-NAMED = 3
-"""So many steps are named; the rest is counted."""
+from vbl.history.narration import cause, duration, printable
+from vbl.history.reasons import Reason, gates, in_flight, names, open_things, signals
+from vbl.history.state import RunState, Status
 
 
 @dataclass(frozen=True, slots=True)
 class Why:
     """What a run waits for.
 
-    `waits_for` is one of nothing, supervisor, workflow, step, backoff, timer, unpause, code, person, retry; `detail`
-    is a sentence; `until` the instant (microseconds since 1970 UTC) when time alone ends the wait, or None; `hint`
-    is what to type, or empty.
+    `waits_for` is one of nothing, supervisor, lock, workflow, queue, step, gate, signal, child, backoff, timer,
+    clean-up, unpause, code, person, retry; `detail` says it in a sentence, and in one line more for each other thing
+    that can move the run, which `also` holds by itself; `until` is the instant (microseconds since 1970 UTC) at which
+    time alone moves it, or None; `hint` is what to type, a line for each thing, or empty.
     """
 
     status: Status
@@ -29,6 +30,7 @@ class Why:
     detail: str
     until: int | None = None
     hint: str = ""
+    also: tuple[Reason, ...] = ()
 
 
 def why(
@@ -37,11 +39,16 @@ def why(
     workflows_loaded: Collection[str] | None,
     supervisor_alive: bool,
     file: str | None = None,
+    *,
+    children: Mapping[str, str] | None = None,
+    place: Reason | None = None,
+    silent: str | None = None,
 ) -> Why:
     """Name what the run waits for.
 
     `workflows_loaded` is what the supervisor has, None if that is not known; `file` the one that defines the
-    workflow, where it is known, for the hint.
+    workflow, where it is known, for the hint; `children` the statuses of children by id, as far as they are known;
+    `place` what the queue says of a run that has not begun; `silent` names a holder of the file that does not answer.
     """
     if state.finished:
         return _finished(state)
@@ -50,7 +57,16 @@ def why(
     if state.paused:
         return Why(Status.PAUSED, "unpause", _paused_detail(state), None, f"vbl unpause {state.run_id}")
     up = f"vbl up {file}" if file else f"vbl up FILE.py   (the file that defines {state.workflow})"
-    return _owner(state, now, workflows_loaded, supervisor_alive, up) or _moving(state, now, supervisor_alive, up)
+    lock = Reason("lock", silent, None, f"{up} --force   (where that process is gone for good)") if silent else None
+    mover = _mover(state, now, workflows_loaded, supervisor_alive, up, lock)
+    return _joined(state.status, _reasons(state, now, mover, children or {}, place))
+
+
+def _joined(status: Status, reasons: list[Reason]) -> Why:
+    first, *also = reasons
+    until = min((reason.until for reason in reasons if reason.until is not None), default=None)
+    hint = "\n".join(dict.fromkeys(reason.hint for reason in reasons if reason.hint))
+    return Why(status, first.waits_for, "\n".join(reason.detail for reason in reasons), until, hint, tuple(also))
 
 
 def _finished(state: RunState) -> Why:
@@ -64,97 +80,95 @@ def _finished(state: RunState) -> Why:
 def _blocked(state: RunState) -> Why:
     block = state.blocked or {}
     waits_for = "person" if block["reason"] in _SETTLED_BY_A_PERSON else "code"
-    return Why(Status.BLOCKED, waits_for, str(block["message"]).strip(), None, str(block["unblock"]))
+    hint = _settling(state.run_id) if block["reason"] == "unknown_outcome" else str(block["unblock"])
+    return Why(Status.BLOCKED, waits_for, str(block["message"]).strip(), None, hint)
 
 
 _SETTLED_BY_A_PERSON = frozenset({"poisoned", "unknown_outcome"})
 """Blocks that say something about the world, which no other code can know."""
 
 
+def _settling(run_id: str) -> str:
+    """The three answers to a step whose outcome nobody knows."""
+    return "\n".join(
+        [
+            f"vbl resolve {run_id} --happened JSON   (it happened, with this result)",
+            f"vbl resolve {run_id} --did-not   (it did not: run it again)",
+            f"vbl resolve {run_id} --fail   (let the workflow see a failure)",
+        ]
+    )
+
+
 def _paused_detail(state: RunState) -> str:
-    running = [step for step in state.steps.values() if step.status == "running" and not step.void]
+    running = in_flight(state)
     return "paused" + (
-        f"; {_names(running)} still in flight, to be recorded when done"
+        f"; {names(running)} still in flight, to be recorded when done"
         if running
         else "; no step starts until it is unpaused"
     )
 
 
-def _owner(state: RunState, now: int, loaded: Collection[str] | None, alive: bool, up: str) -> Why | None:
-    """The wait for somebody to move the run at all, if that is what it waits for now."""
-    due_at = state.due_at
-    asleep = due_at is not None and due_at > now and not state.in_flight
-    if asleep:
-        return None
+def _mover(
+    state: RunState, now: int, loaded: Collection[str] | None, alive: bool, up: str, lock: Reason | None
+) -> Reason | None:
+    """What keeps anybody from moving the run at all; None where a supervisor that has its workflow answers."""
     if not alive:
-        return Why(state.status, "supervisor", _without_supervisor(state), None, up)
+        return Reason("supervisor", _without_supervisor(state, now), None, up)
     if loaded is not None and state.workflow not in loaded and not state.in_flight:
         has = ", ".join(sorted(loaded)) or "none"
-        detail = f"the supervisor has not loaded the workflow {state.workflow}; it has: {has}"
-        return Why(state.status, "workflow", detail, None, f"Stop it, and start it with this file too: {up}")
-    return None
+        detail = f"the supervisor has not loaded the workflow {printable(state.workflow)}; it has: {has}"
+        return Reason("workflow", detail, None, f"Stop it, and start it with this file too: {up}")
+    return lock
 
 
-def _without_supervisor(state: RunState) -> str:
+def _reasons(
+    state: RunState, now: int, mover: Reason | None, children: Mapping[str, str], place: Reason | None
+) -> list[Reason]:
+    """What the run waits for, the first thing first; there is always one."""
+    if state.started_at is None:
+        return [mover or (_next_up(state) if state.queue is None else queued(state, place))]
+    if _has_news(state):
+        return [mover or _next_up(state)]
+    if mover is not None and state.in_flight and mover.waits_for == "supervisor":
+        # the bodies went with it; what people can do meanwhile is kept all the same
+        return [mover, *gates(state, now), *signals(state, now)]
+    open_now = open_things(state, now, children)
+    if not any(reason.waits_for != "clean-up" for reason in open_now):
+        return [mover or _next_up(state), *open_now]
+    if mover is None:
+        return open_now
+    return [*open_now, mover] if state.in_flight or _rests(state, now) else [mover, *open_now]
+
+
+def _has_news(state: RunState) -> bool:
+    """Whether there is something that the code has not been told, or has to do again."""
+    return bool(state.due or state.due_children or state.last_input > state.applied or state.reopened)
+
+
+def _rests(state: RunState, now: int) -> bool:
+    """Whether nobody needs to look at the run now: what it waits for has not come."""
+    return state.due_at is None or state.due_at > now
+
+
+def _next_up(state: RunState) -> Reason:
+    what = "due" if state.cancel is None else "a cancel was asked for"
+    return Reason("supervisor", f"{what}; the supervisor takes it up next")
+
+
+def queued(state: RunState, place: Reason | None) -> Reason:
+    """The wait of a run that has not begun for a place in its queue, as the queue tells it."""
+    lane = f", lane {printable(state.lane)}" if state.lane is not None else ""
+    return place or Reason("queue", f"waits for a place in queue {printable(state.queue or '')}{lane}")
+
+
+def _without_supervisor(state: RunState, now: int) -> str:
     if state.status is Status.QUEUED:
         return "queued; no supervisor is alive to start it"
-    running = [step for step in state.steps.values() if step.status == "running" and not step.void]
+    running = in_flight(state)
     if running:
         again = "it" if len(running) == 1 else "them"
-        return f"{_names(running)} in flight when the supervisor went; the next one starts {again} again"
-    what = "a cancel was asked for" if state.cancel is not None else "ready to go on"
-    return f"{what}; no supervisor is alive to {'carry it out' if state.cancel is not None else 'move it'}"
-
-
-def _moving(state: RunState, now: int, alive: bool, up: str) -> Why:
-    """The wait of a run that has, or needs as yet, no other owner than time and its own steps."""
-    alone = "" if alive else "; no supervisor is alive to notice"
-    hint = "" if alive else up
-    running = [step for step in state.steps.values() if step.status == "running" and not step.void]
-    if running:
-        return Why(
-            state.status,
-            "step",
-            f"{_names(running)} in flight for {duration(now - min(s.started_at for s in running))}",
-            state.deadline,
-        )
-    if state.status is Status.QUEUED or state.due or state.last_input > state.applied or state.reopened:
-        return Why(state.status, "supervisor", "due; the supervisor takes it up next", None, hint)
-    if state.backing_off:
-        return _backoff(state, now, alone, hint)
-    if state.open_timers:
-        return _timer(state, now, alone, hint)
-    return Why(state.status, "supervisor", "due; the supervisor takes it up next", None, hint)
-
-
-def _backoff(state: RunState, now: int, alone: str, hint: str) -> Why:
-    step = min((state.steps[key] for key in state.backing_off), key=lambda s: (s.retry_at or 0, s.asked_seq))
-    until = step.retry_at or now
-    others = len(state.backing_off) - 1
-    more = f"; {others} more backing off" if others else ""
-    error = f" ({printable(cause(step.error))})" if step.error else ""
-    which = tries(step.failures + 1 if step.max_attempts else step.attempt + 1, step.max_attempts)
-    detail = f"{printable(step.key)} failed{error}, retrying {_when(until, now)}, {which}{more}{alone}"
-    return Why(state.status, "backoff", detail, until, hint or f"vbl retry {state.run_id}   (to try now)")
-
-
-def _timer(state: RunState, now: int, alone: str, hint: str) -> Why:
-    timer = min((state.timers[number] for number in state.open_timers), key=lambda t: (t.at, t.number))
-    if state.deadline is not None and state.cancel is None and state.deadline < timer.at:
-        return Why(state.status, "timer", f"its deadline, {_when(state.deadline, now)}{alone}", state.deadline, hint)
-    others = len(state.open_timers) - 1
-    more = f", first of {others + 1}" if others else ""
-    return Why(state.status, "timer", f"timer {timer.number}{more}, {_when(timer.at, now)}{alone}", timer.at, hint)
-
-
-def _when(at: int, now: int) -> str:
-    return f"in {duration(at - now)}" if at > now else "now"
-
-
-def _names(steps: list[StepState]) -> str:
-    """`step fetch, attempt 2` or `5 steps (a, b, c, …)`."""
-    if len(steps) == 1:
-        (step,) = steps
-        return f"step {printable(step.key)}" + (f", attempt {step.attempt}" if step.attempt > 1 else "")
-    named = ", ".join(printable(step.key) for step in steps[:NAMED])
-    return f"{len(steps)} steps ({named}{', …' if len(steps) > NAMED else ''})"
+        return f"{names(running)} in flight when the supervisor went; the next one starts {again} again"
+    if state.cancel is not None and state.last_input > state.applied:
+        return "a cancel was asked for; no supervisor is alive to carry it out"
+    rests = not _has_news(state) and _rests(state, now)
+    return "no supervisor is alive to notice" if rests else "ready to go on; no supervisor is alive to move it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,14 @@ def alive(database: Path) -> bool:
         return True
     os.close(fd)
     return False
+
+
+def silent_s(database: Path) -> float:
+    """For how many seconds the holder has written no beat into its lock file; 0 where there is none."""
+    try:
+        return max(time.time() - lock_path(database).stat().st_mtime, 0.0)
+    except OSError:
+        return 0.0
 
 
 def describe(database: Path) -> str:

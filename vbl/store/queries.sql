@@ -163,6 +163,13 @@ where status = ?
 order by id desc
 limit 1
 
+-- name: children_of
+select id, workflow, version, status, start_key, parent_id, tags, created_at, updated_at, finished_at, wake_at, seq, key
+from runs
+where parent_id = ?
+order by key
+limit ?
+
 -- name: by_start_key
 select key
 from runs
