@@ -64,8 +64,8 @@ __all__ = [
     "AmbiguousRun", "AsyncStep", "Client", "Conflict", "Divergence", "EpochLost", "Event", "EventType", "InvalidInput",
     "KeyTaken", "Kind", "NotEntitled", "NotFound", "NotInWorkflow", "Parked", "Retry", "Run", "RunBlocked",
     "RunCancelled", "RunFailed", "RunState", "RunWaiting", "Runtime", "Status", "Step", "StepFailed", "StorageError",
-    "SupervisorHeld", "UsageError", "ValueNotStorable", "VblError", "Workflow", "WorkflowError", "connect", "key", "map",
-    "now", "open", "parked", "patched", "random", "run", "sleep", "state", "step", "uuid4", "workflow",
+    "SupervisorHeld", "UsageError", "ValueNotStorable", "VblError", "Workflow", "WorkflowError", "connect", "key",
+    "map", "now", "open", "parked", "patched", "random", "run", "sleep", "state", "step", "uuid4", "workflow",
 ]  # fmt: skip
 
 

@@ -96,13 +96,14 @@ def grant(
         )
     voters = len(before.voters) + 1 if again or not asked.votes else 1
     edited = digest != call.get("digest")
+    asked_for: dict[str, Any] = call.get("input") or {}
     return [
         ApprovalGranted(
             gate=asked.id,
             actor=actor,
             reason=reason,
             data=answer,
-            edit=changed or None,
+            edit=_differences(asked_for, input or {}) if edited else None,
             input=input if edited else None,
             digest=digest if edited else None,
             member_of=member_of,
@@ -233,9 +234,15 @@ def _changed(gate: GateState, before: Standing, edit: Mapping[str, Any]) -> dict
             known = ", ".join(parameters) or "none"
             raise InvalidInput(f"{call['step']} has no parameter {name!r}", f"Its parameters are: {known}")
     fitted = {name: fitting(parameters[name], value, f"parameter {name}") for name, value in edit.items()}
-    now = before.input or {}
+    return _differences(before.input or {}, fitted)
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `after` is not so in `before`."""
     return {
-        name: value for name, value in fitted.items() if name not in now or canonical(now[name]) != canonical(value)
+        name: value
+        for name, value in after.items()
+        if name not in before or canonical(before[name]) != canonical(value)
     }
 
 
