@@ -54,7 +54,7 @@ COMMANDS = {
 ANNOTATIONS = {"client": {"engine"}}
 """What a room may name in annotations alone, under `if TYPE_CHECKING`: nothing of it is loaded."""
 
-SAME_ROOM = {"handle": "client"}
+SAME_ROOM = {"handle": "client", "schedules": "client"}
 GROUND_MODULES = {"errors", "clock", "ids", "config"}
 BANNED_NAMES = {"utils", "helpers", "common", "misc", "base", "manager", "types"}
 
@@ -148,6 +148,7 @@ LIVES_IN = {
     "psycopg": r"vbl\.store\.postgres",
     "httpx": r"vbl\.(agents|notifier)(\..+)?",
     "click": r"vbl\.cli(\..+)?",
+    "cronsim": r"vbl\.history\.planning",
     "rich": r"vbl\.cli(\..+)?",
 }
 
