@@ -38,23 +38,71 @@ class Writer:
         for payload in payloads:
             self.add(payload.TYPE.value, **payload.model_dump(mode="json", exclude={"v"}))
 
+    def likely(self, share: float) -> bool:
+        return self.chance.random() < share
+
     def write(self, moves: int) -> list[Fact]:
-        deadline = START + 3_600 * SECOND if self.chance.random() < 0.3 else None
-        self.add("RUN_CREATED", run_id=RUN, workflow="w", version="v1", input={"n": 1}, deadline=deadline)
+        deadline = START + 3_600 * SECOND if self.likely(0.3) else None
+        queue = "mail" if self.likely(0.2) else None
+        self.add("RUN_CREATED", run_id=RUN, workflow="w", version="v1", input={"n": 1}, deadline=deadline, queue=queue)
         for _ in range(moves):
             self.now += self.chance.choice([0, 1, SECOND, 60 * SECOND])
             self.chance.choice([self.person, *self.supervisor()])()
         return self.facts
 
-    # A person, at any time -----------------------------------------------------------------------------------------
+    # Others, at any time -------------------------------------------------------------------------------------------
 
     def person(self) -> None:
+        self.chance.choice([self.steers, self.signals, self.decides, self.decides, self.settles, self.child_ends])()
+
+    def steers(self) -> None:
         what = self.chance.choice([transitions.cancel, transitions.pause, transitions.unpause, transitions.retry])
         try:
             self.add_all(what(self.state, "ada", None))
         except Conflict:
             if self.state.paused:
                 self.add_all(transitions.unpause(self.state, "ada", None))
+
+    def signals(self) -> None:
+        """One that is waited for, or one that is not; some with a key, which may have come before."""
+        waited = [self.state.waits[number].name for number in self.state.open_waits]
+        name = self.chance.choice([*sorted(waited), "x", "y"])
+        key = self.chance.choice([None, None, "k"])
+        try:
+            self.add_all(transitions.signal(self.state, name, {"n": 1} if key else self.names, key, "ada"))
+        except Conflict:
+            assert self.state.finished
+
+    def decides(self) -> None:
+        state = self.state
+        gates = [gate for gate in state.gates.values() if gate.status == "open"]
+        if state.finished or not gates:
+            return
+        gate = self.chance.choice(gates)
+        who = self.chance.choice(["ada", "bob"])
+        over = gate.expires_at is not None and gate.expires_at <= self.now
+        if over or any(vote["actor"] == who for vote in gate.votes) or self.likely(0.2):
+            self.add("DECISION_REFUSED", gate=gate.id, actor=who, decision="approve", why="it may not")
+        elif self.likely(0.3):
+            self.add("APPROVAL_DENIED", gate=gate.id, actor=who, reason=None)
+        else:
+            final = len(gate.votes) + 1 >= gate.request["need"]
+            self.add("APPROVAL_GRANTED", gate=gate.id, actor=who, final=final, data=self.names)
+
+    def settles(self) -> None:
+        """A person says what became of the step whose outcome blocks the run."""
+        block = self.state.blocked
+        if block is not None and block["reason"] == "unknown_outcome":
+            self.resolved(block["step"], "ada")
+
+    def child_ends(self) -> None:
+        state = self.state
+        if state.finished or not state.open_children:
+            return
+        child = state.children[self.chance.choice(sorted(state.open_children))]
+        status = self.chance.choice(["completed", "failed", "cancelled"])
+        error = ERROR if status == "failed" else None
+        self.add("CHILD_FINISHED", call=child.call, child=child.id, status=status, output=None, error=error)
 
     # The supervisor, where it may ----------------------------------------------------------------------------------
 
@@ -69,64 +117,124 @@ class Writer:
         if state.paused or state.blocked is not None:
             return moves
         if state.started_at is None:
-            return [self.started]
-        moves += [lambda key=key: self.again(key) for key in state.backing_off]
-        moves += [lambda key=step.key: self.again(key) for step in state.steps.values() if step.status == "due"]
-        moves += [lambda number=number: self.fired(number) for number in state.open_timers]
+            return [self.started, *([self.queued] if state.queue is None else [])]
+        due = [step for step in state.steps.values() if step.status == "due"]
+        moves += [lambda key=key: self.again(key) for key in sorted(state.backing_off)]
+        moves += [lambda key=step.key: self.again(key) for step in due]
+        moves += [lambda key=step.key: self.resolved(key, "probe") for step in due if step.interrupted]
+        moves += [lambda call=call: self.child(call) for call in sorted(state.due_children)]
+        moves += [lambda number=number: self.fired(number) for number in sorted(state.open_timers)]
+        moves += [lambda number=number: self.gave_up(number) for number in sorted(state.open_waits)]
+        moves += [lambda id=id: self.reaches(id) for id in sorted(state.open_gates)]
         if state.last_input > state.applied:
             moves.append(self.digested)
         else:
             moves.append(self.blocked)
         return moves
 
+    def queued(self) -> None:
+        self.add("RUN_QUEUED", queue="mail", lane='"acme"')
+
     def started(self) -> None:
         commands = self.chance.randint(0, 3)
-        self.add("RUN_STARTED", epoch=1, commands=commands)
+        self.add("RUN_STARTED", epoch=1, commands=commands, queue=self.state.queue, lane=self.state.lane)
         self.commands(commands)
 
     def commands(self, count: int) -> None:
         for _ in range(count):
             self.names += 1
-            live = [step for step in self.state.steps.values() if step.status in ("running", "retrying", "due")]
-            kind = self.chance.randint(0, 5)
-            if kind <= 2:
-                self.add("STEP_STARTED", step=f"s#{self.names}", attempt=1, input={}, idempotency_key="k")
-            elif kind == 3:
-                self.add("TIMER_SET", timer=self.names, at=self.now + self.chance.randint(0, 100) * SECOND)
-            elif kind == 4 and live:
-                self.add("STEP_CANCELLED", step=self.chance.choice(live).key)
-            elif kind == 5 and self.state.open_timers:
-                self.add("TIMER_CANCELLED", timer=min(self.state.open_timers))
-            else:
-                self.add("VERSION_MARKED", patch=f"p{self.names}")
+            asks = [self.asks_step, self.asks_step, self.asks_time, self.asks_person, self.asks_signal, self.asks_child]
+            self.chance.choice([*asks, self.gives_up, self.notes])()
+
+    def asks_step(self) -> None:
+        self.add("STEP_STARTED", step=f"s#{self.names}", attempt=1, input={}, idempotency_key="k", effect="write")
+
+    def asks_time(self) -> None:
+        self.add("TIMER_SET", timer=self.names, at=self.now + self.chance.randint(0, 100) * SECOND)
+
+    def asks_person(self) -> None:
+        ends = self.now + self.chance.randint(60, 100) * SECOND if self.likely(0.5) else None
+        later = self.now + self.chance.randint(0, 50) * SECOND
+        escalate = [{"at": later, "to": ["eve"]}] if self.likely(0.3) else []
+        remind = [later] if self.likely(0.3) else []
+        self.add(
+            "APPROVAL_REQUESTED", gate=f"g_{self.names}", key=f"a#{self.names}", name="a", to=["ada"],
+            need=self.chance.choice([1, 2]), expires_at=ends, on_timeout="deny", escalate=escalate, remind=remind,
+        )  # fmt: skip
+
+    def asks_signal(self) -> None:
+        ends = self.now + self.chance.randint(0, 100) * SECOND if self.likely(0.5) else None
+        self.add("SIGNAL_AWAITED", wait=self.names, name=self.chance.choice(["x", "y"]), expires_at=ends)
+
+    def asks_child(self) -> None:
+        self.child(f"c#{self.names}")
+
+    def child(self, call: str) -> None:
+        self.names += 1
+        self.add("CHILD_STARTED", call=call, child=f"r_{self.names:016}", workflow="w", input={}, on_close="cancel")
+
+    def notes(self) -> None:
+        """What the code asks for and does not wait for."""
+        kind = self.chance.randint(0, 2)
+        if kind == 0:
+            self.add("VERSION_MARKED", patch=f"p{self.names}")
+        elif kind == 1:
+            self.add("SCHEDULE_FIRED", due_at=self.now, run=RUN, reason="on time", late_us=0)
+        else:
+            self.add("SCHEDULE_SKIPPED", due_at=self.now, reason="overlap", count=1)
+
+    def gives_up(self) -> None:
+        """The code no longer waits for something that is open, or that ended while the code was not at hand."""
+        state = self.state
+        live = [step.key for step in state.steps.values() if step.status in ("running", "retrying", "due")]
+        waits = [w.number for w in state.waits.values() if w.ended is None and (w.taken or state.seq) > state.applied]
+        gates = [g.id for g in state.gates.values() if (g.ended_seq or state.seq) > state.applied]
+        gates = [id for id in gates if state.gates[id].status in ("open", "granted", "denied", "expired")]
+        calls = [c.call for c in state.children.values() if not c.void and (c.ended_seq or state.seq) > state.applied]
+        calls = [call for call in calls if state.children[call].status not in ("due", "cancelled")]
+        options: list[tuple[str, dict[str, Any]]] = [
+            *(("STEP_CANCELLED", {"step": key}) for key in live),
+            *(("TIMER_CANCELLED", {"timer": number}) for number in sorted(state.open_timers)),
+            *(("WAIT_CANCELLED", {"wait": number}) for number in waits),
+            *(("APPROVAL_CLOSED", {"gate": id}) for id in gates),
+            *(("CHILD_CANCELLED", {"call": call, "child": state.children[call].id}) for call in calls),
+        ]
+        if not options:
+            self.notes()
+            return
+        type, payload = self.chance.choice(options)
+        self.add(type, **payload)
 
     def digested(self) -> None:
         """The code digests what came, and asks for more, or ends."""
         state = self.state
-        count = self.chance.randint(0, 2)
-        delta = {"field": self.names} if self.chance.random() < 0.5 else None
-        ends = self.chance.random() < 0.15
-        number = state.checkpoint + 1
+        ends = self.likely(0.1)
+        closing = transitions.close_all(state) if ends else []
+        count = 0 if ends else self.chance.randint(0, 3)
         self.add(
             "CHECKPOINT_WRITTEN",
-            checkpoint=number,
+            checkpoint=state.checkpoint + 1,
             applied=state.last_input,
-            commands=count + ends,
-            delta=delta,
+            commands=count + len(closing) + ends,
+            delta={"field": self.names} if self.likely(0.5) else None,
             digest="d",
         )
         self.commands(count)
-        if not ends:
-            return
+        self.add_all(closing)
+        if ends:
+            self.ends()
+
+    def ends(self) -> None:
+        state = self.state
         kind = self.chance.randint(0, 2)
-        failed = [step for step in state.steps.values() if step.status == "failed"]
+        failed = [step.key for step in state.steps.values() if step.status == "failed"]
+        failed += [child.call for child in state.children.values() if child.status == "failed"]
         if kind == 0:
             self.add("RUN_COMPLETED", output=self.names)
         elif kind == 1 and state.cancel is not None:
-            self.add("RUN_CANCELLED", reason=None)
+            self.add("RUN_CANCELLED", reason=None, undone=[{"step": "s", "ok": True}])
         else:
-            step = self.chance.choice(failed).key if failed else None
-            self.add("RUN_FAILED", error={**ERROR, "step": step})
+            self.add("RUN_FAILED", error={**ERROR, "step": self.chance.choice(failed) if failed else None}, undone=[])
 
     def completed(self, key: str) -> None:
         self.add("STEP_COMPLETED", step=key, attempt=self.state.steps[key].attempt, output=self.names)
@@ -149,9 +257,38 @@ class Writer:
         self.now = max(self.now, self.state.timers[number].at)
         self.add("TIMER_FIRED", timer=number)
 
+    def gave_up(self, number: int) -> None:
+        ends = self.state.waits[number].expires_at
+        if ends is not None:
+            self.now = max(self.now, ends)
+            self.add("WAIT_EXPIRED", wait=number, late_us=self.now - ends)
+
+    def reaches(self, id: str) -> None:
+        """The next moment of an open gate comes: a reminder, an escalation, its end."""
+        gate = self.state.gates[id]
+        at = gate.next_at
+        if at is None:
+            return
+        self.now = max(self.now, at)
+        escalate = gate.request["escalate"][gate.escalated :][:1]
+        if gate.request["remind"][gate.reminded :][:1] == [at]:
+            self.add("APPROVAL_REMINDED", gate=id, late_us=self.now - at)
+        elif escalate and escalate[0]["at"] == at:
+            self.add("APPROVAL_ESCALATED", gate=id, to=escalate[0]["to"], expires_at=None, late_us=self.now - at)
+        else:
+            self.add("APPROVAL_EXPIRED", gate=id, outcome="deny", late_us=self.now - at)
+
+    def resolved(self, key: str, actor: str) -> None:
+        outcome = self.chance.choice(["happened", "did_not_happen", "failed"])
+        error = ERROR if outcome == "failed" else None
+        self.add("STEP_RESOLVED", step=key, outcome=outcome, output=None, error=error, actor=actor)
+
     def blocked(self) -> None:
-        if "v1" not in self.state.blocked_by:
-            self.add("RUN_BLOCKED", reason="diverged", version="v1", message="m", unblock="u", step=None)
+        if "v1" in self.state.blocked_by:
+            return
+        unknown = [step.key for step in self.state.steps.values() if step.status == "due" and step.interrupted]
+        reason, step = ("unknown_outcome", self.chance.choice(unknown)) if unknown else ("diverged", None)
+        self.add("RUN_BLOCKED", reason=reason, version="v1", message="m", unblock="u", step=step)
 
 
 @st.composite

@@ -36,14 +36,45 @@ def test_the_counts_of_what_is_open_are_those_of_the_steps_and_timers(facts: lis
         assert state.due == sum(status == "due" for status in open_steps.values())
         assert state.backing_off == {key for key, status in open_steps.items() if status == "retrying"}
         assert state.open_timers == {n for n, t in state.timers.items() if t.fired is None and t.cancelled is None}
+        assert state.open_gates == {gate.id for gate in state.gates.values() if gate.status == "open"}
+        assert state.open_waits == {n for n, w in state.waits.items() if w.taken is None and w.ended is None}
+        kept = {child.call: child.status for child in state.children.values() if not child.void}
+        assert state.open_children == {call for call, status in kept.items() if status == "open"}
+        assert state.due_children == {call for call, status in kept.items() if status == "due"}
+
+
+@given(histories())
+def test_no_signal_is_lost_or_taken_twice(facts: list[Fact]) -> None:
+    """Each one is kept, or has gone to one wait for its name; none is kept while somebody waits for it."""
+    for state in states(facts):
+        came = {fact.seq: fact.payload["name"] for fact in facts[: state.seq] if fact.type == "SIGNAL_RECEIVED"}
+        kept = [(seq, name) for name, seqs in state.signals.items() for seq in seqs]
+        taken = [(wait.taken, wait.name) for wait in state.waits.values() if wait.taken is not None]
+        assert sorted(kept + taken) == sorted(came.items())
+        assert not {state.waits[n].name for n in state.open_waits} & {name for _, name in kept}
+
+
+@given(histories())
+def test_a_gate_is_decided_once_and_says_by_whom(facts: list[Fact]) -> None:
+    for state in states(facts):
+        for gate in state.gates.values():
+            ended = gate.status in ("granted", "denied", "expired")
+            assert (gate.decided_by is not None) == (gate.status in ("granted", "denied"))
+            assert (gate.decided_at is not None) == (gate.ended_seq is not None)
+            assert gate.ended_seq is not None or not ended
+            assert gate.next_at is None or gate.status == "open"
+            assert len(gate.votes) <= gate.request["need"]
 
 
 @given(histories())
 def test_an_open_run_waits_for_something_that_will_wake_it(facts: list[Fact]) -> None:
-    """A body in flight, a time, or a supervisor that finds it due; else a person holds it."""
+    """A body in flight, a time, a supervisor that finds it due, or something from outside; else a person holds it."""
     for state in states(facts):
+        outside = state.open_gates or state.open_waits or state.open_children
+        in_line = state.started_at is None and state.queue is not None
         if not state.finished and not state.paused and state.blocked is None:
-            assert state.in_flight or state.due_at is not None
+            assert state.in_flight or outside or in_line or state.due_at is not None
+            assert not in_line or state.due_at is None, "the queue says when it begins"
         else:
             assert state.due_at is None
             assert state.wake_at is None
@@ -230,4 +261,4 @@ def test_the_random_histories_reach_every_event_and_every_status() -> None:
     facts = [Writer(random.Random(seed)).write(40) for seed in range(300)]
     assert {fact.type for history in facts for fact in history} == {type.value for type in EventType}
     seen = {fold(history[:n]).status for history in facts for n in range(1, len(history) + 1)}
-    assert seen == set(Status) - {Status.WAITING_FOR_APPROVAL}
+    assert seen == set(Status)

@@ -491,7 +491,7 @@ class ChildStarted(Payload):
 
 
 class ChildFinished(Payload):
-    """Written with the event that ends the child, in the same transaction.
+    """Written by whoever ends the child, in the transaction of its end.
     Effect: the code that waits for the child sees its output, or its error.
     Rejected when the child is not open here."""
 
