@@ -12,16 +12,23 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vbl.client import Client, connect
+    from vbl.engine.children import ChildRun, start
     from vbl.engine.context import key, map, now, parked, patched, random, sleep, state, uuid4  # noqa: A004
     from vbl.engine.definitions import AsyncStep, Step, Workflow, step, workflow
+    from vbl.engine.gates import BoundCall, Decision, approve
     from vbl.engine.runtime import Runtime, open, run  # noqa: A004
+    from vbl.engine.saga import Saga, saga
+    from vbl.engine.shield import cancelled, shield
+    from vbl.engine.signals import sleep_until, wait
     from vbl.errors import (
         AmbiguousRun,
+        ApprovalExpired,
         Conflict,
         Divergence,
         EpochLost,
         InvalidInput,
         KeyTaken,
+        NotApproved,
         NotEntitled,
         NotFound,
         NotInWorkflow,
@@ -45,13 +52,19 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "vbl.client": ("Client", "connect"),
+    "vbl.engine.children": ("ChildRun", "start"),
     "vbl.engine.context": ("key", "map", "now", "parked", "patched", "random", "sleep", "state", "uuid4"),
     "vbl.engine.definitions": ("AsyncStep", "Step", "Workflow", "step", "workflow"),
+    "vbl.engine.gates": ("BoundCall", "Decision", "approve"),
     "vbl.engine.runtime": ("Runtime", "open", "run"),
+    "vbl.engine.saga": ("Saga", "saga"),
+    "vbl.engine.shield": ("cancelled", "shield"),
+    "vbl.engine.signals": ("sleep_until", "wait"),
     "vbl.errors": (
-        "AmbiguousRun", "Conflict", "Divergence", "EpochLost", "InvalidInput", "KeyTaken", "NotEntitled", "NotFound",
-        "NotInWorkflow", "Parked", "RunBlocked", "RunCancelled", "RunFailed", "RunWaiting", "StepFailed",
-        "StorageError", "SupervisorHeld", "UsageError", "ValueNotStorable", "VblError", "WorkflowError",
+        "AmbiguousRun", "ApprovalExpired", "Conflict", "Divergence", "EpochLost", "InvalidInput", "KeyTaken",
+        "NotApproved", "NotEntitled", "NotFound", "NotInWorkflow", "Parked", "RunBlocked", "RunCancelled",
+        "RunFailed", "RunWaiting", "StepFailed", "StorageError", "SupervisorHeld", "UsageError", "ValueNotStorable",
+        "VblError", "WorkflowError",
     ),
     "vbl.handle": ("Run",),
     "vbl.history.facts": ("Event", "EventType"),
@@ -61,11 +74,13 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "AmbiguousRun", "AsyncStep", "Client", "Conflict", "Divergence", "EpochLost", "Event", "EventType", "InvalidInput",
-    "KeyTaken", "Kind", "NotEntitled", "NotFound", "NotInWorkflow", "Parked", "Retry", "Run", "RunBlocked",
-    "RunCancelled", "RunFailed", "RunState", "RunWaiting", "Runtime", "Status", "Step", "StepFailed", "StorageError",
-    "SupervisorHeld", "UsageError", "ValueNotStorable", "VblError", "Workflow", "WorkflowError", "connect", "key",
-    "map", "now", "open", "parked", "patched", "random", "run", "sleep", "state", "step", "uuid4", "workflow",
+    "AmbiguousRun", "ApprovalExpired", "AsyncStep", "BoundCall", "ChildRun", "Client", "Conflict", "Decision",
+    "Divergence", "EpochLost", "Event", "EventType", "InvalidInput", "KeyTaken", "Kind", "NotApproved", "NotEntitled",
+    "NotFound", "NotInWorkflow", "Parked", "Retry", "Run", "RunBlocked", "RunCancelled", "RunFailed", "RunState",
+    "RunWaiting", "Runtime", "Saga", "Status", "Step", "StepFailed", "StorageError", "SupervisorHeld", "UsageError",
+    "ValueNotStorable", "VblError", "Workflow", "WorkflowError", "approve", "cancelled", "connect", "key", "map", "now",
+    "open", "parked", "patched", "random", "run", "saga", "shield", "sleep", "sleep_until", "start", "state", "step",
+    "uuid4", "wait", "workflow",
 ]  # fmt: skip
 
 

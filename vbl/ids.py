@@ -1,7 +1,12 @@
-"""Ids of runs: `r_` and 16 lower-case base-32 characters (Crockford's alphabet) that sort by time."""
+"""Ids: of runs `r_` and 16, of gates `g_` and 12 lower-case base-32 characters (Crockford's alphabet).
+
+Those of runs sort by time. What a workflow asks for gets an id that follows from the run and the call, so that every
+replay gives it the same one.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import threading
 
@@ -25,6 +30,18 @@ def run_id(clock: Clock = SYSTEM) -> str:
 
 def _text(number: int) -> str:
     return "r_" + "".join(ALPHABET[number >> shift & 31] for shift in range(75, -1, -5))
+
+
+def child_id(instant: int, parent: str, call: str) -> str:
+    """The id of the run that `call` in run `parent` starts at `instant`, microseconds since 1970."""
+    digest = int.from_bytes(hashlib.sha256(f"{parent} {call}".encode()).digest()[:8])
+    return _text(instant << _RANDOM_BITS | digest & (1 << _RANDOM_BITS) - 1)
+
+
+def gate_id(run: str, key: str) -> str:
+    """The id of the gate that a run asks for under that key."""
+    digest = int.from_bytes(hashlib.sha256(f"{run} {key}".encode()).digest()[:8])
+    return "g_" + "".join(ALPHABET[digest >> shift & 31] for shift in range(0, 60, 5))
 
 
 def lowest(instant: int) -> str:

@@ -122,11 +122,13 @@ class DyingJournal(Journal):
         self._before = before
         self._after = after
 
-    def commit_all(self, histories: Sequence[History], seen: Head) -> tuple[Head, set[int]]:
+    def commit_all(
+        self, histories: Sequence[History], seen: Head, births: Sequence[History] = ()
+    ) -> tuple[Head, set[int]]:
         """As Journal.commit_all, until its moment has come."""
         if self.commits + 1 == self._before:
             raise Crash(f"before commit {self._before}")
-        done = super().commit_all(histories, seen)
+        done = super().commit_all(histories, seen, births)
         self.commits += 1
         if self.commits == self._after:
             raise Crash(f"after commit {self.commits}")

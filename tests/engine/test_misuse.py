@@ -388,15 +388,17 @@ def test_a_key_is_given_once(trial: Trial) -> None:
     assert WORLD.runs_of(run.id) == {"work": 1, "work#2": 1}
 
 
-def test_a_workflow_within_a_workflow_is_refused_and_its_function_is_not(trial: Trial) -> None:
+def test_a_workflow_within_a_workflow_is_a_child_and_its_function_a_part(trial: Trial) -> None:
     async def nested() -> int:
         return await sequence()
 
     async def as_a_part() -> int:
         return await sequence.function()
 
-    assert failure(trial, nested)[0] == "WorkflowError"
-    assert ended(trial, as_a_part).result() == 6
+    for function, children in ((nested, 1), (as_a_part, 0)):
+        run = ended(trial, function)
+        assert run.result() == 6
+        assert len(run.state().children) == children
 
 
 # vbl.* where it does not belong -----------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ import logging
 from collections import deque
 from typing import Any, Protocol
 
+from vbl import ids
+from vbl.engine import children
 from vbl.engine.advance import MISSING, Ask, Execution
 from vbl.engine.attempt import Failed, Succeeded, failure
 from vbl.engine.calls import StepCall
@@ -19,17 +21,19 @@ from vbl.engine.context import Attempt
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.record import Record
 from vbl.errors import Divergence, StorageError, ValueNotStorable, WorkflowError
-from vbl.history import retry, transitions
-from vbl.history.events import RunBlocked, RunResumed
+from vbl.history import moments, retry, transitions
+from vbl.history.events import Payload, RunBlocked, RunResumed
 from vbl.history.facts import Fact, is_input
 from vbl.history.script import script_of
 from vbl.history.state import DEATHS_ALONE, QUARANTINE_AFTER, RunState, Status, StepState
-from vbl.store.journal import History, Journal
+from vbl.store.journal import Draft, History, Journal, draft
 
 log = logging.getLogger("vbl")
 
 _RECENT_FACTS = 40
 _DIFF_LINES = 80
+_TAKEN_IN = frozenset({"RUN_PAUSED", "RUN_UNPAUSED", "APPROVAL_GRANTED", "DECISION_REFUSED"})
+"""Events of others that need no replay although they are no inputs."""
 
 
 class Host(Protocol):
@@ -52,6 +56,18 @@ class Host(Protocol):
         """Whether a quarantined step may start now; if not, the run is woken when it may."""
         ...
 
+    def ended(self, active: ActiveRun) -> None:
+        """The run has ended: its parent is told, and the children that it takes with it are cancelled."""
+        ...
+
+    def cancel_child(self, active: ActiveRun, child_id: str) -> None:
+        """The run gives a child up: its cancel is asked for, in the same transaction."""
+        ...
+
+    def reunite(self, active: ActiveRun, child_id: str) -> None:
+        """A retry uses a child again: where it has ended meanwhile, the run is told."""
+        ...
+
 
 class ActiveRun:
     """See the module."""
@@ -67,6 +83,9 @@ class ActiveRun:
         self.in_flight: dict[str, Attempt] = {}
         self.to_start: list[Attempt] = []
         self.to_cancel: list[str] = []
+        self.newborn: list[History] = []
+        self.bound: set[int] = set()
+        self.contended = False
         self.queued = False
         self.announced: Status | None = None
         self.touched_at = 0
@@ -95,12 +114,25 @@ class ActiveRun:
             and (self.execution is None or self.execution.resting)
         )
 
+    def loaded(self) -> Record:
+        """Its history is in memory."""
+        return self.record or self._load()
+
+    def hear(self, payloads: list[Payload]) -> None:
+        """Take in what the motion of a relative means for this run; what is an input is digested in its next move."""
+        record = self.loaded()
+        for payload in payloads:
+            fact = record.append(*draft(self.host.now(), payload))
+            if self.execution is not None and not self._loading and is_input(fact.type, fact.payload):
+                self._foreign.append(fact)
+        self._facts = []
+
     # Moving --------------------------------------------------------------------------------------------------------
 
     def move(self) -> None:
         """Bring the run as far as it goes without waiting."""
         self.touched_at = self.host.now()
-        record = self.record or self._load()
+        record = self.loaded()
         try:
             if self.execution is not None:
                 self.execution.resume()
@@ -241,21 +273,30 @@ class ActiveRun:
                 self._activate(execution, fact, value)
                 return True
         state = record.state
-        if not state.open_timers and not state.backing_off and not state.due and state.deadline is None:
-            return False
-        return self._next_in_time(record, execution)
+        waits = state.open_timers or state.backing_off or state.due or state.open_gates or state.open_waits
+        if waits or state.due_children or state.deadline is not None or state.cancel is not None:
+            return self._next_in_time(record, execution)
+        return False
 
     def _next_in_time(self, record: Record, execution: Execution) -> bool:
         """Timers come before steps that are due: what fires may give a step up."""
         state, now = record.state, self.host.now()
+        passing = moments.passed(state, now) if state.open_gates or state.open_waits else None
+        if passing is not None:
+            fact = record.append(*draft(now, passing))
+            if is_input(fact.type, fact.payload):
+                self._activate(execution, fact)
+            return True
         if state.deadline is not None and state.deadline <= now and state.cancel is None:
             asked = {"v": 1, "actor": "deadline", "reason": "the run's deadline has passed"}
             self._activate(execution, record.append("CANCEL_REQUESTED", now, asked))
             return True
         fired = min(((state.timers[n].at, n) for n in state.open_timers if state.timers[n].at <= now), default=None)
         if fired is not None:
-            self._activate(execution, record.about("TIMER_FIRED", now, "timer", fired[1]))
+            self._activate(execution, record.fired(now, fired[1], now - fired[0]))
             return True
+        for call in sorted(state.due_children):
+            self._bear(record, execution, call)
         ready = [state.steps[key] for key in state.backing_off if (state.steps[key].retry_at or 0) <= now]
         if state.due:
             ready += [step for step in state.steps.values() if step.status == "due" and not step.void]
@@ -328,8 +369,15 @@ class ActiveRun:
                     record.about("TIMER_CANCELLED", now, "timer", ask.subject)
                 case "VERSION_MARKED":
                     record.about("VERSION_MARKED", now, "patch", ask.subject)
-                case _:
+                case "RUN_COMPLETED" | "RUN_FAILED" | "RUN_CANCELLED":
                     record.ended(now, execution, ask.type)
+                    self.host.ended(self)
+                case "CHILD_STARTED":
+                    self._start_child(record, execution, ask)
+                case _:
+                    record.asked(now, ask)
+                    if ask.type == "CHILD_CANCELLED":
+                        self.host.cancel_child(self, (ask.payload or {})["child"])
 
     def _start(self, record: Record, call: StepCall) -> None:
         """The first attempt of a step that the code asks for. One that completed with this very input before a retry
@@ -348,6 +396,41 @@ class ActiveRun:
             self.inbox.append(attempt)
         else:
             self.to_start.append(attempt)
+
+    # Children ------------------------------------------------------------------------------------------------------
+
+    def _start_child(self, record: Record, execution: Execution, ask: Ask) -> None:
+        """The code starts a child; or a retry finds the one that it had started before, and it is used again."""
+        payload = ask.payload or {}
+        before = record.state.children.get(payload["call"])
+        record.asked(self.host.now(), ask)
+        if before is not None and before.id == payload["child"]:
+            self.host.reunite(self, before.id)
+        else:
+            self._born(execution, payload)
+
+    def _bear(self, record: Record, execution: Execution, call: str) -> None:
+        """A child that was cancelled because its parent had failed: the retry starts another in its place."""
+        order = execution.orders.get(call)
+        if order is None:
+            return
+        before = record.state.children[call]
+        payload: dict[str, Any] = {
+            "v": 1, "call": call, "child": ids.run_id(self.host.journal.clock), "workflow": before.workflow,
+            "on_close": before.on_close, "input": before.input,
+        }  # fmt: skip
+        record.append("CHILD_STARTED", self.host.now(), payload)
+        self._born(execution, payload)
+
+    def _born(self, execution: Execution, payload: dict[str, Any]) -> None:
+        """Propose the beginning of the child's own history."""
+        order, now = execution.orders[payload["call"]], self.host.now()
+        about, text = children.created(execution, payload, now, order)
+        self.newborn.append(self.host.journal.unborn(Draft("RUN_CREATED", now, about, text), order.blobs))
+
+    def propose_birth(self, unborn: History, payload: Payload) -> None:
+        """An event of a child that is not stored yet."""
+        unborn.propose(*draft(self.host.now(), payload))
 
     def _again(self, record: Record, execution: Execution, step: StepState) -> None:
         """Another attempt of a step that is due: after a backoff, an interruption or a retry."""
@@ -415,18 +498,22 @@ class ActiveRun:
         self.stale = False
 
     def take_notice(self) -> None:
-        """Somebody else appended, and this run has proposed nothing: load it again. A sync workflow's thread cannot be
-        stopped, so that one takes the events in when it has reached its next call."""
+        """Somebody else appended, and this run has proposed nothing: take the events in, as inputs that wait for their
+        turn. A sync workflow's thread cannot be stopped: it does so when it has reached its next call. What changes
+        more than the code can be told loads the run again."""
         if self.execution is not None and self.execution.loop.hold:
             self.stale = True
-        else:
+        elif self.execution is None or self.record is None or self._loading or not self._catch_up(self.record):
             self.reload()
 
-    def _catch_up(self, record: Record) -> None:
+    def _catch_up(self, record: Record) -> bool:
         self.stale = False
+        plain = True
         for fact in self.host.journal.catch_up(record.history):
             if is_input(fact.type, fact.payload):
                 self._foreign.append(fact)
+            plain = plain and (is_input(fact.type, fact.payload) or fact.type in _TAKEN_IN)
+        return plain
 
     def reload(self) -> None:
         """Somebody else appended: forget what was not stored, and load again; attempts in flight go on."""
@@ -434,6 +521,8 @@ class ActiveRun:
         self.record = self.history = None
         self.to_start.clear()
         self.to_cancel.clear()
+        self.newborn.clear()
+        self.bound.clear()
         self.inbox.extendleft(reversed([landed for landed in self.consumed if landed.launched]))
         self.consumed.clear()
 

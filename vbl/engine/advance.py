@@ -11,11 +11,13 @@ import asyncio
 import contextvars
 import functools
 import random
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, cast
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
-from vbl.engine.calls import StepCall, StepFuture, call_site
+from vbl import ids
+from vbl.engine.calls import Awaited, StepCall, StepFuture, Waiting, call_site
 from vbl.engine.context import CURRENT
 from vbl.engine.definitions import Step, Workflow
 from vbl.engine.loop import Timer, WorkflowLoop
@@ -23,9 +25,14 @@ from vbl.engine.sync import Thread
 from vbl.engine.variables import Variables
 from vbl.errors import Divergence, NotInWorkflow, Parked, StepFailed, UsageError
 from vbl.history.facts import Fact
-from vbl.history.script import Command, Script
+from vbl.history.script import Command, Script, subject_of
 from vbl.store.journal import History
-from vbl.store.payloads import Json, dumps
+from vbl.store.payloads import Blob, Json, dumps, same
+
+if TYPE_CHECKING:
+    from vbl.engine.children import Order
+    from vbl.engine.gates import BoundCall
+    from vbl.engine.saga import Saga
 
 MISSING: Any = object()
 """No value at hand: it is decoded from the history."""
@@ -33,7 +40,9 @@ MISSING: Any = object()
 
 @dataclass(slots=True)
 class Ask:
-    """Something that the code asks for: the type of the command, its subject, and where in the code."""
+    """Something that the code asks for: the type of the command, its subject, and where in the code. Of a step the
+    call is at hand, of a timer the timer, of anything else the payload, its text where that is not simply its JSON, and
+    the long texts that it refers to."""
 
     type: str
     subject: str | int | None
@@ -41,6 +50,9 @@ class Ask:
     timer: Timer | None = None
     where: str = ""
     withdrawn: bool = False
+    payload: dict[str, Any] | None = None
+    text: str | None = None
+    blobs: list[Blob] = field(default_factory=list[Blob])
 
 
 class Execution:
@@ -58,6 +70,12 @@ class Execution:
         self.asks: list[Ask] = []
         self.calls: dict[str, StepCall] = {}
         self.timers: dict[int, Timer] = {}
+        self.open: dict[tuple[str, str | int], Awaited] = {}
+        self.signals: dict[str, deque[Any]] = {}
+        self.orders: dict[str, Order] = {}
+        self.undone: list[dict[str, Any]] = []
+        self.sagas: list[Saga] = []
+        self.cancel_asked = False
         self.context = contextvars.copy_context()
         self.context.run(CURRENT.set, self)
         self.loop = WorkflowLoop(self._timer_set, self._timer_cancelled, self.context)
@@ -67,8 +85,11 @@ class Execution:
         self.outcome: Ask | None = None
         self._keys: dict[str, int] = {}
         self._timer_count = 0
+        self._wait_count = 0
+        self._gates: dict[str, int] = {}
         self._digested = False
-        self._given_up: set[str] = set()
+        self._ending = False
+        self._given_up: set[str | int] = set()
         self._patches: set[str] = set()
 
     @functools.cached_property
@@ -103,11 +124,16 @@ class Execution:
                     value = codec.recall(plain, f"the recorded result of {call.key}")
                 call.ended().set_result(value)
             case "STEP_FAILED":
+                self._fail(self._waiting(fact), payload["error"], payload["attempt"])
+            case "STEP_RESOLVED" if payload["step"] in self._given_up:
+                pass
+            case "STEP_RESOLVED":
                 call = self._waiting(fact)
-                error = payload["error"]
-                call.ended().set_exception(
-                    StepFailed(call.key, error["kind"], payload["attempt"], error["type"], error["message"])
-                )
+                if payload["outcome"] == "happened":
+                    codec = call.step.signature.result
+                    call.ended().set_result(codec.recall(payload.get("output"), f"what was said of {call.key}"))
+                else:
+                    self._fail(call, payload["error"], self.history.state.steps[call.key].attempt)
             case "TIMER_FIRED":
                 timer = self.timers.pop(payload["timer"], None)
                 if timer is None:
@@ -115,9 +141,49 @@ class Execution:
                 self.loop.call_soon(timer.callback, *timer.args, context=timer.context)
             case "CANCEL_REQUESTED":
                 assert self.main is not None
+                self.cancel_asked = True
                 self.main.cancel(payload.get("reason"))
-            case _:
+            case "SIGNAL_RECEIVED":
+                self._signalled(fact)
+            case "WAIT_EXPIRED":
+                awaited = self._came("wait", payload["wait"], fact)
+                if awaited is not None:
+                    awaited.set_exception(TimeoutError(f"no signal {awaited.topic!r} came in time"))
+            case "APPROVAL_GRANTED" | "APPROVAL_DENIED" | "APPROVAL_EXPIRED":
+                self._hand_over("gate", payload["gate"], fact)
+            case "CHILD_FINISHED":
+                self._hand_over("child", payload["call"], fact)
+            case "RUN_STARTED":
                 self._start()
+            case _:
+                raise self._unmet(fact)
+
+    def _fail(self, call: StepCall, error: dict[str, Any], attempts: int) -> None:
+        call.ended().set_exception(StepFailed(call.key, error["kind"], attempts, error["type"], error["message"]))
+
+    def _signalled(self, fact: Fact) -> None:
+        """The oldest wait for that name gets it; without one it is kept until there is."""
+        name = fact.payload["name"]
+        for (kind, _), awaited in self.open.items():
+            if kind == "wait" and awaited.topic == name:
+                self._hand_over(kind, awaited.subject, fact)
+                return
+        self.signals.setdefault(name, deque()).append(fact)
+
+    def _hand_over(self, kind: str, subject: str | int, fact: Fact) -> None:
+        awaited = self._came(kind, subject, fact)
+        if awaited is not None:
+            awaited.set_result(fact)
+
+    def _came(self, kind: str, subject: str | int, fact: Fact) -> Awaited | None:
+        """What waits for an input; None where an input before it made the code give that up. Raises Divergence."""
+        awaited = self.open.pop((kind, subject), None)
+        if awaited is None:
+            if subject in self._given_up:
+                return None
+            raise self._unmet(fact)
+        awaited.execution = None
+        return awaited
 
     def _waiting(self, fact: Fact) -> StepCall:
         call = self.calls.pop(fact.payload["step"], None)
@@ -126,7 +192,7 @@ class Execution:
         return call
 
     def _unmet(self, fact: Fact) -> Divergence:
-        subject = fact.payload.get("step", fact.payload.get("timer"))
+        subject = subject_of(fact.type, fact.payload)
         return Divergence(
             f"the history goes on with {fact.type} {subject} (event {fact.seq}), but the code does not wait for it"
         )
@@ -171,15 +237,23 @@ class Execution:
         return not self.loop.hold
 
     def _finish(self) -> None:
-        """The function has ended: cancel what it left behind, then say how it ended."""
+        """The function has ended: cancel what it left behind, then say how it ended. What a task does in a shield of
+        its own, an undo for one, is carried out first."""
         main = cast("asyncio.Task[Any]", self.main)
-        for task in self.loop.open_tasks():
-            task.cancel()
-        self.loop.settle()
+        if not self._ending:
+            self._ending = True
+            for task in self.loop.open_tasks():
+                task.cancel()
+            self.loop.settle()
+        if any(task.shields for task in self.loop.open_tasks()):
+            return
         for timer in list(self.timers.values()):
             timer.cancel()
         for call in list(self.calls.values()):
             self.give_up(call)
+        for awaited in list(self.open.values()):
+            if awaited.kind != "child":  # those have a policy of their own
+                awaited.cancel()
         if main.cancelled():
             kind = "RUN_CANCELLED"
         else:
@@ -189,8 +263,9 @@ class Execution:
 
     @property
     def stuck(self) -> bool:
-        """Whether nothing can ever move the code: it rests, and waits for no step and no timer."""
-        return self.outcome is None and not self.calls and not self.timers and self.resting
+        """Whether nothing can ever move the code: it rests, and waits for no step, no timer and nobody."""
+        waits = self.calls or self.timers or self.open
+        return self.main is not None and self.outcome is None and not waits and self.resting
 
     # What the code asks for ----------------------------------------------------------------------------------------
 
@@ -207,6 +282,12 @@ class Execution:
             )
         self._keys[key] = 1
         return key
+
+    def child(self, workflow: Workflow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A workflow called inside this one: a run of its own, whose output comes back."""
+        from vbl.engine.children import called
+
+        return self.waiting(called(self, workflow, args, kwargs))
 
     def call(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepCall:
         """A durable call from async workflow code."""
@@ -225,6 +306,10 @@ class Execution:
         if key is None:
             key = self.reserve(step.name) if step.key is None else self._by_hand(step.key)
         return StepCall(self, step, key, args, kwargs)
+
+    def later(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepCall:
+        """A durable call that may be made later: its key and arguments are taken now."""
+        return self._call(step, args, kwargs)
 
     def call_blocking(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A durable call from a sync workflow: its thread waits for the result."""
@@ -281,13 +366,81 @@ class Execution:
                 return
         self.asks.append(Ask("TIMER_CANCELLED", timer.number))
 
+    def ask(
+        self,
+        type: str,
+        subject: str | int,
+        payload: dict[str, Any],
+        text: str | None = None,
+        blobs: Iterable[Blob] = (),
+    ) -> None:
+        """Ask for a command that is recorded as it stands. Raises Parked where the run is being dropped."""
+        if self.loop.closed:
+            raise Parked
+        where = call_site() if self.replaying else ""
+        self.asks.append(Ask(type, subject, where=where, payload=payload, text=text, blobs=list(blobs)))
+
+    def awaits(self, kind: str, subject: str | int, topic: str = "") -> Awaited:
+        """What is resolved with the fact that the code waits for: of a gate, a wait or a child."""
+        awaited = self.open[kind, subject] = Awaited(self, kind, subject, topic)
+        return awaited
+
+    def leave(self, awaited: Awaited) -> None:
+        """The code no longer waits for a gate, a signal or a child."""
+        key = (awaited.kind, awaited.subject)
+        if self.loop.closed or self.open.get(key) is not awaited:
+            return
+        del self.open[key]
+        asked, left, fields = _LEAVING[awaited.kind]
+        for ask in self.asks:
+            if ask.type == asked and ask.subject == awaited.subject:
+                ask.withdrawn = True
+                return
+        self._given_up.add(awaited.subject)
+        payload: dict[str, Any] = {"v": 1, fields: awaited.subject}
+        if awaited.kind == "child":
+            payload["child"] = awaited.topic
+        self.ask(left, awaited.subject, payload)
+
+    def waiting(self, coro: Coroutine[Any, Any, Any]) -> Any:
+        """A durable call that is no step: to be awaited in an async workflow; in a sync one its thread waits."""
+        call = Waiting(self, coro)
+        return call if self.workflow.is_async else self._blocking(call)
+
+    def gated(self, call: BoundCall[Any], gate: str) -> StepCall:
+        """The durable call of a step that a gate has approved."""
+        codecs = call.step.signature.codecs
+        args, kwargs = call.step.signature.spread({n: codecs[n].load(plain) for n, plain in call.input.items()})
+        made = self._call(call.step, args, kwargs)
+        made.gate = gate
+        return made
+
+    def gate_key(self, name: str, *, reserve: bool = True) -> tuple[str, str]:
+        """The key of the next gate of that name (`name`, `name#2`, …), a namespace of its own, and the gate's id."""
+        count = self._gates.get(name, 0) + 1
+        if reserve:
+            self._gates[name] = count
+        key = name if count == 1 else f"{name}#{count}"
+        void = len(self.script.void.get(f"gate {key}", []))
+        return key, ids.gate_id(self.history.state.run_id, f"{key}~{void}" if void else key)
+
+    def number_wait(self) -> int:
+        """The number of the next wait for a signal."""
+        self._wait_count += 1
+        return self._wait_count
+
+    def upcoming(self) -> Command | None:
+        """During a replay: the command that the history has where the code is now."""
+        position = self.matched + sum(not ask.withdrawn for ask in self.asks)
+        commands = self.script.commands
+        return commands[position] if position < len(commands) else None
+
     def patched(self, patch: str) -> bool:
         """See vbl.patched."""
         if patch in self._patches:
             return True
-        position = self.matched + sum(not ask.withdrawn for ask in self.asks)
-        if position < len(self.script.commands):
-            command = self.script.commands[position]
+        command = self.upcoming()
+        if command is not None:
             taken = command.type == "VERSION_MARKED" and command.subject == patch
         else:
             taken = not self._digested
@@ -341,13 +494,15 @@ class Execution:
     def _match(self, command: Command, ask: Ask) -> None:
         if command.type != ask.type or command.subject != ask.subject:
             raise self._differs(command, str(Command(0, ask.type, ask.subject)), ask)
-        if ask.call is not None and not ask.call.has_input(command.input or {}):
-            raise self._differs(
-                command,
-                f"{ask.type} {ask.subject} with {_short(ask.call.input_plain)}",
-                ask,
-                f" with {_short(command.input)}",
-            )
+        if ask.call is not None:
+            recorded, now = command.payload.get("input") or {}, ask.call.input_plain
+            agrees = ask.call.has_input(recorded)
+        else:
+            recorded, now = about(command.payload), about(ask.payload or {})
+            agrees = ask.timer is not None or same(recorded, now)
+        if not agrees:
+            said = f"{ask.type} {ask.subject} with {_short(now)}"
+            raise self._differs(command, said, ask, f" with {_short(recorded)}")
 
     def _differs(self, command: Command, now: str, ask: Ask, detail: str = "") -> Divergence:
         where = f"  at {ask.where}" if ask.where else ""
@@ -384,10 +539,27 @@ class Execution:
         self.loop.close()
         self.calls.clear()
         self.timers.clear()
+        self.open.clear()
         self.asks.clear()
         # what refers in a circle would have to wait for the garbage collection
         self.context.run(CURRENT.set, None)
         self.main = self.outcome = None
+
+
+_LEAVING = {
+    "gate": ("APPROVAL_REQUESTED", "APPROVAL_CLOSED", "gate"),
+    "wait": ("SIGNAL_AWAITED", "WAIT_CANCELLED", "wait"),
+    "child": ("CHILD_STARTED", "CHILD_CANCELLED", "call"),
+}
+"""Of what is waited for: the command that asked for it, the one that gives it up, and the field that names it."""
+
+
+def about(payload: dict[str, Any]) -> dict[str, Any]:
+    """The part of a command's payload in which history and code must agree: names and inputs, not instants."""
+    part = {field: payload[field] for field in ("name", "show", "workflow", "input") if payload.get(field) is not None}
+    if (call := payload.get("call")) is not None and not isinstance(call, str):
+        part["call"] = {"step": call["step"], "input": call["input"]}
+    return part
 
 
 def _whole(number: Any, least: int) -> bool:

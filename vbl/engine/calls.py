@@ -47,6 +47,7 @@ class StepCall(Coroutine[Any, Any, Any]):
         "awaited",
         "execution",
         "future",
+        "gate",
         "input_plain",
         "input_text",
         "key",
@@ -68,6 +69,7 @@ class StepCall(Coroutine[Any, Any, Any]):
         self.number = execution.loop.count()
         self.where = call_site() if execution.replaying else ""
         self.future: StepFuture | None = None
+        self.gate: str | None = None
         self._iterator: Generator[Any, Any, Any] | None = None
         self.large: list[tuple[str, Recorded]] = []
         self._record(step.signature, args, kwargs)
@@ -151,6 +153,60 @@ class StepCall(Coroutine[Any, Any, Any]):
         self.awaited = True
         if self._iterator is not None:
             self._iterator.close()
+
+
+class Awaited(RunFuture):
+    """What code waits for that comes from outside: a decision, a signal, the end of a child. Cancelling it gives it
+    up, and the history hears of it. `kind` is gate, wait or child, `subject` the id, the number, the key."""
+
+    __slots__ = ("execution", "kind", "subject", "topic")
+
+    def __init__(self, execution: Execution, kind: str, subject: str | int, topic: str = "") -> None:
+        asyncio.Future.__init__(self, loop=execution.loop)  # pyright: ignore[reportUnknownMemberType]
+        self.number = execution.loop.count()
+        self.execution: Execution | None = execution
+        self.kind = kind
+        self.subject = subject
+        self.topic = topic
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """As asyncio's; the history hears of it."""
+        if not super().cancel(msg):
+            return False
+        if self.execution is not None:
+            self.execution.leave(self)
+        return True
+
+
+class Waiting(Coroutine[Any, Any, Any]):
+    """A durable call that is no step, as workflow code holds it: its coroutine, hashed by a number of the run."""
+
+    __slots__ = ("coro", "number")
+
+    def __init__(self, execution: Execution, coro: Coroutine[Any, Any, Any]) -> None:
+        self.number = execution.loop.count()
+        self.coro = coro
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self.coro.__await__()
+
+    def send(self, value: Any) -> Any:
+        """As the coroutine's."""
+        return self.coro.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """As the coroutine's."""
+        return self.coro.throw(*error)
+
+    def close(self) -> None:
+        """As the coroutine's."""
+        self.coro.close()
 
 
 def call_site() -> str:

@@ -14,16 +14,19 @@ import math
 import types
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from pydantic import ValidationError
 
 from vbl.engine.context import CURRENT, Attempt
 from vbl.engine.version import version_of
-from vbl.errors import InvalidInput, UsageError, WorkflowError
+from vbl.errors import InvalidInput, UsageError
 from vbl.history.retry import ONCE, Retry
 from vbl.store.codec import Codec
 from vbl.store.payloads import Json, same
+
+if TYPE_CHECKING:
+    from vbl.engine.gates import BoundCall
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -163,6 +166,7 @@ class Step(Generic[P, R]):
         self.idempotent = idempotent
         self.isolation = isolation
         self.key: str | None = None
+        self._version: tuple[types.CodeType, str] | None = None
         functools.update_wrapper(self, function)
 
     @functools.cached_property
@@ -185,6 +189,21 @@ class Step(Generic[P, R]):
         if timeout is not None:
             other.timeout = _seconds(timeout, f"step {self.name}")
         return other
+
+    @property
+    def version(self) -> str:
+        """The digest of the body's code and of the sources it can reach in its own package; 16 hex digits."""
+        code = inspect.unwrap(self.function).__code__
+        if self._version is None or self._version[0] is not code:
+            self._version = (code, version_of(self.function, code))
+        return self._version[1]
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> BoundCall[R]:
+        """The step bound to these arguments, not yet run: what `vbl.approve` asks about. Raises TypeError where they
+        do not fit the signature, ValueNotStorable where they cannot be recorded."""
+        from vbl.engine.gates import BoundCall
+
+        return BoundCall(self, args, kwargs)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """A durable call in a sync workflow; elsewhere the function. Raises UsageError in an async workflow."""
@@ -351,14 +370,29 @@ class Workflow(Generic[P, R]):
         return self._source
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """The plain function. Raises WorkflowError inside a workflow."""
+        """Inside a workflow of the same kind: a child run, whose output comes back. Elsewhere the plain function.
+
+        Raises UsageError where one is sync and the other async.
+        """
         scope = CURRENT.get()
-        if scope is not None and not isinstance(scope, Attempt):
-            raise WorkflowError(
-                f"workflow {self.name} was called inside a workflow",
-                f"Call its plain function, as a part of this run: {self.name}.function(…)",
+        if scope is None or isinstance(scope, Attempt):
+            return self.function(*args, **kwargs)
+        if scope.workflow.is_async != self.is_async:
+            other = f"await {self.name}.aio(…)" if scope.workflow.is_async else f"vbl.start({self.name}, …).result()"
+            kinds = ("async", "sync") if self.is_async else ("sync", "async")
+            raise UsageError(
+                f"workflow {self.name} is {kinds[0]}, and {scope.workflow.name} is {kinds[1]}", f"Write: {other}"
             )
-        return self.function(*args, **kwargs)
+        return scope.child(self, args, kwargs)
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[Any]:
+        """A sync workflow as a child of an async one, to be awaited. Raises UsageError elsewhere."""
+        scope = CURRENT.get()
+        if scope is None or isinstance(scope, Attempt) or self.is_async or not scope.workflow.is_async:
+            raise UsageError(
+                f"{self.name}.aio(…) calls a sync workflow inside an async one", f"Write {self.name}(…), or vbl.start"
+            )
+        return scope.child(self, args, kwargs)
 
     def __repr__(self) -> str:
         return f"<workflow {self.name} {self.version}>"

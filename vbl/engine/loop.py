@@ -16,7 +16,7 @@ import threading
 from asyncio import events as asyncio_events
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from vbl.errors import Parked, WorkflowError
 
@@ -24,6 +24,16 @@ log = logging.getLogger("vbl")
 
 SPIN_LIMIT = 100_000
 """So many callbacks in one activation are taken for an endless loop."""
+
+
+class Holding(Protocol):
+    """A block that holds back cancels of the task that is in it: what they said, in the order in which they came."""
+
+    held: list[Any]
+
+
+SHIELDS: contextvars.ContextVar[tuple[Holding, ...]] = contextvars.ContextVar("vbl shields", default=())
+"""The blocks that the code is in, outermost first; whatever is begun in a block (a task, a timer) is in it too."""
 
 
 class RunFuture(asyncio.Future[Any]):
@@ -42,16 +52,33 @@ class RunFuture(asyncio.Future[Any]):
 
 
 class RunTask(asyncio.Task[Any]):
-    """A task whose hash is its number in the run; it knows its coroutine and context, to be closed in it."""
+    """A task whose hash is its number in the run; it knows its context, to be closed in it, and the shields that it
+    has entered, outermost first."""
 
-    __slots__ = ("closing_context", "number")
+    __slots__ = ("closing_context", "number", "shields")
 
     def __init__(
         self, coro: Coroutine[Any, Any, Any], loop: WorkflowLoop, name: str | None, context: contextvars.Context
     ) -> None:
         self.number = loop.count()
         self.closing_context = context
+        self.shields: tuple[Holding, ...] = ()
         super().__init__(coro, loop=loop, name=name, context=context)
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """As asyncio's; but what comes from outside a shield that the task is in is held back until it leaves that.
+        What was begun inside, like a time-out of the clean-up's own, goes through."""
+        if self.shields and not self.done():
+            inside = SHIELDS.get()
+            for shield in self.shields:
+                if shield not in inside:
+                    shield.held.append(msg)
+                    return True
+        return super().cancel(msg)
+
+    def cancel_now(self, msg: Any | None = None) -> None:
+        """As asyncio's, whatever shields there are."""
+        super().cancel(msg)
 
     def __hash__(self) -> int:
         return self.number
@@ -145,6 +172,8 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> Ready:
         """Queue a callback."""
+        if context is None and SHIELDS.get():
+            context = contextvars.copy_context()
         handle = Ready(callback, args, context)
         self._ready.append(handle)
         return handle

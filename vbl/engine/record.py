@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from vbl.engine.advance import Execution
+from vbl.engine.advance import Ask, Execution
 from vbl.engine.attempt import Failed, failure
 from vbl.engine.calls import StepCall
 from vbl.engine.context import Attempt
 from vbl.engine.variables import Variables
-from vbl.errors import StepFailed, ValueNotStorable
+from vbl.errors import RunFailed, StepFailed, ValueNotStorable
 from vbl.history.events import Payload
 from vbl.history.facts import Fact
 from vbl.history.retry import Again
@@ -83,6 +83,9 @@ class Record:
         if step.effect is not None:
             payload["effect"] = step.effect
             parts += f',"effect":"{step.effect}"'
+        if call.gate is not None:
+            payload["gate"] = call.gate
+            parts += f',"gate":"{call.gate}"'
         if alone:
             payload["alone"] = True
             parts += ',"alone":true'
@@ -124,6 +127,16 @@ class Record:
         }
         self.append("RETRY_SCHEDULED", at, scheduled)
 
+    def asked(self, at: int, ask: Ask) -> Fact:
+        """A command that is recorded as the code asked for it."""
+        self.history.blobs += ask.blobs
+        return self.append(ask.type, at, ask.payload or {}, ask.text)
+
+    def fired(self, at: int, timer: int, late_us: int) -> Fact:
+        """A timer's time has come, so many microseconds ago."""
+        late = {"late_us": late_us} if late_us else {}
+        return self.append("TIMER_FIRED", at, {"v": 1, "timer": timer, **late})
+
     # The run -------------------------------------------------------------------------------------------------------
 
     def run_started(self, at: int, epoch: int, commands: int) -> None:
@@ -152,8 +165,9 @@ class Record:
 
     def ended(self, at: int, execution: Execution, type: str) -> None:
         """The workflow function has ended: cancelled, returned or raised."""
+        undone = {"undone": execution.undone} if execution.undone else {}
         if type == "RUN_CANCELLED":
-            self.about(type, at, "reason", (self.state.cancel or {}).get("reason"))
+            self.append(type, at, {"v": 1, "reason": (self.state.cancel or {}).get("reason"), **undone})
             return
         assert execution.main is not None
         error = execution.main.exception()
@@ -172,4 +186,6 @@ class Record:
         described = failure(error).record()
         if isinstance(error, StepFailed):
             described = {**described, "kind": error.kind, "step": error.step, "message": str(error)}
-        self.append("RUN_FAILED", at, {"v": 1, "error": described})
+        elif isinstance(error, RunFailed) and error.call is not None:
+            described = {**described, "kind": error.error.get("kind", described["kind"]), "step": error.call}
+        self.append("RUN_FAILED", at, {"v": 1, "error": described, **undone})

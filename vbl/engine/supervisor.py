@@ -22,6 +22,7 @@ from vbl.engine.attempt import Pool, Stopped, run
 from vbl.engine.context import Attempt
 from vbl.engine.definitions import REGISTRY
 from vbl.engine.garbage import rare_collections
+from vbl.engine.kinship import Kinship
 from vbl.engine.lease import Lease
 from vbl.engine.listeners import Listeners
 from vbl.engine.lookout import Lookout
@@ -31,7 +32,7 @@ from vbl.errors import EpochLost, StorageError, VblError
 from vbl.history.facts import Fact
 from vbl.history.state import StepState
 from vbl.store.checkpointer import Checkpointer
-from vbl.store.journal import Conflict, History, Journal
+from vbl.store.journal import Conflict, Journal
 from vbl.store.protocol import Head, Store
 from vbl.store.sqlite import BRIEFLY_MS, Durability, Sqlite
 
@@ -74,6 +75,7 @@ class Supervisor:
         self.pending: list[ActiveRun] = []
         self.seen = Head(0, 0)
         self.quarantine = Quarantine(self.activate)
+        self.kinship = Kinship(self)
         self.listeners = Listeners()
         self._durability: Durability = durability
         self._force = force
@@ -246,10 +248,26 @@ class Supervisor:
 
     def activate(self, key: int) -> None:
         """Move the run of that key in the next tick; it is loaded where it is not in memory."""
+        self.wake(self.member(key))
+
+    def member(self, key: int) -> ActiveRun:
+        """The run of that key, in memory from now on."""
         active = self.runs.get(key)
         if active is None:
             active = self.runs[key] = ActiveRun(self, key)
-        self.wake(active)
+        return active
+
+    def ended(self, active: ActiveRun) -> None:
+        """The run has ended: its parent is told, and the children that it takes with it are cancelled."""
+        self.kinship.ended(active)
+
+    def cancel_child(self, active: ActiveRun, child_id: str) -> None:
+        """The run gives a child up: its cancel is asked for, in the same transaction."""
+        self.kinship.cancel(active, child_id)
+
+    def reunite(self, active: ActiveRun, child_id: str) -> None:
+        """A retry uses a child again: where it has ended meanwhile, the run is told."""
+        self.kinship.reunite(active, child_id)
 
     def _tick(self) -> None:
         try:
@@ -263,6 +281,16 @@ class Supervisor:
         if self.trouble is not None or self.stopped.is_set():
             return
         moving, self._dirty = self._dirty, []
+        contended = [active for active in moving if active.contended]
+        if contended:
+            moving = [active for active in moving if not active.contended]
+        self._move_all(moving)
+        self._flush()
+        if contended:
+            self._move_locked(contended)
+        self._check_stopped()
+
+    def _move_all(self, moving: list[ActiveRun]) -> None:
         self._now = self.clock.now()
         with visiting(self._loop):
             for active in moving:
@@ -270,9 +298,39 @@ class Supervisor:
                 if self.runs.get(active.key) is active:
                     self._move(active)
         self._now = 0
-        self.pending += moving
-        self._flush()
-        self._check_stopped()
+        self.pending += [active for active in moving if active not in self.pending] if self.pending else moving
+
+    def _move_locked(self, contended: list[ActiveRun]) -> None:
+        """Somebody else's events keep coming first to these runs: move them under the lock, where nobody comes in
+        between. Without it a stream of signals could make every proposal void."""
+        if self.trouble is not None or self.pending:
+            for active in contended:
+                active.queued = False
+                self.wake(active)
+            return
+        before = self.seen
+        try:
+            with self.store.write():
+                head = self.store.head()
+                if head.epoch == self.epoch and head.last_id != self.seen.last_id:
+                    changed, self.seen = self.journal.newer(self.seen.last_id), head
+                    self._lookout.newcomers(changed)
+                self._move_all(contended)
+                if not self._commit():
+                    raise _NothingStored
+        except (_NothingStored, StorageError) as error:
+            # nothing of it is in the file: what was moved is forgotten, and done again
+            self.seen = before
+            for active in {*contended, *self.pending}:
+                active.reload()
+                self.wake(active)
+            self.pending = []
+            if isinstance(error, StorageError):
+                self._in_trouble(error)
+            return
+        for active in contended:
+            active.contended = False
+        self._settle_accounts()
 
     def _move(self, active: ActiveRun) -> None:
         if active.key in self.broken:
@@ -288,50 +346,66 @@ class Supervisor:
 
     def _flush(self) -> None:
         """Commit what all runs propose, in one transaction; then let it have effects."""
-        while writing := [
-            active.history for active in self.pending if active.history is not None and active.history.rows
-        ]:
-            try:
-                self.seen, changed = self.journal.commit_all(writing, self.seen)
-            except Conflict as conflict:
-                self.seen = conflict.head
-                self._reload(conflict.keys)
-                self._lookout.newcomers(conflict.changed - conflict.keys)
-                continue
-            except EpochLost as error:
-                self.fail(error)
+        while not self._commit():
+            if self.trouble is not None or self.stopped.is_set():
                 return
-            except StorageError as error:
-                if error.code != "storage":
-                    self._in_trouble(error)
-                    return
-                self._commit_apart(writing)
-                continue
-            except Exception:
-                self._commit_apart(writing)
-                continue
-            self.transactions += 1
-            if changed:
-                self._lookout.newcomers(changed)
-            break
+        self._settle_accounts()
+
+    def _commit(self) -> bool:
+        """Try once; whether there is nothing left to store. Where not, what stood in the way has been dealt with."""
+        writing = [active.history for active in self.pending if active.history is not None and active.history.rows]
+        if not writing:
+            return True
+        births = [history for active in self.pending for history in active.newborn]
+        try:
+            self.seen, changed = self.journal.commit_all(writing, self.seen, births)
+        except Conflict as conflict:
+            self.seen = conflict.head
+            self._reload(conflict.keys)
+            self._lookout.newcomers(conflict.changed - conflict.keys)
+            return False
+        except EpochLost as error:
+            self.fail(error)
+            return False
+        except StorageError as error:
+            if error.code != "storage":
+                self._in_trouble(error)
+            else:
+                self._commit_apart()
+            return False
+        except Exception:
+            self._commit_apart()
+            return False
+        self.transactions += 1
+        if changed:
+            self._lookout.newcomers(changed)
+        return True
+
+    def _settle_accounts(self) -> None:
+        """All that is pending is durable."""
         durable, self.pending = self.pending, []
         for active in durable:
             self._after_commit(active)
         self.store.relieve()
 
-    def _commit_apart(self, writing: list[History]) -> None:
-        """The database refused something in the batch for what it is: find the run, and let the others through."""
-        for history in writing:
+    def _commit_apart(self) -> None:
+        """The database refused something in the batch for what it is: find the run, and let the others through. Runs
+        that are bound to each other stand or fall together."""
+        left = [active for active in self.pending if active.history is not None and active.history.rows]
+        while left:
+            keys = _bound({left[0].key}, left)
+            group, left = [a for a in left if a.key in keys], [a for a in left if a.key not in keys]
+            births = [history for active in group for history in active.newborn]
             try:
-                self.seen, changed = self.journal.commit_all([history], self.seen)
+                histories = [active.history for active in group if active.history is not None]
+                self.seen, changed = self.journal.commit_all(histories, self.seen, births)
             except (Conflict, EpochLost):
                 continue
             except Exception as error:
                 if isinstance(error, StorageError) and error.code != "storage":
                     return
-                guilty = [active for active in self.pending if active.history is history]
-                self.pending = [active for active in self.pending if active.history is not history]
-                for active in guilty:
+                self.pending = [active for active in self.pending if active not in group]
+                for active in group:
                     self._break(active, error)
             else:
                 self.transactions += 1
@@ -344,10 +418,13 @@ class Supervisor:
         active.reload()
 
     def _reload(self, keys: set[int]) -> None:
-        """Somebody else's events came first: these runs take them in, then what they hold."""
+        """Somebody else's events came first: these runs take them in, then what they hold; and those that are bound to
+        them with them."""
+        keys = _bound(keys, self.pending)
         for active in self.pending:
             if active.key in keys:
                 active.reload()
+                active.contended = True
                 self.wake(active)
         self.pending = [active for active in self.pending if active.key not in keys]
 
@@ -362,6 +439,13 @@ class Supervisor:
             record.facts.clear()
         if active.consumed:
             active.consumed.clear()
+        if active.bound:
+            active.bound.clear()
+        if active.newborn:
+            born, active.newborn = active.newborn, []
+            for one in born:
+                if one.key is not None and one.state.due_at is not None:
+                    self.activate(one.key)
         if active.to_cancel:
             for key in active.to_cancel:
                 self._give_up(active, key)
@@ -446,3 +530,15 @@ class Supervisor:
     def may_start_alone(self, active: ActiveRun, step: StepState) -> bool:
         """Whether a quarantined step may start now; if not, its run is woken when it may."""
         return self.quarantine.enter(active.key, step.key, step.deaths_alone)
+
+
+class _NothingStored(Exception):
+    """What was moved under the lock could not be stored; the reason has been dealt with."""
+
+
+def _bound(keys: set[int], runs: list[ActiveRun]) -> set[int]:
+    """Those keys, and those of the runs that are bound to them, however far."""
+    keys = set(keys)
+    while more := {key for active in runs if active.key in keys for key in active.bound} - keys:
+        keys |= more
+    return keys

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from vbl.engine.calls import Waiting
 from vbl.errors import NotInWorkflow, Parked
 
 if TYPE_CHECKING:
@@ -114,5 +115,7 @@ class Thread:
 
 def _drop(call: Awaitable[Any]) -> None:
     """Close a call that was not begun and never will be: Python warns of a coroutine that nobody awaits."""
+    if isinstance(call, Waiting):
+        call = call.coro
     if inspect.iscoroutine(call) and inspect.getcoroutinestate(call) == inspect.CORO_CREATED:
         call.close()

@@ -7,26 +7,31 @@ time it comes. What a retry made void (the failure, and what the code did becaus
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from vbl.history.facts import Fact, is_input
 
 COMMANDS = frozenset(
     {
-        "STEP_STARTED", "STEP_CANCELLED", "TIMER_SET", "TIMER_CANCELLED", "VERSION_MARKED", "RUN_COMPLETED",
-        "RUN_FAILED", "RUN_CANCELLED",
+        "STEP_STARTED", "STEP_CANCELLED", "TIMER_SET", "TIMER_CANCELLED", "VERSION_MARKED", "SIGNAL_AWAITED",
+        "WAIT_CANCELLED", "APPROVAL_REQUESTED", "APPROVAL_CLOSED", "CHILD_STARTED", "CHILD_CANCELLED",
+        "SCHEDULE_FIRED", "SCHEDULE_SKIPPED", "RUN_COMPLETED", "RUN_FAILED", "RUN_CANCELLED",
     }
 )  # fmt: skip
+_SUBJECTS = {
+    "STEP": "step", "TIMER": "timer", "WAIT": "wait", "SIGNAL": "wait", "APPROVAL": "gate", "CHILD": "call",
+    "SCHEDULE": "due_at", "VERSION": "patch",
+}  # fmt: skip
 
 
 @dataclass(slots=True)
 class Command:
-    """Something that the code asked for: the type of the event, what it is about, and the input of a step."""
+    """Something that the code asked for: the type of the event, what it is about, and its payload."""
 
     seq: int
     type: str
     subject: str | int | None
-    input: Any = None
+    payload: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def __str__(self) -> str:
         return f"{self.type} {self.subject}" if self.subject is not None else self.type
@@ -35,21 +40,27 @@ class Command:
 @dataclass(slots=True)
 class Script:
     """What to follow. `whole` is false where the history ends within a batch (a fork, a retry): then the code may
-    ask for more than what is recorded. `applied` is the seq of the last input that was digested."""
+    ask for more than what is recorded. `applied` is the seq of the last input that was digested. `void` holds the
+    gates (as "gate KEY") and children (by the key of their call) that a retry made void."""
 
     commands: list[Command] = field(default_factory=list[Command])
     inputs: list[Fact] = field(default_factory=list[Fact])
     whole: bool = True
     applied: int = 0
+    void: dict[str, list[Void]] = field(default_factory=dict[str, "list[Void]"])
+
+
+class Void(NamedTuple):
+    """A gate or a child that a retry made void: its id, what it was about, and whether it may be used again."""
+
+    id: str
+    payload: dict[str, Any]
+    usable: bool
 
 
 def subject_of(type: str, payload: dict[str, Any]) -> str | int | None:
-    """What an event is about: the key of a step, the number of a timer, the id of a patch."""
-    if type.startswith("STEP_"):
-        return payload["step"]
-    if type.startswith("TIMER_"):
-        return payload["timer"]
-    return payload.get("patch")
+    """What an event is about: the key of a step or a child's call, the number of a timer or a wait, a gate's id."""
+    return payload.get(_SUBJECTS.get(type.partition("_")[0], ""))
 
 
 def script_of(facts: list[Fact]) -> Script:
@@ -73,16 +84,21 @@ def script_of(facts: list[Fact]) -> Script:
                 if payload["step"] in ended:
                     continue
                 ended.add(payload["step"])
+            elif type == "CHILD_FINISHED":
+                if payload["call"] in ended:
+                    continue
+                ended.add(payload["call"])
             script.inputs.append(fact)
             expected = -1
         elif type in COMMANDS:
-            if type == "STEP_STARTED":
-                if payload["step"] in asked:
+            subject = subject_of(type, payload)
+            if type in ("STEP_STARTED", "CHILD_STARTED"):
+                if subject in asked:
                     continue
-                asked.add(payload["step"])
-            elif type == "STEP_CANCELLED":
-                ended.add(payload["step"])
-            script.commands.append(Command(fact.seq, type, subject_of(type, payload), payload.get("input")))
+                asked.add(str(subject))
+            elif type in ("STEP_CANCELLED", "CHILD_CANCELLED"):
+                ended.add(str(subject))
+            script.commands.append(Command(fact.seq, type, subject, payload))
             expected -= 1
     script.whole = expected == 0
     return script
@@ -90,30 +106,48 @@ def script_of(facts: list[Fact]) -> Script:
 
 def _void(script: Script, asked: set[str], ended: set[str], retried: dict[str, Any]) -> None:
     """Take out the end of the run, what the code did behind the input it failed at, and that input too where it is the
-    failure of the step that is tried again."""
+    failure of the step, or the child, that is tried again."""
     failed_at = retried.get("from_seq")
     if failed_at is None:
         script.commands = [c for c in script.commands if c.type != "RUN_FAILED"]
         return
     for command in script.commands:
-        if command.seq > failed_at and command.type == "STEP_STARTED":
+        if command.seq > failed_at and command.type in ("STEP_STARTED", "CHILD_STARTED"):
             asked.discard(str(command.subject))
+    _keep_void(script, failed_at)
     script.commands = [c for c in script.commands if c.seq <= failed_at and c.type != "RUN_FAILED"]
-    steps = {c.subject for c in script.commands if c.type == "STEP_STARTED"}
-    timers = {c.subject for c in script.commands if c.type == "TIMER_SET"}
+    there = {(_kind(c.type), c.subject) for c in script.commands}
     stays = retried.get("step") is None
 
     def holds(fact: Fact) -> bool:
         if fact.seq == failed_at:
             return stays
-        if fact.seq < failed_at or fact.type == "CANCEL_REQUESTED":
+        if fact.seq < failed_at or fact.type in ("CANCEL_REQUESTED", "SIGNAL_RECEIVED"):
             return True
-        return _subject(fact) in (timers if fact.type == "TIMER_FIRED" else steps)
+        return (_kind(fact.type), _subject(fact)) in there
 
     script.inputs = [fact for fact in script.inputs if holds(fact)]
     ended.clear()
-    ended.update(str(_subject(f)) for f in script.inputs if f.type.startswith("STEP_"))
-    ended.update(str(c.subject) for c in script.commands if c.type == "STEP_CANCELLED")
+    ended.update(str(_subject(f)) for f in script.inputs if _kind(f.type) in ("step", "call"))
+    ended.update(str(c.subject) for c in script.commands if c.type in ("STEP_CANCELLED", "CHILD_CANCELLED"))
+
+
+def _keep_void(script: Script, failed_at: int) -> None:
+    """Remember the gates and children that become void: what is asked for again gets another id, but a child that is
+    still at work, or has completed, is used again for the same input."""
+    gone = {c.subject for c in script.commands if c.type == "CHILD_CANCELLED"}
+    gone |= {_subject(f) for f in script.inputs if f.type == "CHILD_FINISHED" and f.payload["status"] != "completed"}
+    for command in script.commands:
+        if command.seq > failed_at and command.type == "APPROVAL_REQUESTED":
+            key, id = command.payload["key"], command.payload["gate"]
+            script.void.setdefault(f"gate {key}", []).append(Void(id, command.payload, usable=False))
+        elif command.seq > failed_at and command.type == "CHILD_STARTED":
+            key, id = command.payload["call"], command.payload["child"]
+            script.void.setdefault(key, []).append(Void(id, command.payload, usable=key not in gone))
+
+
+def _kind(type: str) -> str:
+    return _SUBJECTS.get(type.partition("_")[0], "")
 
 
 def _subject(fact: Fact) -> str | int | None:

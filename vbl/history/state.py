@@ -190,6 +190,9 @@ class RunState:
     @property
     def wake_at(self) -> int | None:
         """When time alone moves the run on: the earliest open timer, backoff, deadline, or end of a wait."""
+        timed = self.open_timers or self.backing_off or self.open_gates or self.open_waits
+        if not timed and self.deadline is None and self.cancel is None:
+            return None
         if self.outcome is not None or self.paused or self.blocked is not None:
             return None
         moments = [self.timers[number].at for number in self.open_timers]

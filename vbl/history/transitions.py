@@ -107,7 +107,7 @@ def retry(state: RunState, actor: str | None, reason: str | None) -> list[Payloa
     status = state.status
     if status is Status.FAILED:
         step = (state.error or {}).get("step")
-        failed = state.steps.get(step) if step is not None else None
+        failed = state.steps.get(step) or state.children.get(step) if step is not None else None
         if failed is None or failed.status != "failed":
             # a mistake in the code: what it did since it digested its last input is void, the input stays
             return [RunRetried(actor=actor, reason=reason, from_seq=state.applied)]

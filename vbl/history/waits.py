@@ -126,10 +126,9 @@ def _approval_escalated(state: RunState, fact: Fact) -> None:
     gate = state.gates[p["gate"]]
     if gate.to:  # where anybody may decide, naming somebody takes nothing away from the others
         gate.to = [*gate.to, *(one for one in p["to"] if one not in gate.to)]
-    due = [one["at"] <= fact.at for one in gate.request.get("escalate", [])]
-    gate.escalated = max(gate.escalated + 1, sum(due))
+    gate.escalated += 1
     if p.get("expires_at") is not None:
-        gate.expires_at, gate.escalated = p["expires_at"], len(due)
+        gate.expires_at, gate.escalated = p["expires_at"], len(gate.request.get("escalate", []))
 
 
 def _approval_reminded(state: RunState, fact: Fact) -> None:

@@ -233,6 +233,15 @@ class Codec:
         data is no JSON, as with a lone surrogate."""
         return self._adapter.validate_json(to_json(plain))
 
+    def json_schema(self) -> dict[str, Json] | None:
+        """What data has to look like, as a JSON schema; None where anything is accepted, or pydantic cannot say."""
+        if self._anything:
+            return None
+        try:
+            return self._adapter.json_schema(by_alias=False)
+        except PydanticUserError:
+            return None
+
     def validate(self, value: Any) -> Any:
         """Validate a Python value as it is, without making another of it. Raises pydantic's ValidationError."""
         return self._adapter.validate_python(value, strict=True)

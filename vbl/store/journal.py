@@ -274,10 +274,7 @@ class Journal:
         """
         histories: list[History] = []
         for item in drafts:
-            history = History(None, Resolver(self.blob))
-            history.chain = item.payload["run_id"].encode()
-            history.propose(*item)
-            histories.append(history)
+            histories.append(self.unborn(item))
         with self.store.write():
             if check is not None:
                 check()
@@ -287,6 +284,14 @@ class Journal:
             self.store.many("append", [(history.key, *row) for history in histories for row in history.rows])
         self.store.relieve()
         return created
+
+    def unborn(self, item: Draft, blobs: Iterable[Blob] = ()) -> History:
+        """The history of a run that begins with this RUN_CREATED, not yet stored: one of the `births` of commit_all."""
+        history = History(None, Resolver(self.blob))
+        history.chain = item.payload["run_id"].encode()
+        history.blobs += blobs
+        history.propose(*item)
+        return history
 
     def commit_all(
         self, histories: Sequence[History], seen: Head, births: Sequence[History] = ()

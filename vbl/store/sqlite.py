@@ -140,6 +140,7 @@ class Sqlite:
         self.wal_pages = 0
         self.commits = 0
         self._refused_at = 0
+        self._depth = 0
         self._lock = threading.RLock()
         self._gate = _gate(path)
         self.wait_ms = wait_ms
@@ -243,8 +244,11 @@ class Sqlite:
         return _Write(self)
 
     def begin(self) -> None:
-        """Take the locks and begin to write."""
+        """Take the locks and begin to write; inside a transaction of this connection, go on with that one."""
         self._lock.acquire()
+        if self._depth:
+            self._depth += 1
+            return
         if not self._gate.lock.acquire(timeout=self.wait_ms / 1000):
             self._lock.release()
             raise translate(apsw.BusyError("another thread of this process writes"), self.path)
@@ -256,9 +260,15 @@ class Sqlite:
             if isinstance(error, apsw.Error):
                 raise translate(error, self.path) from error
             raise
+        self._depth = 1
 
     def end(self, failed: BaseException | None) -> None:
-        """Commit, or roll back where the block raised; then let the next writer in."""
+        """Commit, or roll back where the block raised; then let the next writer in. Within another block nothing is
+        done: that one decides."""
+        self._depth -= 1
+        if self._depth:
+            self._lock.release()
+            return
         try:
             if failed is None:
                 self._db.execute("commit")

@@ -1,0 +1,224 @@
+"""A workflow started inside a workflow: a run of its own, with its own history, linked both ways.
+
+`await child(…)` owns the child: who gives up the wait cancels it. `vbl.start(child, …)` returns a handle, which may be
+awaited or not; when the parent ends, `on_close` decides.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Coroutine, Generator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+
+from vbl import ids
+from vbl.engine.context import execution
+from vbl.engine.definitions import REGISTRY, Workflow
+from vbl.engine.signals import seconds
+from vbl.errors import RunCancelled, RunFailed, UsageError, ValueNotStorable
+from vbl.store.codec import Codec, Recorded
+from vbl.store.payloads import Blob, Json, Recorder, dumps, same
+
+if TYPE_CHECKING:
+    from vbl.engine.advance import Execution
+    from vbl.engine.calls import Awaited
+    from vbl.history.facts import Fact
+
+OnClose = Literal["cancel", "leave"]
+_PYTHON = ".".join(map(str, sys.version_info[:3]))
+
+
+class Order(NamedTuple):
+    """What a child is to be started with: the recorded input, and the options of its run. `workflow` is None where it
+    is named and not loaded here."""
+
+    name: str
+    workflow: Workflow[..., Any] | None
+    text: str
+    plain: dict[str, Json]
+    blobs: list[Blob]
+    on_close: OnClose = "cancel"
+    deadline_us: int | None = None
+    priority: int | None = None
+    tags: tuple[str, ...] = ()
+
+
+class ChildRun:
+    """A run that this one started; await it for its output. In a sync workflow: `result()`.
+
+    `id` is the id of the run, `workflow` its name. Awaiting raises RunFailed and RunCancelled as the child ended.
+    """
+
+    def __init__(self, scope: Execution, call: str, order: Order) -> None:
+        self.workflow = order.name
+        self.call = call
+        self._scope = scope
+        self.id, payload, text = _asked(scope, call, order)
+        scope.orders[call] = order
+        scope.ask("CHILD_STARTED", call, payload, text, order.blobs)
+        self._end: Awaited = scope.awaits("child", call, self.id)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._ended().__await__()
+
+    async def _ended(self) -> Any:
+        if not self._end.done():
+            waiter = self._scope.loop.create_future()
+            self._end.add_done_callback(lambda _: waiter.done() or waiter.set_result(None))
+            await waiter
+        return self._output()
+
+    async def owned(self) -> Any:
+        """Await it; who gives that up cancels the child."""
+        try:
+            return await self._ended()
+        finally:
+            self.cancel()
+
+    def result(self) -> Any:
+        """In a sync workflow: wait for its output."""
+        if self._scope.workflow.is_async:
+            raise UsageError("result() blocks, and this workflow is async", "Write: await child")
+        return self._scope.waiting(self._ended())
+
+    def cancel(self) -> None:
+        """Give it up: its cancel is asked for; does nothing once it has ended."""
+        self._end.cancel()
+
+    def _output(self) -> Any:
+        if self._end.cancelled():
+            raise RunCancelled(f"run {self.id} ({self.workflow}) was cancelled here", f"Look: vbl show {self.id}")
+        fact: Fact = self._end.result()
+        payload = fact.payload
+        if payload["status"] == "completed":
+            workflow = self._scope.orders[self.call].workflow
+            codec = workflow.signature.result if workflow is not None else Codec(Any, self.call)
+            return codec.recall(payload.get("output"), f"the recorded result of {self.call}")
+        if payload["status"] == "cancelled":
+            raise RunCancelled(f"run {self.id} ({self.workflow}) was cancelled", f"Look: vbl show {self.id}")
+        error: dict[str, Any] = payload.get("error") or {}
+        failed = RunFailed(
+            f"run {self.id} ({self.workflow}) failed: {error.get('type')}: {error.get('message')}",
+            f"Look: vbl show {self.id}",
+            error=error,
+        )
+        failed.call = self.call
+        raise failed
+
+    def __repr__(self) -> str:
+        return f"<child {self.id} {self.workflow}>"
+
+
+def _asked(scope: Execution, call: str, order: Order) -> tuple[str, dict[str, Any], str]:
+    """The id of the child and the payload of its CHILD_STARTED. One that a retry made void, but that is still at work
+    or has completed, is used again where workflow and input are the same."""
+    name = order.name
+    void = scope.script.void.get(call, [])
+    for one in void:
+        if one.usable and one.payload["workflow"] == name and same(one.payload.get("input"), order.plain):
+            id = one.id
+            break
+    else:
+        id = ids.child_id(scope.loop.now, scope.history.state.run_id, f"{call}~{len(void)}" if void else call)
+    about = {"v": 1, "call": call, "child": id, "workflow": name, "on_close": order.on_close}
+    return id, {**about, "input": order.plain}, f'{dumps(about)[:-1]},"input":{order.text}}}'
+
+
+def start(
+    workflow: Workflow[..., Any] | str,
+    /,
+    *args: Any,
+    on_close: OnClose = "cancel",
+    deadline: float | datetime.timedelta | None = None,
+    priority: int | None = None,
+    tags: tuple[str, ...] | list[str] = (),
+    **kwargs: Any,
+) -> ChildRun:
+    """In workflow code: start another workflow as a child run, and go on. Outside: `runtime.start` or `client.start`.
+
+    `workflow` is one, or the name of one: then the arguments are plain data, by name. `on_close` says what becomes of
+    a child that is open when this run ends: "cancel" or "leave". `deadline` is in seconds from now; this run's own
+    deadline holds for the child too. Raises UsageError for what is no workflow, InvalidInput for arguments that do not
+    fit.
+    """
+    scope = execution("vbl.start")
+    if on_close not in ("cancel", "leave"):
+        raise UsageError(f"vbl.start(on_close={on_close!r})", 'It is "cancel" or "leave"')
+    within = seconds(deadline, "vbl.start(deadline=…)")
+    order = _named(workflow, args, kwargs) if isinstance(workflow, str) else ordered(workflow, args, kwargs)
+    order = order._replace(
+        on_close=on_close,
+        deadline_us=None if within is None else round(within * 1e6),
+        priority=priority,
+        tags=tuple(tags),
+    )
+    return ChildRun(scope, scope.reserve(order.name), order)
+
+
+def ordered(workflow: Workflow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Order:
+    """Take the recorded form of a child's arguments. Raises TypeError and ValueNotStorable as a call would."""
+    if not isinstance(cast("object", workflow), Workflow):
+        raise UsageError(f"vbl.start({workflow!r}): that is no workflow", "Put @vbl.workflow above its definition")
+    signature = workflow.signature
+    recorded: dict[str, Recorded] = {}
+    for name, value in signature.bind(args, kwargs).items():
+        try:
+            recorded[name] = signature.codecs[name].record(value, Recorder())
+        except ValueNotStorable as refused:
+            raise signature.misfit(name, value) or refused from None
+    return _order(workflow.name, workflow, recorded)
+
+
+def _named(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Order:
+    """A child by the name of its workflow, with plain data as its arguments."""
+    if args:
+        raise UsageError(f"vbl.start({name!r}, …): arguments are given by name", "For example ticket_id='T-1'")
+    workflow = REGISTRY.get(name)
+    if workflow is not None:
+        return ordered(workflow, (), workflow.signature.accept(kwargs))
+    return _order(name, None, {key: Codec(Any, f"parameter {key}").record(v, Recorder()) for key, v in kwargs.items()})
+
+
+def _order(name: str, workflow: Workflow[..., Any] | None, recorded: dict[str, Recorded]) -> Order:
+    text = "{" + ",".join(f"{dumps(key)}:{value.text}" for key, value in recorded.items()) + "}"
+    plain = {key: value.plain for key, value in recorded.items()}
+    return Order(name, workflow, text, plain, [value.blob for value in recorded.values() if value.blob is not None])
+
+
+def called(
+    scope: Execution, workflow: Workflow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Coroutine[Any, Any, Any]:
+    """`child(…)` in workflow code: key and input are taken at the call, it is started when it is awaited."""
+    order, key = ordered(workflow, args, kwargs), scope.reserve(workflow.name)
+
+    async def run() -> Any:
+        return await ChildRun(scope, key, order).owned()
+
+    return run()
+
+
+def created(scope: Execution, payload: dict[str, Any], now: int, order: Order) -> tuple[dict[str, Any], str]:
+    """The payload of the child's RUN_CREATED and its text. It inherits deadline, priority and actor."""
+    parent = scope.history.state
+    own = None if order.deadline_us is None else now + order.deadline_us
+    deadline = min((at for at in (own, parent.deadline) if at is not None), default=None)
+    about: dict[str, Any] = {
+        "v": 1,
+        "run_id": payload["child"],
+        "workflow": order.name,
+        "version": order.workflow.version if order.workflow is not None else "",
+        "python": _PYTHON,
+        "parent": parent.run_id,
+        "call": payload["call"],
+        "on_parent_close": order.on_close,
+    }
+    if deadline is not None:
+        about["deadline"] = deadline
+    if order.tags:
+        about["tags"] = list(order.tags)
+    priority = parent.priority if order.priority is None else order.priority
+    if priority:
+        about["priority"] = priority
+    if parent.actor is not None:
+        about["actor"] = parent.actor
+    return {**about, "input": order.plain}, f'{dumps(about)[:-1]},"input":{order.text}}}'

@@ -1,0 +1,104 @@
+"""Waiting for a message from outside, and for an instant: `vbl.wait` and `vbl.sleep_until`.
+
+A signal that comes before its wait is kept; each is handed to one wait, in the order in which they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+
+from pydantic import ValidationError
+
+from vbl.engine.context import execution
+from vbl.errors import InvalidInput, UsageError
+from vbl.store.codec import Codec
+
+if TYPE_CHECKING:
+    from vbl.engine.advance import Execution
+    from vbl.history.facts import Fact
+
+T = TypeVar("T")
+_LONGEST_S = 1e11
+
+
+@overload
+def wait(name: str, *, timeout: float | datetime.timedelta | None = None) -> Awaitable[Any]: ...
+@overload
+def wait(name: str, type: type[T], *, timeout: float | datetime.timedelta | None = None) -> Awaitable[T]: ...
+
+
+def wait(name: str, type: Any = Any, *, timeout: float | datetime.timedelta | None = None) -> Any:
+    """Wait durably for a signal by name and return its data, read as `type` where that is given.
+
+    One that came earlier, and that no other wait took, is returned at once. `await` it in an async workflow; it blocks
+    in a sync one. `timeout` is in seconds, from when the code begins to wait. Raises TimeoutError when it is over,
+    InvalidInput for data that does not fit the type (that signal is taken), UsageError for a name that is none.
+    """
+    scope = execution("vbl.wait")
+    if not isinstance(cast("object", name), str) or not name:
+        raise UsageError(f"vbl.wait({name!r}): a signal has a name", 'For example await vbl.wait("payment")')
+    codec = Codec(type, f"signal {name}")
+    return scope.waiting(_signal(scope, scope.number_wait(), name, codec, seconds(timeout, "vbl.wait")))
+
+
+async def _signal(scope: Execution, number: int, name: str, codec: Codec, timeout: float | None) -> Any:
+    payload: dict[str, Any] = {"v": 1, "wait": number, "name": name}
+    if timeout is not None:
+        payload["expires_at"] = scope.loop.now + round(timeout * 1e6)
+    if (schema := codec.json_schema()) is not None:
+        payload["json_schema"] = schema
+    scope.ask("SIGNAL_AWAITED", number, payload)
+    kept = scope.signals.get(name)
+    fact: Fact = kept.popleft() if kept else await scope.awaits("wait", number, name)
+    try:
+        return codec.accept(fact.payload.get("data"))
+    except ValidationError as error:
+        raise InvalidInput(f"signal {name!r}: {error}", "Send one that fits, under another key") from error
+
+
+def sleep_until(when: datetime.datetime) -> Awaitable[None]:
+    """Sleep durably until an instant, a datetime with a time zone; one that is past is no wait at all.
+
+    `await` it in an async workflow; it blocks in a sync one. Raises UsageError for a datetime without a time zone.
+    """
+    scope = execution("vbl.sleep_until")
+    if not isinstance(cast("object", when), datetime.datetime) or when.tzinfo is None:
+        raise UsageError(
+            f"vbl.sleep_until({when!r}): a datetime with a time zone is needed",
+            'For example datetime(2026, 12, 24, 18, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin"))',
+        )
+    at = round((when - _EPOCH) / datetime.timedelta(microseconds=1))
+    return scope.waiting(_until(scope, at))
+
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+
+async def _until(scope: Execution, at: int) -> None:
+    if at <= scope.loop.now:
+        await asyncio.sleep(0)
+        return
+    reached = scope.loop.create_future()
+    timer = scope.loop.call_at(at / 1e6, _reach, reached)
+    try:
+        await reached
+    finally:
+        timer.cancel()
+
+
+def _reach(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def seconds(value: float | datetime.timedelta | None, what: str) -> float | None:
+    """A time from now on, as a number of seconds or a timedelta. Raises UsageError for what is none."""
+    number = value.total_seconds() if isinstance(value, datetime.timedelta) else value
+    if number is None:
+        return None
+    if isinstance(number, bool) or not isinstance(cast("object", number), (int, float)) or not 0 <= number < _LONGEST_S:
+        raise UsageError(f"{what}: {value!r} is no number of seconds, zero or more", "For example timeout=3600")
+    return float(number)
