@@ -41,10 +41,11 @@ def wait(name: str, type: Any = Any, *, timeout: float | datetime.timedelta | No
     if not isinstance(cast("object", name), str) or not name:
         raise UsageError(f"vbl.wait({name!r}): a signal has a name", 'For example await vbl.wait("payment")')
     codec = Codec(type, f"signal {name}")
-    return scope.waiting(_signal(scope, scope.number_wait(), name, codec, seconds(timeout, "vbl.wait")))
+    return scope.waiting(_signal(scope, name, codec, seconds(timeout, "vbl.wait")))
 
 
-async def _signal(scope: Execution, number: int, name: str, codec: Codec, timeout: float | None) -> Any:
+async def _signal(scope: Execution, name: str, codec: Codec, timeout: float | None) -> Any:
+    number = scope.number_wait()  # here, not at the call: the wait that began first has the lowest, and is served first
     payload: dict[str, Any] = {"v": 1, "wait": number, "name": name}
     if timeout is not None:
         payload["expires_at"] = scope.loop.now + round(timeout * 1e6)
