@@ -28,6 +28,7 @@ from vbl.engine.advance import Execution
 from vbl.engine.context import CURRENT
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.supervisor import Supervisor
+from vbl.engine.telling import notifying
 from vbl.errors import NotFound, RunWaiting, WorkflowError
 from vbl.handle import Access, Run
 from vbl.history.facts import Fact
@@ -231,6 +232,7 @@ class Trial(Client):
         self._durability: Durability = durability
         self._supervisor: _Watched | None = None
         self._dying: DyingJournal | None = None
+        self._mourned = True
 
     # Life and death ------------------------------------------------------------------------------------------------
 
@@ -240,10 +242,11 @@ class Trial(Client):
         die_before: int | None = None,
         die_after: int | None = None,
         on_fact: Callable[[str, Fact], None] | None = None,
+        notify: Workflow[..., Any] | str | None = None,
     ) -> Self:
         """Start a supervisor; a process of its own, as far as the file can tell.
 
-        It dies before, or after, the commit of that number, counted from 1.
+        It dies before, or after, the commit of that number, counted from 1. `notify` is as in `vbl.open`.
         """
         if self.alive:
             raise WorkflowError("this trial has a supervisor already", "Stop it first: trial.down() or trial.kill()")
@@ -253,9 +256,15 @@ class Trial(Client):
             return self._dying
 
         self._supervisor = _Watched(
-            self.path, clock=self.clock, durability=self._durability, journal=make, on_fact=on_fact
+            self.path,
+            clock=self.clock,
+            durability=self._durability,
+            journal=make,
+            on_fact=on_fact,
+            notify=notifying(notify),
         )
         self._supervisor.start()
+        self._mourned = False
         return self
 
     @property
@@ -309,6 +318,7 @@ class Trial(Client):
         assert self._supervisor is not None
         with contextlib.suppress(Crash):
             self._supervisor.join(self._patience_s)
+        self._mourned = True
 
     def close(self) -> None:
         """Stop the supervisor and give the file back."""
@@ -351,12 +361,12 @@ class Trial(Client):
         """Move the clock on, stopping at each instant at which something is due, and settle. If the supervisor dies on
         the way, the clock stands where that happened."""
         end = self.clock.now() + round(seconds * 1e6)
-        lived = self.alive
+        lived = not self._mourned
         self.settle()
         while (following := self._next_instant()) is not None and following <= end and not self.died:
             self.clock.move_to(following)
             self.settle()
-        if lived and self.died:
+        if self.died and lived:
             return
         self.clock.move_to(end)
         self.settle()

@@ -20,6 +20,7 @@ from vbl.engine.calls import StepCall
 from vbl.engine.context import Attempt
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.record import Record
+from vbl.engine.telling import ASKING
 from vbl.errors import Divergence, StorageError, ValueNotStorable, WorkflowError
 from vbl.history import moments, retry, transitions
 from vbl.history.events import Payload, RunBlocked, RunResumed
@@ -66,6 +67,10 @@ class Host(Protocol):
 
     def reunite(self, active: ActiveRun, child_id: str) -> None:
         """A retry uses a child again: where it has ended meanwhile, the run is told."""
+        ...
+
+    def asked(self, active: ActiveRun, event: str, gate: str | None) -> None:
+        """The run asks a person by this event: who is to be told of it is told, from the same transaction on."""
         ...
 
 
@@ -286,6 +291,8 @@ class ActiveRun:
             fact = record.append(*draft(now, passing))
             if is_input(fact.type, fact.payload):
                 self._activate(execution, fact)
+            elif fact.type in ASKING:
+                self.host.asked(self, fact.type, fact.payload["gate"])
             return True
         if state.deadline is not None and state.deadline <= now and state.cancel is None:
             asked = {"v": 1, "actor": "deadline", "reason": "the run's deadline has passed"}
@@ -378,6 +385,8 @@ class ActiveRun:
                     record.asked(now, ask)
                     if ask.type == "CHILD_CANCELLED":
                         self.host.cancel_child(self, (ask.payload or {})["child"])
+                    elif ask.type in ASKING:
+                        self.host.asked(self, ask.type, str(ask.subject))
 
     def _start(self, record: Record, call: StepCall) -> None:
         """The first attempt of a step that the code asks for. One that completed with this very input before a retry
@@ -476,6 +485,8 @@ class ActiveRun:
         step = error.step if isinstance(error, WorkflowError) else None
         blocked = RunBlocked(reason=reason, version=version, message=message, unblock=unblock, step=step)
         record.payload(self.host.now(), blocked)
+        if reason == "unknown_outcome":
+            self.host.asked(self, "RUN_BLOCKED", None)
 
     def _changes(self, workflow: Workflow[..., Any], version: str) -> str:
         """How the definition differs from the one that the run began with, as far as its text was kept."""

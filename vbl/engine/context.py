@@ -22,6 +22,8 @@ from pydantic import BaseModel
 from vbl.errors import NotInWorkflow, UsageError, WorkflowError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vbl.engine.advance import Execution
     from vbl.engine.calls import StepCall
     from vbl.engine.definitions import Step
@@ -34,12 +36,13 @@ class Attempt:
     """One attempt of a step in flight: what its body may ask for, and what the supervisor knows of it.
 
     `number` counts from 1; `alone` says that it runs in quarantine, `launched` that its body was begun, `stopped` that
-    we took it back; `outcome` is None until it has ended.
+    we took it back; `outcome` is None until it has ended; `file` is where the run is recorded.
     """
 
     __slots__ = (
         "alone",
         "call",
+        "file",
         "idempotency_key",
         "key",
         "launched",
@@ -62,6 +65,7 @@ class Attempt:
         self.launched = False
         self.stopped = False
         self.task: asyncio.Task[None] | None = None
+        self.file: Path | None = None
         self.outcome: Any = None
 
     def cancel(self) -> None:
@@ -155,6 +159,17 @@ def key() -> str:
         return scope.idempotency_key
     raise NotInWorkflow(
         "vbl.key() was called outside the body of a step",
+        "Call it in a function marked @vbl.step, in its own thread and context",
+    )
+
+
+def file() -> Path:
+    """The file that the run of the step is recorded in, for a body that looks into it as a client."""
+    scope = CURRENT.get()
+    if isinstance(scope, Attempt) and scope.file is not None:
+        return scope.file
+    raise NotInWorkflow(
+        "the file was asked for outside the body of a step, or in one with a process of its own",
         "Call it in a function marked @vbl.step, in its own thread and context",
     )
 

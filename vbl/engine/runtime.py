@@ -21,6 +21,7 @@ from vbl.clock import SYSTEM, Clock
 from vbl.engine.context import refuse_in_workflow
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.supervisor import Supervisor
+from vbl.engine.telling import notifying
 from vbl.errors import SupervisorHeld
 from vbl.handle import Access, Run
 from vbl.history.facts import Fact
@@ -95,12 +96,13 @@ class Runtime(Client):
         clock: Clock = SYSTEM,
         durability: Durability = "power",
         grace_s: float = 10.0,
+        notify: str | None = None,
     ) -> None:
         access = _Local(path, create=True, clock=clock, durability=durability)
         self._open(access)
         self.users = 1
         self.grace_s = grace_s
-        supervisor = Supervisor(path, clock=clock, durability=durability)
+        supervisor = Supervisor(path, clock=clock, durability=durability, notify=notify)
         try:
             supervisor.start()
         except SupervisorHeld as error:
@@ -157,21 +159,30 @@ def open(
     attach: bool = False,
     durability: Durability = "power",
     grace_s: float = 10.0,
+    notify: Workflow[..., Any] | str | None = None,
 ) -> Runtime:
     """Open a file with a supervisor in this process; it resumes what was open.
 
     Opening it again in the same process gives the same runtime. Where another process supervises the file: raises
     SupervisorHeld, or with `attach=True` starts runs there as a client. `durability="process"` may lose the last
     acknowledged commits on loss of power. `grace_s` is how long running steps may go on at `close`, in seconds.
+    `notify` is a workflow, or the name of a loaded one, that is started for each question to a person with `gate` (None
+    where a run is blocked), `run` and `event`: `vbl.notifier.notify`, or one of your own. It does nothing where another
+    process supervises the file. Raises UsageError where it is not loaded or does not take these.
     """
     refuse_in_workflow("vbl.open")
+    telling = notifying(notify)
     resolved = config.database_path(path)
     with _opening:
         known = _open.get(resolved)
         if known is not None and known.usable:
             known.users += 1
+            if telling is not None and known.supervising is not None:
+                known.supervising.notify = telling
             return known
-        runtime = _open[resolved] = Runtime(resolved, attach=attach, durability=durability, grace_s=grace_s)
+        runtime = _open[resolved] = Runtime(
+            resolved, attach=attach, durability=durability, grace_s=grace_s, notify=telling
+        )
         return runtime
 
 
@@ -200,14 +211,17 @@ def serve(
     on_fact: Callable[[str, Fact], None] | None = None,
     on_start: Callable[[Supervisor], None] | None = None,
     on_stop: Callable[[], None] | None = None,
+    notify: Workflow[..., Any] | str | None = None,
 ) -> None:
     """Supervise a file until SIGTERM or Ctrl-C; what `vbl up` does. Must be called on the main thread.
 
     `wait` waits for another holder to leave; `force` takes the file from one that does not answer. `on_fact` is
     called on the supervisor's thread with the run's id and each fact, after its commit, `on_stop`
-    when it was asked to stop. Raises SupervisorHeld, also when a newer supervisor takes the file later.
+    when it was asked to stop. `notify` is as in `open`. Raises SupervisorHeld, also when a newer supervisor takes the
+    file later.
     """
     resolved = config.database_path(path)
+    telling = notifying(notify)
     asked = threading.Event()
 
     def stop(number: int, frame: object) -> None:
@@ -215,7 +229,7 @@ def serve(
 
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        supervisor = _when_free(resolved, wait, force, durability, on_fact, asked)
+        supervisor = _when_free(resolved, wait, force, durability, on_fact, asked, telling)
         if supervisor is None:
             return
         if on_start is not None:
@@ -238,9 +252,10 @@ def _when_free(
     durability: Durability,
     on_fact: Callable[[str, Fact], None] | None,
     asked: threading.Event,
+    notify: str | None,
 ) -> Supervisor | None:
     while True:
-        supervisor = Supervisor(path, durability=durability, force=force, on_fact=on_fact)
+        supervisor = Supervisor(path, durability=durability, force=force, on_fact=on_fact, notify=notify)
         try:
             supervisor.start()
         except SupervisorHeld:

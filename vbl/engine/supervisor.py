@@ -28,6 +28,7 @@ from vbl.engine.listeners import Listeners
 from vbl.engine.lookout import Lookout
 from vbl.engine.loop import visiting
 from vbl.engine.quarantine import Quarantine
+from vbl.engine.telling import born
 from vbl.errors import EpochLost, StorageError, VblError
 from vbl.history.facts import Fact
 from vbl.history.state import StepState
@@ -48,7 +49,8 @@ class Supervisor:
     """Moves the runs of one file. `start` returns when the lease is taken; `stop` gives it back.
 
     `runs` are those in memory, by key; `trouble` is set while the store cannot be written; `failure` is what ended
-    the thread. All but `start`, `stop`, `join`, `nudge` and the `listeners` belongs to its own thread.
+    the thread; `notify` names the workflow that tells people what they are asked. All but `start`, `stop`, `join`,
+    `nudge` and the `listeners` belongs to its own thread.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class Supervisor:
         vfs: str | None = None,
         journal: Callable[[Store, Clock], Journal] = Journal,
         on_fact: Callable[[str, Fact], None] | None = None,
+        notify: str | None = None,
     ) -> None:
         self.path = path
+        self.notify = notify
         self.clock = clock
         self.epoch = 0
         self.stopping = False
@@ -268,6 +272,12 @@ class Supervisor:
     def reunite(self, active: ActiveRun, child_id: str) -> None:
         """A retry uses a child again: where it has ended meanwhile, the run is told."""
         self.kinship.reunite(active, child_id)
+
+    def asked(self, active: ActiveRun, event: str, gate: str | None) -> None:
+        """The run asks a person: the workflow that tells them is started in the same transaction, but for itself."""
+        state = active.state
+        if self.notify is not None and state.workflow != self.notify:
+            active.newborn.append(born(self.journal, self.notify, state.run_id, event, gate, self.now()))
 
     def _tick(self) -> None:
         try:
@@ -499,6 +509,7 @@ class Supervisor:
         active.in_flight[attempt.key] = attempt
         body = run(attempt, self._pool, self._land, active)
         attempt.launched = True
+        attempt.file = self.path
         task = asyncio.Task(body, loop=self._loop, **_EAGER)
         if attempt.outcome is None:
             attempt.task = task

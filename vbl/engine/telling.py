@@ -1,0 +1,55 @@
+"""Who is told that a person is asked: the run of a notifying workflow, born with the event that asks.
+
+A supervisor that was given such a workflow starts it with {"gate", "run", "event"} for each gate that is asked for,
+escalated or reminded of, and for each run that is blocked by an outcome which nobody knows. That run is created in the
+transaction of the event: nobody is asked unheard, and nobody is told of what was never asked. How it tells is its own
+affair; what is told is no part of the run that asks.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from vbl import ids
+from vbl.client import workflow_name
+from vbl.engine.definitions import REGISTRY, Workflow
+from vbl.errors import UsageError
+from vbl.store.journal import Draft, History, Journal
+from vbl.store.payloads import dumps
+
+_PYTHON = ".".join(map(str, sys.version_info[:3]))
+ASKING = frozenset({"APPROVAL_REQUESTED", "APPROVAL_ESCALATED", "APPROVAL_REMINDED"})
+"""The events of a gate that somebody is told of."""
+
+
+def notifying(workflow: Workflow[..., Any] | str | None) -> str | None:
+    """The name of the workflow that tells. Raises UsageError where none of that name is loaded here, InvalidInput where
+    it does not take `gate` (an id, or None), `run` (an id) and `event` (a type of event)."""
+    if workflow is None:
+        return None
+    name = workflow_name(workflow)
+    known = REGISTRY.get(name)
+    if known is None:
+        raise UsageError(
+            f"notify={name!r}: no workflow of that name is loaded here",
+            "Import the module that defines it; that of vbl.notify is vbl.notifier",
+        )
+    for gate in ("g_0", None):
+        known.signature.accept({"gate": gate, "run": "r_0", "event": "APPROVAL_REQUESTED"})
+    return name
+
+
+def born(journal: Journal, name: str, run_id: str, event: str, gate: str | None, now: int) -> History:
+    """The beginning of the run that tells somebody: to be stored with the event."""
+    known = REGISTRY.get(name)
+    payload: dict[str, Any] = {
+        "v": 1,
+        "run_id": ids.run_id(journal.clock),
+        "workflow": name,
+        "version": known.version if known is not None else "",
+        "python": _PYTHON,
+        "tags": [f"about={gate or run_id}"],
+        "input": {"gate": gate, "run": run_id, "event": event},
+    }
+    return journal.unborn(Draft("RUN_CREATED", now, payload, dumps(payload)))
