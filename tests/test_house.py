@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "client": CLIENT,
     "engine": ENGINE,
     "agents": FRONT | {"agents"},
+    "notifier": FRONT | {"notifier"},
     "ext": FRONT | {"agents", "ext"},
     "testing": FRONT | {"testing"},
     "demo": FRONT | {"agents", "demo"},
@@ -45,7 +46,7 @@ MAY_IMPORT = {
 }
 COMMANDS = {
     "vbl.cli.run": {"engine"},
-    "vbl.cli.up": {"engine"},
+    "vbl.cli.up": {"engine", "notifier"},
     "vbl.cli.demo": {"engine", "agents", "demo"},
     "vbl.cli.stage": {"demo"},
     "vbl.cli.bench": {"bench"},

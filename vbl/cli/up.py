@@ -6,6 +6,7 @@ What the user's code prints goes to stderr; stdout carries events, and only with
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import signal
 import sys
@@ -55,9 +56,24 @@ class Seconds(click.FloatRange):
 @click.option("--wait", is_flag=True, help="Where another process holds the file, wait and take over.")
 @click.option("--force", is_flag=True, help="Take the file from a holder that does not answer.")
 @click.option("--grace", type=Seconds(), default=10.0, show_default=True, help="Seconds that steps get when it stops.")
+@click.option(
+    "--notify",
+    is_flag=False,
+    flag_value="",
+    metavar="[URL]",
+    help="Tell people what they are asked: the webhook URL, or what VBL_NOTIFY_URL and VBL_NOTIFY_COMMAND name.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Say every event, steps that go well included.")
 @shared
-def command(terminal: Terminal, targets: tuple[str, ...], wait: bool, force: bool, grace: float, verbose: bool) -> None:
+def command(
+    terminal: Terminal,
+    targets: tuple[str, ...],
+    wait: bool,
+    force: bool,
+    grace: float,
+    notify: str | None,
+    verbose: bool,
+) -> None:
     """Supervise the file: resume what is open, move what is started, until Ctrl-C or SIGTERM.
 
     TARGET is file.py for all of its workflows, file.py:workflow, package.module or package.module:workflow. A second
@@ -67,6 +83,7 @@ def command(terminal: Terminal, targets: tuple[str, ...], wait: bool, force: boo
     Examples:
       vbl up hello.py
       vbl up triage.py billing.py --wait
+      vbl up triage.py --notify https://hooks.example.org/vbl
     """
     if wait and force:
         raise UsageError(
@@ -74,6 +91,7 @@ def command(terminal: Terminal, targets: tuple[str, ...], wait: bool, force: boo
         )
     with contextlib.redirect_stdout(sys.stderr):
         _load(targets)
+        telling = _telling(notify)
         from vbl.engine.runtime import serve
 
         watch = Keeper(terminal, grace)
@@ -86,8 +104,28 @@ def command(terminal: Terminal, targets: tuple[str, ...], wait: bool, force: boo
                 on_fact=log.take,
                 on_start=watch.started,
                 on_stop=watch.stopping,
+                notify=telling,
             )
     terminal.note("stopped; what is open is resumed by the next supervisor", "dim")
+
+
+def _telling(notify: str | None) -> Workflow[..., Any] | None:
+    """The workflow that tells people, where that is asked for. A URL given here goes before that of the environment.
+
+    Raises UsageError where there is nobody to tell, or an address or a command that cannot be used.
+    """
+    if notify is None:
+        return None
+    from vbl import notifier
+
+    if notify:
+        os.environ[notifier.URL] = notify
+    if notifier.webhook() is None and notifier.command("", "") is None:
+        raise UsageError(
+            f"--notify: neither {notifier.URL} nor {notifier.COMMAND} is set, and no URL is given",
+            "For example: vbl up FILE --notify https://hooks.example.org/vbl",
+        )
+    return notifier.notify
 
 
 def _load(targets: tuple[str, ...]) -> None:
