@@ -29,6 +29,8 @@ CALM = frozenset(
     (
         "RUN_CREATED", "RUN_RESUMED", "RUN_COMPLETED", "RUN_FAILED", "RUN_BLOCKED", "RUN_PAUSED", "RUN_UNPAUSED",
         "RUN_RETRIED", "CANCEL_REQUESTED", "RUN_CANCELLED", "STEP_FAILED", "STEP_INTERRUPTED", "RETRY_SCHEDULED",
+        "APPROVAL_REQUESTED", "APPROVAL_GRANTED", "APPROVAL_DENIED", "APPROVAL_ESCALATED", "APPROVAL_REMINDED",
+        "APPROVAL_EXPIRED", "STEP_RESOLVED",
     )
 )  # fmt: skip
 """What is worth a line without --verbose."""
@@ -220,6 +222,8 @@ class Log:
 
 
 _STYLES = {
+    "APPROVAL_REQUESTED": "warn",
+    "APPROVAL_ESCALATED": "warn",
     "RUN_FAILED": "bad",
     "RUN_BLOCKED": "bad",
     "RUN_COMPLETED": "good",
