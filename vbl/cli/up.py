@@ -120,6 +120,10 @@ def _telling(notify: str | None) -> Workflow[..., Any] | None:
         return None
     from vbl import notifier
 
+    if notify and "://" not in notify:
+        raise UsageError(
+            "--notify is followed by what is no address", "Name the files first: vbl up FILE --notify [URL]"
+        )
     if notify:
         os.environ[notifier.URL] = notify
     if notifier.webhook() is None and notifier.command("", "") is None:
