@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
 import hashlib
 import hmac
 import os
 import shlex
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import vbl
@@ -35,6 +35,9 @@ from vbl.history.retry import Kind, kind_of_status, retry_after_of
 from vbl.history.state import RunState
 from vbl.history.waits import GateState
 from vbl.store.payloads import dumps
+
+if TYPE_CHECKING:
+    import ssl
 
 URL = "VBL_NOTIFY_URL"
 SECRET = "VBL_NOTIFY_SECRET"
@@ -156,29 +159,41 @@ def webhook(environ: Mapping[str, str] = os.environ) -> str | None:
 
 
 @vbl.step(effect="write", idempotent=True, retry=PATIENT, timeout=60)
-def post(gate: str | None, run: str, event: str) -> str | None:
+async def post(gate: str | None, run: str, event: str) -> str | None:
     """Tell the webhook; what came of it, in words. None where there is no webhook."""
     url = webhook()
     if url is None:
         return None
-    told = message(gate, run, event)
+    told = await asyncio.to_thread(message, gate, run, event)
     if told is None:
         return "nobody has to answer any more"
     headers = {"content-type": "application/json", "idempotency-key": vbl.key(), "user-agent": f"vbl/{vbl.__version__}"}
     body = dumps(told).encode()
     if secret := os.environ.get(SECRET, ""):
         headers["vbl-signature"] = signature(body, secret, int(time.time()))
-    return _posted(url, headers, body)
+    return await _posted(url, headers, body)
 
 
-def _posted(url: str, headers: dict[str, str], body: bytes) -> str:
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Load the certificates once a process; httpx would do so for every client."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+async def _posted(url: str, headers: dict[str, str], body: bytes) -> str:
     import httpx
 
     host = str(urlsplit(url).hostname)
     try:
-        with httpx.stream("POST", url, headers=headers, content=body, timeout=_ANSWER_S) as answer:
+        async with (
+            asyncio.timeout(_ANSWER_S),
+            httpx.AsyncClient(timeout=_ANSWER_S, verify=_tls()) as client,
+            client.stream("POST", url, headers=headers, content=body) as answer,
+        ):
             pass  # what it says is not ours to keep
-    except httpx.TimeoutException:
+    except (httpx.TimeoutException, TimeoutError):
         raise NotDelivered(f"{host} did not answer in {_ANSWER_S:g} s", kind=Kind.TIMEOUT) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         # its text may hold the address, and that a secret
@@ -223,29 +238,40 @@ _FOR_EXAMPLE = f"For example {COMMAND}='notify-send --app-name vbl'"
 
 
 @vbl.step(effect="write", idempotent=True, retry=vbl.Retry(max_attempts=3, delay=5), timeout=60)
-def show(gate: str | None, run: str, event: str) -> str | None:
+async def show(gate: str | None, run: str, event: str) -> str | None:
     """Tell the desktop; what came of it, in words. None where there is no command."""
     if command("", "") is None:
         return None
-    told = message(gate, run, event)
+    told = await asyncio.to_thread(message, gate, run, event)
     if told is None:
         return "nobody has to answer any more"
     title = _plain(f"{told['workflow']} asks" if event != "APPROVAL_REMINDED" else f"{told['workflow']} still asks")
     asked = ", ".join(told.get("to") or ["anybody"])
     words = command(title, _plain("\n".join([f"Asked of {asked}: {told['text']}", *told["commands"]])))
     assert words is not None
-    environment = {name: value for name, value in os.environ.items() if name not in (URL, SECRET)}
-    try:
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, timeout=_ANSWER_S, env=environment, check=False
-        )
-    except FileNotFoundError:
-        raise NotDelivered(f"there is no command {words[0]}", _FOR_EXAMPLE, kind=Kind.PERMANENT) from None
-    except subprocess.TimeoutExpired:
-        raise NotDelivered(f"{words[0]} did not end in {_ANSWER_S:g} s", kind=Kind.TIMEOUT) from None
-    if done.returncode:
-        raise NotDelivered(f"{words[0]} exited with {done.returncode}", kind=Kind.TRANSIENT)
+    code = await _called(words)
+    if code:
+        raise NotDelivered(f"{words[0]} exited with {code}", kind=Kind.TRANSIENT)
     return f"told by {words[0]}"
+
+
+async def _called(words: list[str]) -> int:
+    """Run a command without a terminal, and without our secrets; its exit code."""
+    environment = {name: value for name, value in os.environ.items() if name not in (URL, SECRET)}
+    null = asyncio.subprocess.DEVNULL
+    try:
+        process = await asyncio.create_subprocess_exec(*words, stdin=null, stdout=null, stderr=null, env=environment)
+    except OSError as error:
+        said = f"{words[0]} cannot be run: {error.strerror}"
+        raise NotDelivered(said, _FOR_EXAMPLE, kind=Kind.PERMANENT) from None
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            return await process.wait()
+    except TimeoutError:
+        raise NotDelivered(f"{words[0]} did not end in {_ANSWER_S:g} s", kind=Kind.TIMEOUT) from None
+    finally:
+        if process.returncode is None:
+            process.kill()
 
 
 def _plain(text: str) -> str:
@@ -260,8 +286,7 @@ def _plain(text: str) -> str:
 async def notify(gate: str | None, run: str, event: str) -> dict[str, str]:
     """Tell of one event that asks a person. One way that fails does not hide the other; the run fails with it, and
     `vbl retry` tries that one again. Returns what came of each way."""
-    ways = (post.aio(gate, run, event), show.aio(gate, run, event))
-    told, shown = await asyncio.gather(*ways, return_exceptions=True)
+    told, shown = await asyncio.gather(post(gate, run, event), show(gate, run, event), return_exceptions=True)
     outcomes: dict[str, str] = {}
     for name, outcome in (("webhook", told), ("command", shown)):
         if isinstance(outcome, BaseException):
