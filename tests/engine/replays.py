@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.engine import corpus
+from tests.engine import corpus, waiting  # noqa: F401  their workflows are the ones that are known here
 from tests.engine.checks import assert_sound, completed
 from tests.engine.world import WORLD, failures_of
 from vbl.client import connect
+from vbl.engine.definitions import REGISTRY
 from vbl.store.codec import Codec
 from vbl.store.payloads import Recorder
 from vbl.testing import FakeClock, Trial, replay
@@ -24,9 +25,9 @@ def replays(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with connect(path) as client:
         for run in client.runs(limit=None):
-            shape = corpus.SHAPES[run.workflow]
-            output = replay(run, shape.workflow)
-            codec = shape.workflow.signature.result if run.state().output is not None else Codec(Any, "nothing")
+            workflow = REGISTRY[run.workflow]
+            output = replay(run, workflow)
+            codec = workflow.signature.result if run.state().output is not None else Codec(Any, "nothing")
             found[run.id] = codec.record(output, Recorder()).plain
     return found
 

@@ -604,5 +604,3 @@ def test_a_start_that_makes_no_sense_starts_nothing(trial: Trial, args: Any, opt
 def test_nobody_starts_children_outside_of_a_workflow() -> None:
     with pytest.raises(vbl.NotInWorkflow):
         vbl.start(twice, 1)
-
-

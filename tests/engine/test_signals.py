@@ -482,9 +482,15 @@ def test_what_a_failed_part_of_the_run_had_taken_is_there_again_for_the_retry(tr
 
 @pytest.mark.parametrize(
     ("args", "options"),
-    [(("",), {}), ((7,), {}), (("news",), {"timeout": -1}), (("news",), {"timeout": "soon"}), (("news",), {"timeout": True})],
+    [
+        (("",), {}),
+        ((7,), {}),
+        (("news",), {"timeout": -1}),
+        (("news",), {"timeout": "soon"}),
+        (("news",), {"timeout": True}),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_waits_that_make_no_sense_are_refused(trial: Trial, args: Any, options: Any) -> None:
     async def wrong() -> None:
         await vbl.wait(*args, **options)

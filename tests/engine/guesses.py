@@ -1,0 +1,219 @@
+"""Random programs of waits: gates, signals, timers, children and races of them, and a random world around them.
+
+A program is plain JSON data, the input of the workflow `guess`. Whatever it waits for, its result says what came of
+it. No two timers of a program can end at the same instant, nor can a timer and a move of the world: each lasts a
+power of two in microseconds longer than its seconds say. So the order of what happens is fixed by the clock alone,
+and a death changes nothing of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+import vbl
+from tests.engine.corpus import work
+from vbl.client import Client
+from vbl.errors import RunWaiting
+from vbl.handle import Run
+from vbl.history.state import GateState
+from vbl.testing import Trial
+
+Program = dict[str, Any]
+NAMES = ("red", "green")
+TIMERS = 18
+"""More statements with a time than this would end at equal instants."""
+
+
+# Programs ---------------------------------------------------------------------------------------------------------
+
+seconds = st.integers(1, 60)
+patience = st.none() | seconds
+names = st.sampled_from(NAMES)
+steps = st.builds(lambda n: {"do": "step", "n": n}, st.integers(0, 9))
+sleeps = st.builds(lambda s: {"do": "sleep", "s": s}, seconds)
+signals = st.builds(lambda name, s: {"do": "wait", "name": name, "s": s}, names, patience)
+gates = st.builds(
+    lambda name, s, late: {"do": "gate", "name": name, "s": s, "late": late},
+    names,
+    patience,
+    st.sampled_from(["deny", "approve", "fail"]),
+)
+gated = st.builds(lambda n, edit: {"do": "gated", "n": n, "edit": edit}, st.integers(0, 9), st.booleans())
+leaves = steps | sleeps | signals | gates | gated
+slow_leaves = sleeps | signals | gates
+
+
+def _branches(inner: st.SearchStrategy[Program]) -> st.SearchStrategy[Program]:
+    several = st.lists(inner, min_size=1, max_size=3)
+    racers = st.tuples(st.lists(slow_leaves, min_size=1, max_size=3), st.lists(steps, max_size=1))
+    return st.one_of(
+        st.builds(lambda of: {"do": "line", "of": of}, several),
+        st.builds(lambda of: {"do": "both", "of": of}, several),
+        st.builds(lambda of: {"do": "race", "of": [*of[0], *of[1]]}, racers),
+        st.builds(lambda s, of: {"do": "within", "s": s, "of": of}, seconds, inner),
+        st.builds(lambda of: {"do": "child", "of": of}, inner),
+        st.builds(lambda of: {"do": "careful", "of": of}, inner),
+    )
+
+
+def _timed(program: Program) -> Iterator[Program]:
+    """Every statement that lasts some time."""
+    if program.get("s") is not None:
+        yield program
+    of = program.get("of", [])
+    for inner in [of] if isinstance(of, dict) else of:
+        yield from _timed(inner)
+
+
+def _apart(program: Program) -> Program:
+    for number, statement in enumerate(_timed(program)):
+        statement["s"] = int(statement["s"]) + 2**number / 1e6
+    return program
+
+
+parts = st.lists(st.recursive(leaves, _branches, max_leaves=5), min_size=1, max_size=4)
+programs = (
+    st.builds(lambda of: {"do": "line", "of": of}, parts).filter(lambda p: len(list(_timed(p))) <= TIMERS).map(_apart)
+)
+
+
+# Running ----------------------------------------------------------------------------------------------------------
+
+
+@vbl.workflow
+async def guess(program: dict[str, Any]) -> Any:
+    return await _run(program)
+
+
+async def _run(p: Program) -> Any:
+    match p["do"]:
+        case "step":
+            return await work(p["n"])
+        case "sleep":
+            return await asyncio.sleep(p["s"], "slept")
+        case "wait":
+            try:
+                return await vbl.wait(p["name"], timeout=p["s"])
+            except TimeoutError:
+                return "too late"
+        case "gate":
+            try:
+                gate = await vbl.approve(p["name"], timeout=p["s"], on_timeout=p["late"])
+            except vbl.ApprovalExpired:
+                return "expired"
+            return [gate.approved, gate.by]
+        case "gated":
+            gate = await vbl.approve(work.call(p["n"]), edit=p["edit"])
+            return await gate.run() if gate.approved else "denied"
+        case _:
+            return await _run_branch(p)
+
+
+async def _run_branch(p: Program) -> Any:
+    match p["do"]:
+        case "line":
+            return [await _run(inner) for inner in p["of"]]
+        case "both":
+            return list(await asyncio.gather(*(_run(inner) for inner in p["of"])))
+        case "race":
+            racers = [asyncio.ensure_future(_run(inner)) for inner in p["of"]]
+            done, left = await asyncio.wait(racers, return_when=asyncio.FIRST_COMPLETED)
+            for racer in left:
+                racer.cancel()
+            first = min(done, key=racers.index)
+            return [racers.index(first), first.result()]
+        case "within":
+            try:
+                async with asyncio.timeout(p["s"]):
+                    return await _run(p["of"])
+            except TimeoutError:
+                return "out of time"
+        case "child":
+            return ["child", await guess(p["of"])]
+        case "careful":
+            try:
+                return await _run(p["of"])
+            finally:
+                await work(100)
+        case _:
+            raise AssertionError(p)
+
+
+# The world --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Somebody's turn, after some time: to send a signal, to decide one of the gates that are open, or to cancel.
+    `which` chooses among what there is."""
+
+    after: float
+    what: str
+    which: int
+
+    def take(self, trial: Trial, run: Run) -> None:
+        if run.status.finished:
+            return
+        if self.what == "cancel":
+            if run.state().cancel is None:
+                run.cancel(by="bob")
+        elif self.what == "send":
+            them = [one for one in tree(trial, run) if not one.status.finished]
+            trial.signal(them[self.which % len(them)].id, NAMES[self.which % 2], self.which)
+        elif gates := open_gates(trial, run):
+            decide(trial, gates[self.which % len(gates)], self.what, self.which)
+
+
+def _turn(number: int, after: int, what: str, which: int) -> Turn:
+    return Turn(after + 0.5 + 2**number / 1e4, what, which)
+
+
+worlds = st.lists(
+    st.tuples(st.integers(0, 40), st.sampled_from(["grant", "grant", "deny", "send", "send"]), st.integers(0, 5)),
+    max_size=8,
+).map(lambda turns: [_turn(number, *turn) for number, turn in enumerate(turns)])
+ends = st.none() | st.builds(lambda after: _turn(9, after, "cancel", 0), st.integers(0, 60))
+
+
+def decide(client: Client, gate: GateState, what: str, number: int) -> None:
+    """Grant or deny a gate; edit its call where one may."""
+    if what == "deny":
+        client.deny(gate.id, by="eve", reason=f"turn {number}")
+    else:
+        edit = {"value": 10 + number} if gate.request.get("edit") else None
+        client.approve(gate.id, by="ada", edit=edit)
+
+
+def tree(trial: Trial, run: Run) -> list[Run]:
+    """The run and all below it, in an order that is the same in every life."""
+    below = sorted(run.state().children.values(), key=lambda child: child.asked_seq)
+    return [run, *(one for child in below for one in tree(trial, trial.run(child.id)))]
+
+
+def open_gates(trial: Trial, run: Run) -> list[GateState]:
+    """All open gates of the run and of those below it, in such an order."""
+    states = [one.state() for one in tree(trial, run)]
+    asked = [gate for state in states for gate in sorted(state.gates.values(), key=lambda gate: gate.asked_seq)]
+    return [gate for gate in asked if gate.status == "open"]
+
+
+def come_to_an_end(trial: Trial, run: Run, revive: Any) -> None:
+    """See the run to its end. Where it waits for the world alone, the world gives it what it waits for, one by one."""
+    for _ in range(100):
+        try:
+            while not trial.finish(run):
+                revive()
+            return
+        except RunWaiting:
+            if gates := open_gates(trial, run):
+                decide(trial, gates[0], "grant", 0)
+                continue
+            listening = next(one for one in tree(trial, run) if one.state().open_waits)
+            state = listening.state()
+            trial.signal(listening.id, state.waits[min(state.open_waits)].name, "at last")
+    raise AssertionError(f"no end: {[fact.type for fact in run.facts()][-12:]}")
