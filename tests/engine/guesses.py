@@ -196,10 +196,11 @@ def tree(trial: Trial, run: Run) -> list[Run]:
 
 
 def open_gates(trial: Trial, run: Run) -> list[GateState]:
-    """All open gates of the run and of those below it, in such an order."""
+    """All gates of the run and of those below it that can be decided now, in such an order."""
     states = [one.state() for one in tree(trial, run)]
     asked = [gate for state in states for gate in sorted(state.gates.values(), key=lambda gate: gate.asked_seq)]
-    return [gate for gate in asked if gate.status == "open"]
+    now = trial.clock.now()
+    return [gate for gate in asked if gate.status == "open" and (gate.expires_at is None or gate.expires_at > now)]
 
 
 def come_to_an_end(trial: Trial, run: Run, revive: Any) -> None:

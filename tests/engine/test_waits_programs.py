@@ -41,19 +41,67 @@ def story(trial: Trial, run: Run) -> list[Any]:
     return [[one.status.value, one.state().output, sorted(WORLD.runs_of(one.id).keys())] for one in tree(trial, run)]
 
 
+def check_all(trial: Trial, run: Run) -> None:
+    """Every run of the tree has ended, replays, and would ask for the same from every point of its history."""
+    for one in tree(trial, run):
+        assert one.status in (Status.COMPLETED, Status.CANCELLED), one.state().blocked or one.state().error
+        check_prefixes(one)
+        output = replay(one)
+        assert one.status is not Status.COMPLETED or output == one.result(timeout=0)
+    assert_kin_agree(trial)
+    assert_sound(trial)
+
+
+def holds_from_any_prefix(program: Program, turns: list[Turn], end: Turn | None) -> None:
+    WORLD.begin(FakeClock())
+    with TemporaryDirectory() as folder, Trial(Path(folder) / "waits.db", clock=WORLD.clock) as trial:
+        check_all(trial, play(trial, program, [*turns, *([end] if end is not None else [])]))
+
+
 @given(programs, worlds, guesses.ends)
 @settings(max_examples=25)
 def test_replay_from_any_prefix_asks_for_the_same_next(program: Program, turns: list[Turn], end: Turn | None) -> None:
+    holds_from_any_prefix(program, turns, end)
+
+
+@pytest.mark.slow
+@given(programs, worlds, guesses.ends)
+@settings(max_examples=300)
+def test_replay_of_many_programs_asks_for_the_same(program: Program, turns: list[Turn], end: Turn | None) -> None:
+    holds_from_any_prefix(program, turns, end)
+
+
+def play_with_absences(trial: Trial, program: Program, turns: list[tuple[Turn, bool]]) -> Run:
+    """The same in a world in which nobody may be alive when it is somebody's turn."""
+    run = trial.start(guess, program)
+    instant = run.created_at
+    for turn, alive in turns:
+        instant += round(turn.after * 1e6)
+        if alive and not trial.alive:
+            trial.up()
+        elif trial.alive and not alive:
+            trial.settle()
+            trial.kill()
+        reach(trial, instant, lambda: None) if alive else trial.clock.move_to(instant)
+        turn.take(trial, run)
+    if not trial.alive:
+        trial.up()
+    come_to_an_end(trial, run, lambda: None)
+    trial.settle()
+    return run
+
+
+@pytest.mark.slow
+@given(programs, st.lists(st.booleans(), min_size=10, max_size=10), worlds, guesses.ends)
+@settings(max_examples=200)
+def test_replay_asks_for_the_same_whoever_was_absent(
+    program: Program, alive: list[bool], turns: list[Turn], end: Turn | None
+) -> None:
+    """Decisions, signals and cancels pile up, and timers are slept through, before anybody takes notice."""
     WORLD.begin(FakeClock())
+    turns = [*turns, *([end] if end is not None else [])]
     with TemporaryDirectory() as folder, Trial(Path(folder) / "waits.db", clock=WORLD.clock) as trial:
-        run = play(trial, program, [*turns, *([end] if end is not None else [])])
-        for one in tree(trial, run):
-            assert one.status in (Status.COMPLETED, Status.CANCELLED, Status.FAILED), one.state().blocked
-            check_prefixes(one)
-            output = replay(one)
-            assert one.status is not Status.COMPLETED or output == one.result(timeout=0)
-        assert_kin_agree(trial)
-        assert_sound(trial)
+        check_all(trial, play_with_absences(trial, program, list(zip(turns, alive, strict=False))))
 
 
 def told_twice(folder: Path, program: Program, turns: list[Turn], deaths: list[tuple[str, int]]) -> tuple[Any, int]:
@@ -92,13 +140,6 @@ def test_a_death_changes_nothing_of_the_story(
         undisturbed, _ = told_twice(Path(folder), program, turns, [])
         disturbed, _ = told_twice(Path(folder), program, turns, deaths)
         assert disturbed == undisturbed
-
-
-@pytest.mark.slow
-@given(programs, worlds, guesses.ends)
-@settings(max_examples=300)
-def test_replay_of_many_programs_asks_for_the_same(program: Program, turns: list[Turn], end: Turn | None) -> None:
-    test_replay_from_any_prefix_asks_for_the_same_next.hypothesis.inner_test(program, turns, end)  # type: ignore[attr-defined]
 
 
 def test_programs_hold_every_kind_of_waiting() -> None:
