@@ -16,6 +16,8 @@ import vbl
 from tests.crash.lives import write_deed
 from vbl.errors import Conflict
 
+OPEN = ("queued", "running", "retrying", "waiting", "waiting_for_approval")
+
 
 @vbl.step
 async def heed(name: str, approved: bool) -> bool:
@@ -51,6 +53,24 @@ async def careful_listener(total: int) -> list[Any]:
     return found
 
 
+@vbl.workflow
+async def member(name: str, depth: int) -> list[Any]:
+    """Ask a person, listen, work, and have such members of one's own."""
+    below = [asyncio.ensure_future(member(f"{name}.{n}", depth - 1)) for n in range(2 if depth else 0)]
+    gate = await vbl.approve("may I", timeout=600)
+    try:
+        heard = await vbl.wait("news", timeout=600)
+    finally:
+        await heed(name, gate.approved)
+    found: list[Any] = [name, gate.approved, heard]
+    for one in below:
+        try:
+            found.append(await one)
+        except vbl.RunCancelled:
+            found.append("cancelled")
+    return found
+
+
 def decide(db: str, name: str, seed: str) -> list[list[Any]]:
     """Decide every gate of the file, in an order of one's own; for each what was decided, and the error if any."""
     rng = random.Random(seed)
@@ -78,10 +98,34 @@ def send(db: str, run_id: str, name: str, count: str, keyed: str) -> int:
     return int(count)
 
 
+def meddle(db: str, name: str, seed: str, cancels: str) -> dict[str, int]:
+    """Decide, signal and cancel whatever there is, in a random order, until every run has ended."""
+    rng = random.Random(seed)
+    done = {"approve": 0, "deny": 0, "signal": 0, "cancel": 0, "refused": 0}
+    with vbl.connect(Path(db), create=False) as client:
+        wait_for_the_others()
+        while runs := client.runs(status=OPEN, limit=None):
+            run = rng.choice(runs)
+            verb = rng.choices(("approve", "deny", "signal", "cancel"), (400, 200, 400, int(cancels)))[0]
+            try:
+                if verb == "cancel":
+                    run.cancel(by=name)
+                elif verb == "signal":
+                    client.signal(run.id, "news", name)
+                elif gates := client.gates(run=run.id):
+                    getattr(client, verb)(rng.choice(gates), by=name)
+                else:
+                    continue
+            except Conflict:
+                verb = "refused"
+            done[verb] += 1
+    return done
+
+
 def wait_for_the_others() -> None:
     print("ready", flush=True)
     sys.stdin.readline()
 
 
 if __name__ == "__main__":
-    print(json.dumps({"decide": decide, "send": send}[sys.argv[1]](*sys.argv[2:])))
+    print(json.dumps({"decide": decide, "send": send, "meddle": meddle}[sys.argv[1]](*sys.argv[2:])))

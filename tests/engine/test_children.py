@@ -15,7 +15,7 @@ from tests.engine.outside import assert_kin_agree, below, open_gate
 from tests.engine.world import WORLD
 from vbl.handle import Run
 from vbl.history.facts import Fact
-from vbl.testing import Trial, replay
+from vbl.testing import DyingJournal, Trial, replay
 
 SECOND = 1_000_000
 
@@ -460,6 +460,42 @@ def test_no_death_comes_between_the_end_of_a_child_and_the_news(trial: Trial, wh
         trial.up()
     assert run.result() == 6
     assert_kin_agree(trial)
+
+
+def test_the_end_of_a_child_never_rests_on_an_end_of_its_parent_that_was_not_stored(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both were cancelled, so neither has anything to tell the other; then a signal makes the parent's end void."""
+
+    async def nest(depth: int) -> bool:
+        return await (again(depth - 1) if depth else asks())
+
+    again = workflow(nest)
+    run = trial.start(again, 1)
+    trial.settle()
+    child = only_child(trial, run)
+    trial.kill()
+    child.cancel()
+    run.cancel()
+    signals: list[str] = []
+    commit_all = DyingJournal.commit_all
+
+    def overtaken(self: DyingJournal, *args: Any) -> Any:
+        if not signals:
+            signals.append("news")
+            with vbl.connect(trial.path) as client:
+                client.signal(run.id, "news")
+        return commit_all(self, *args)
+
+    monkeypatch.setattr(DyingJournal, "commit_all", overtaken)
+    trial.up(die_after=1)
+    while not trial.finish(run):
+        assert_kin_agree(trial)
+        trial.up()
+    assert signals
+    assert (run.status, child.status) == ("cancelled", "cancelled")
+    assert_kin_agree(trial)
+    assert_sound(trial)
 
 
 # Retries ----------------------------------------------------------------------------------------------------------

@@ -77,14 +77,19 @@ class Kinship:
             active.hear(told(active.state, child))
 
     def _relative(self, active: ActiveRun, run_id: str) -> ActiveRun:
+        """Another run in memory. Where something of it is proposed and not stored, what follows from it for `active`,
+        be it nothing, is only true together with that: the two are bound."""
         relative = self._house.member(self._house.journal.key_of(run_id))
-        relative.loaded()
+        if relative.loaded().history.rows:
+            self._bind(active, relative)
         return relative
 
     def _hear(self, active: ActiveRun, relative: ActiveRun, payloads: list[Payload]) -> None:
-        if not payloads:
-            return
-        relative.hear(payloads)
+        if payloads:
+            relative.hear(payloads)
+            self._bind(active, relative)
+
+    def _bind(self, active: ActiveRun, relative: ActiveRun) -> None:
         relative.bound.add(active.key)
         active.bound.add(relative.key)
         if relative not in self._house.pending:
