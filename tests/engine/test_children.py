@@ -567,6 +567,40 @@ def test_a_child_that_its_failed_parent_took_with_it_is_started_again_by_a_retry
     assert_sound(trial)
 
 
+def test_a_retry_that_crosses_with_the_end_of_a_child_is_told_of_it(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The parent had failed, so there was nobody to tell; then, before that is stored, a client opens it again."""
+
+    async def parent() -> list[Any]:
+        child = vbl.start(lingers, 7)
+        found = await once_broken(1)
+        try:
+            return [found, await child]
+        except vbl.RunCancelled:
+            return [found, "gone"]
+
+    retried: list[str] = []
+    commit_all = DyingJournal.commit_all
+
+    def overtaken(self: DyingJournal, histories: Any, *args: Any) -> Any:
+        if not retried and any(row[1] == "RUN_CANCELLED" for history in histories for row in history.rows):
+            retried.append(run.id)
+            WORLD.note("mended")
+            with vbl.connect(trial.path) as client:
+                client.run(run.id).retry()
+        return commit_all(self, histories, *args)
+
+    monkeypatch.setattr(DyingJournal, "commit_all", overtaken)
+    run = trial.start(workflow(parent))
+    trial.settle()
+    assert retried == [run.id]
+    assert run.result() == [1, "gone"]
+    assert replay(run) == [1, "gone"]
+    assert_kin_agree(trial)
+    assert_sound(trial)
+
+
 # Sync workflows ---------------------------------------------------------------------------------------------------
 
 

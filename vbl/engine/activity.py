@@ -49,6 +49,10 @@ class Host(Protocol):
         """The instant of the tick in microseconds."""
         ...
 
+    def wake(self, active: ActiveRun) -> None:
+        """Move this run in the next tick."""
+        ...
+
     def wake_threadsafe(self, active: ActiveRun) -> None:
         """Move this run in the next tick; from a workflow's thread."""
         ...
@@ -90,7 +94,7 @@ class ActiveRun:
         self.to_cancel: list[str] = []
         self.newborn: list[History] = []
         self.bound: set[int] = set()
-        self.contended = False
+        self.contended_until = 0
         self.queued = False
         self.announced: Status | None = None
         self.touched_at = 0
@@ -128,9 +132,11 @@ class ActiveRun:
         record = self.loaded()
         for payload in payloads:
             fact = record.append(*draft(self.host.now(), payload))
-            if self.execution is not None and not self._loading and is_input(fact.type, fact.payload):
+            if self.execution is None:
+                if self._facts:
+                    self._facts.append(fact)
+            elif is_input(fact.type, fact.payload):
                 self._foreign.append(fact)
-        self._facts = []
 
     # Moving --------------------------------------------------------------------------------------------------------
 
@@ -194,6 +200,9 @@ class ActiveRun:
         if workflow is None:
             return False
         if not self._facts:
+            if record.history.rows:
+                self.host.wake(self)  # what is not stored yet could not be read
+                return False
             self._facts = self.host.journal.load(self.key)[1]
         script = script_of(self._facts)
         self._facts = []
@@ -234,11 +243,14 @@ class ActiveRun:
             record.payload(now, RunResumed(epoch=self.host.epoch, reason=reason, unblocked=True))
         elif state.reopened:
             record.payload(now, RunResumed(epoch=self.host.epoch, reason="a retry was asked for"))
+            for call in sorted(state.open_children):
+                self.host.reunite(self, state.children[call].id)  # it may have ended while there was nobody to tell
         if state.started_at is None:
             self._activate(execution, Fact(state.seq + 1, "RUN_STARTED", now, {}))
             return
-        if state.last_input > state.applied:
-            record.checkpoint(state.last_input, len(extra), execution.variables)
+        digested = execution.script.inputs[-1].seq if self._foreign else state.last_input
+        if digested > state.applied:
+            record.checkpoint(digested, len(extra), execution.variables)
         self._carry_out(record, execution, extra)
 
     def _finish_activation(self, record: Record, execution: Execution) -> None:
@@ -284,21 +296,25 @@ class ActiveRun:
         return False
 
     def _next_in_time(self, record: Record, execution: Execution) -> bool:
-        """Timers come before steps that are due: what fires may give a step up."""
+        """What was due first happens first, also where all of it was slept through. Steps that are due come last: what
+        happens before may give them up."""
         state, now = record.state, self.host.now()
         passing = moments.passed(state, now) if state.open_gates or state.open_waits else None
-        if passing is not None:
-            fact = record.append(*draft(now, passing))
+        fired = min(((state.timers[n].at, n) for n in state.open_timers if state.timers[n].at <= now), default=None)
+        deadline = state.deadline if state.cancel is None and (state.deadline or now + 1) <= now else None
+        due = (passing[0] if passing else None, deadline, fired[0] if fired else None)
+        first = min((at for at in due if at is not None), default=None)
+        if passing is not None and passing[0] == first:
+            fact = record.append(*draft(now, passing[1]))
             if is_input(fact.type, fact.payload):
                 self._activate(execution, fact)
             elif fact.type in ASKING:
                 self.host.asked(self, fact.type, fact.payload["gate"])
             return True
-        if state.deadline is not None and state.deadline <= now and state.cancel is None:
+        if deadline is not None and deadline == first:
             asked = {"v": 1, "actor": "deadline", "reason": "the run's deadline has passed"}
             self._activate(execution, record.append("CANCEL_REQUESTED", now, asked))
             return True
-        fired = min(((state.timers[n].at, n) for n in state.open_timers if state.timers[n].at <= now), default=None)
         if fired is not None:
             self._activate(execution, record.fired(now, fired[1], now - fired[0]))
             return True
@@ -361,6 +377,7 @@ class ActiveRun:
 
     def _carry_out(self, record: Record, execution: Execution, asks: list[Ask]) -> None:
         now = self.host.now()
+        reunited: list[str] = []
         for ask in asks:
             match ask.type:
                 case "STEP_STARTED":
@@ -380,13 +397,15 @@ class ActiveRun:
                     record.ended(now, execution, ask.type)
                     self.host.ended(self)
                 case "CHILD_STARTED":
-                    self._start_child(record, execution, ask)
+                    reunited += self._start_child(record, execution, ask)
                 case _:
                     record.asked(now, ask)
                     if ask.type == "CHILD_CANCELLED":
                         self.host.cancel_child(self, (ask.payload or {})["child"])
                     elif ask.type in ASKING:
                         self.host.asked(self, ask.type, str(ask.subject))
+        for child in reunited:
+            self.host.reunite(self, child)
 
     def _start(self, record: Record, call: StepCall) -> None:
         """The first attempt of a step that the code asks for. One that completed with this very input before a retry
@@ -408,15 +427,16 @@ class ActiveRun:
 
     # Children ------------------------------------------------------------------------------------------------------
 
-    def _start_child(self, record: Record, execution: Execution, ask: Ask) -> None:
-        """The code starts a child; or a retry finds the one that it had started before, and it is used again."""
+    def _start_child(self, record: Record, execution: Execution, ask: Ask) -> list[str]:
+        """The code starts a child; or a retry finds the one that it had started before, and it is used again: its id
+        comes back."""
         payload = ask.payload or {}
         before = record.state.children.get(payload["call"])
         record.asked(self.host.now(), ask)
         if before is not None and before.id == payload["child"]:
-            self.host.reunite(self, before.id)
-        else:
-            self._born(execution, payload)
+            return [before.id]
+        self._born(execution, payload)
+        return []
 
     def _bear(self, record: Record, execution: Execution, call: str) -> None:
         """A child that was cancelled because its parent had failed: the retry starts another in its place."""

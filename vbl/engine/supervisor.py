@@ -41,6 +41,8 @@ log = logging.getLogger("vbl")
 
 LAST_WORDS_S = 2.0
 """After the time of grace: so long may the store still refuse what was in flight."""
+CONTENDED_US = 2_000_000
+"""So long, in microseconds, is a run moved under the lock after somebody else's events came first to it."""
 _TROUBLES = ("disk_full", "io_error", "locked")
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
@@ -291,9 +293,10 @@ class Supervisor:
         if self.trouble is not None or self.stopped.is_set():
             return
         moving, self._dirty = self._dirty, []
-        contended = [active for active in moving if active.contended]
+        now = self.clock.now()
+        contended = [active for active in moving if active.contended_until > now]
         if contended:
-            moving = [active for active in moving if not active.contended]
+            moving = [active for active in moving if active not in contended]
         self._move_all(moving)
         self._flush()
         if contended:
@@ -333,13 +336,12 @@ class Supervisor:
             self.seen = before
             for active in {*contended, *self.pending}:
                 active.reload()
+                active.queued = active in self._dirty  # it was taken from there, and perhaps never came to its turn
                 self.wake(active)
             self.pending = []
             if isinstance(error, StorageError):
                 self._in_trouble(error)
             return
-        for active in contended:
-            active.contended = False
         self._settle_accounts()
 
     def _move(self, active: ActiveRun) -> None:
@@ -401,10 +403,11 @@ class Supervisor:
     def _commit_apart(self) -> None:
         """The database refused something in the batch for what it is: find the run, and let the others through. Runs
         that are bound to each other stand or fall together."""
-        left = [active for active in self.pending if active.history is not None and active.history.rows]
+        left: list[ActiveRun] = [one for one in self.pending if one.history is not None and one.history.rows]
         while left:
             keys = _bound({left[0].key}, left)
-            group, left = [a for a in left if a.key in keys], [a for a in left if a.key not in keys]
+            group: list[ActiveRun] = [active for active in left if active.key in keys]
+            left = [active for active in left if active.key not in keys]
             births = [history for active in group for history in active.newborn]
             try:
                 histories = [active.history for active in group if active.history is not None]
@@ -434,7 +437,7 @@ class Supervisor:
         for active in self.pending:
             if active.key in keys:
                 active.reload()
-                active.contended = True
+                active.contended_until = self.clock.now() + CONTENDED_US
                 self.wake(active)
         self.pending = [active for active in self.pending if active.key not in keys]
 

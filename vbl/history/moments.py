@@ -7,8 +7,9 @@ from vbl.history.state import RunState
 from vbl.history.waits import GateState
 
 
-def passed(state: RunState, now: int) -> Payload | None:
-    """The earliest thing whose time has come at `now`: the end of a wait, or a gate's reminder, escalation or end."""
+def passed(state: RunState, now: int) -> tuple[int, Payload] | None:
+    """What was due first of all whose time has come at `now`, and when that was: the end of a wait, or a gate's
+    reminder, escalation or end."""
     found: list[tuple[int, int, Payload]] = []
     for number in state.open_waits:
         at = state.waits[number].expires_at
@@ -18,8 +19,13 @@ def passed(state: RunState, now: int) -> Payload | None:
         gate = state.gates[id]
         at = gate.next_at
         if at is not None and at <= now:
+            if gate.expires_at is not None and gate.expires_at <= now:
+                at = gate.expires_at  # nobody is reminded of what is over
             found.append((at, gate.asked_seq, _of_gate(gate, at, now)))
-    return min(found, key=lambda one: one[:2])[2] if found else None
+    if not found:
+        return None
+    at, _, payload = min(found, key=lambda one: one[:2])
+    return at, payload
 
 
 def _of_gate(gate: GateState, at: int, now: int) -> Payload:
