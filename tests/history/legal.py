@@ -108,12 +108,20 @@ class Writer:
 
     def supervisor(self) -> list[Any]:
         state = self.state
+        late = [step for step in state.steps.values() if step.status == "cancelled" and step.interrupted]
+        moves: list[Any] = [lambda: self.ended_late(self.chance.choice(late).key)] if late else []
         if state.finished:
-            return []
-        flying = [step for step in state.steps.values() if step.status == "running"]
-        moves: list[Any] = [lambda: self.completed(self.chance.choice(flying).key)] * 2 if flying else []
+            return moves
+        flying = [step for step in state.steps.values() if step.status == "running" and not step.probing]
+        probing = [step.key for step in state.steps.values() if step.probing]
+        moves += [lambda: self.completed(self.chance.choice(flying).key)] * 2 if flying else []
         if flying:
-            moves += [lambda: self.failed(self.chance.choice(flying).key), self.died]
+            moves += [lambda: self.failed(self.chance.choice(flying).key)]
+        if flying or probing:
+            moves += [self.died]
+        moves += [lambda key=key: self.resolved(key, "probe") for key in probing]
+        if state.blocked is None:
+            moves += [lambda key=key: self.unknown(key) for key in probing]
         if state.paused or state.blocked is not None:
             return moves
         if state.started_at is None:
@@ -121,7 +129,7 @@ class Writer:
         due = [step for step in state.steps.values() if step.status == "due"]
         moves += [lambda key=key: self.again(key) for key in sorted(state.backing_off)]
         moves += [lambda key=step.key: self.again(key) for step in due]
-        moves += [lambda key=step.key: self.resolved(key, "probe") for step in due if step.interrupted]
+        moves += [lambda key=step.key: self.probed(key) for step in due if step.interrupted]
         moves += [lambda call=call: self.child(call) for call in sorted(state.due_children)]
         moves += [lambda number=number: self.fired(number) for number in sorted(state.open_timers)]
         moves += [lambda number=number: self.gave_up(number) for number in sorted(state.open_waits)]
@@ -277,6 +285,20 @@ class Writer:
             self.add("APPROVAL_ESCALATED", gate=id, to=escalate[0]["to"], expires_at=None, late_us=self.now - at)
         else:
             self.add("APPROVAL_EXPIRED", gate=id, outcome="deny", late_us=self.now - at)
+
+    def probed(self, key: str) -> None:
+        self.add("STEP_PROBED", step=key, attempt=self.state.steps[key].attempt, alone=self.likely(0.2))
+
+    def unknown(self, key: str) -> None:
+        self.add("RUN_BLOCKED", reason="unknown_outcome", version="v1", message="m", unblock="u", step=key)
+
+    def ended_late(self, key: str) -> None:
+        """A write that the code gave up ends all the same."""
+        attempt = self.state.steps[key].attempt
+        if self.likely(0.5):
+            self.add("STEP_COMPLETED", step=key, attempt=attempt, output=self.names)
+        else:
+            self.add("STEP_FAILED", step=key, attempt=attempt, error=ERROR, final=True)
 
     def resolved(self, key: str, actor: str) -> None:
         outcome = self.chance.choice(["happened", "did_not_happen", "failed"])

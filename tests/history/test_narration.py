@@ -62,6 +62,7 @@ LINES = {
     "TIMER_CANCELLED": ({"timer": 1}, "timer 1 no longer needed"),
     "VERSION_MARKED": ({"patch": "new-prompt"}, 'patch "new-prompt" taken'),
     "RUN_QUEUED": ({"queue": "mail", "lane": '"acme"'}, 'run waits in queue mail, lane "acme"'),
+    "STEP_PROBED": ({"step": "send", "attempt": 1}, "send in doubt: its probe is asked whether it happened"),
     "STEP_RESOLVED": (
         {"step": "send", "outcome": "happened", "output": {"id": 7}, "actor": "ada", "reason": "it is in the outbox"},
         'send settled by ada: it is in the outbox; it happened, with {"id": 7}',

@@ -202,9 +202,11 @@ class StepStarted(Payload):
 
 
 class StepCompleted(Payload):
-    """Written by the supervisor when a body returned.
-    Effect: the output is known and is handed to the code; the step never runs again.
-    Rejected when the step is not in flight."""
+    """Written by the supervisor when a body returned; in the transaction of the body's own rows where that writes to
+    tables of the user's.
+    Effect: the output is known and is handed to the code; the step never runs again. A write that the code had given
+    up is recorded all the same, also after the end of the run, and not handed to it.
+    Rejected when the step is not in flight, and was not given up in flight either."""
 
     TYPE = EventType.STEP_COMPLETED
     step: str
@@ -215,8 +217,9 @@ class StepCompleted(Payload):
 
 class StepFailed(Payload):
     """Written by the supervisor when a body raised or timed out.
-    Effect: if `final`, the code sees `vbl.StepFailed`; else a RETRY_SCHEDULED stands beside it.
-    Rejected when the step is not in flight."""
+    Effect: if `final`, the code sees `vbl.StepFailed`; else a RETRY_SCHEDULED stands beside it. The failure of a write
+    that the code had given up is only kept.
+    Rejected when the step is not in flight, and was not given up in flight either."""
 
     TYPE = EventType.STEP_FAILED
     step: str
@@ -257,6 +260,17 @@ class RetryScheduled(Payload):
     at: int
     reason: str
     max_attempts: int | None = None
+
+
+class StepProbed(Payload):
+    """Written by the supervisor before it asks the probe of a step whose process died whether the step happened.
+    Effect: the probe is in flight, about attempt `attempt`; what it says stands in STEP_RESOLVED or RUN_BLOCKED.
+    Rejected when the step's outcome is not unknown, or its probe is in flight."""
+
+    TYPE = EventType.STEP_PROBED
+    step: str
+    attempt: int
+    alone: bool = False
 
 
 class StepResolved(Payload):
@@ -550,10 +564,10 @@ PAYLOADS: dict[str, type[Payload]] = {
     for cls in (
         RunCreated, RunStarted, RunQueued, RunResumed, RunCompleted, RunFailed, RunBlocked, RunPaused, RunUnpaused,
         RunRetried, CancelRequested, RunCancelled, StepStarted, StepCompleted, StepFailed, StepCancelled,
-        StepInterrupted, RetryScheduled, StepResolved, CheckpointWritten, TimerSet, TimerFired, TimerCancelled,
-        SignalAwaited, SignalReceived, WaitExpired, WaitCancelled, ApprovalRequested, ApprovalGranted, ApprovalDenied,
-        ApprovalEscalated, ApprovalReminded, ApprovalExpired, ApprovalClosed, DecisionRefused, ChildStarted,
-        ChildFinished, ChildCancelled, ScheduleFired, ScheduleSkipped, VersionMarked,
+        StepInterrupted, StepProbed, RetryScheduled, StepResolved, CheckpointWritten, TimerSet, TimerFired,
+        TimerCancelled, SignalAwaited, SignalReceived, WaitExpired, WaitCancelled, ApprovalRequested, ApprovalGranted,
+        ApprovalDenied, ApprovalEscalated, ApprovalReminded, ApprovalExpired, ApprovalClosed, DecisionRefused,
+        ChildStarted, ChildFinished, ChildCancelled, ScheduleFired, ScheduleSkipped, VersionMarked,
     )
 }  # fmt: skip
 

@@ -309,6 +309,7 @@ _TELL: dict[str, Callable[[_Fields, int], str]] = {
     "STEP_FAILED": _step_failed,
     "STEP_CANCELLED": lambda p, at: f"{p['step']} given up by the workflow",
     "STEP_INTERRUPTED": _interrupted,
+    "STEP_PROBED": lambda p, at: f"{p['step']} in doubt: its probe is asked whether it happened",
     "RETRY_SCHEDULED": _retry,
     "CHECKPOINT_WRITTEN": _checkpoint,
     "TIMER_SET": lambda p, at: f"timer {p['timer']} set for {duration(p['at'] - at)}, until {utc(p['at'])}",

@@ -47,6 +47,8 @@ class StepState:
     """One step of a run: what is known of its attempts.
 
     `status` is running, retrying (backing off), due (to be started again), completed, failed or cancelled.
+    `interrupted`: nobody knows how its last attempt ended; while `probing`, its probe is asked. `late_seq` is the seq
+    of the end that a write had although the code had given it up.
     """
 
     key: str
@@ -70,6 +72,8 @@ class StepState:
     error: dict[str, Any] | None = None
     void: bool = False
     interrupted: bool = False
+    probing: bool = False
+    late_seq: int | None = None
     idempotency_key: str | None = None
     gate: str | None = None
 
@@ -291,6 +295,9 @@ def _run_blocked(state: RunState, fact: Fact) -> None:
     state.blocked = fact.payload
     state.blocked_by = [*state.blocked_by, fact.payload["version"]]
     state.reopened = False
+    step = state.steps.get(fact.payload.get("step") or "")
+    if step is not None and step.probing:
+        _due(state, step)  # the probe could not say
 
 
 def _run_paused(state: RunState, fact: Fact) -> None:
@@ -302,12 +309,13 @@ def _run_unpaused(state: RunState, fact: Fact) -> None:
 
 
 def _run_retried(state: RunState, fact: Fact) -> None:
-    state.blocked, state.blocked_by, state.reopened = None, [], True
     key = fact.payload.get("step")
     if key in state.steps:
         step = state.steps[key]
         step.interruptions = step.deaths_alone = 0
-        step.interrupted = False
+        if state.blocked is not None and state.blocked["reason"] == "unknown_outcome":
+            step.interrupted = False  # somebody who was told of it says: run it again
+    state.blocked, state.blocked_by, state.reopened = None, [], True
     failed_at = fact.payload.get("from_seq")
     if state.outcome is not None:
         state.outcome = state.error = state.output = state.finished_at = None
@@ -323,15 +331,19 @@ def _void_after(state: RunState, failed_at: int, failed: str | None, at: int) ->
     `failed`; completions of earlier steps stay."""
     for step in state.steps.values():
         if step.asked_seq > failed_at:
+            step.interrupted = step.interrupted or step.status == "running"
+            completed = step.status == "completed" or _succeeded_late(step)
             _close(state, step)
             step.void = True
-            if step.status != "completed":
-                step.status = "cancelled"
+            step.status = "completed" if completed else "cancelled"
         elif step.key == failed:
             _reopen(state, step, at)
         elif step.status == "cancelled" and (step.ended_seq or 0) > failed_at:
-            _reopen(state, step, at)
-            step.interrupted = True  # it was given up in flight: nobody knows how far it came
+            if _succeeded_late(step):
+                step.status, step.ended_seq = "completed", step.late_seq
+                state.last_input = max(state.last_input, step.late_seq or 0)
+            else:
+                _reopen(state, step, at)
     for timer in list(state.timers.values()):
         if timer.set_seq > failed_at:
             state.open_timers.discard(timer.number)
@@ -349,8 +361,20 @@ def _reopen(state: RunState, step: StepState, at: int) -> None:
     state.due += 1
 
 
+def _succeeded_late(step: StepState) -> bool:
+    return step.late_seq is not None and step.error is None
+
+
+def _due(state: RunState, step: StepState) -> None:
+    """The step in flight is to be started again."""
+    _close(state, step)
+    step.status = "due"
+    state.due += 1
+
+
 def _close(state: RunState, step: StepState) -> None:
     """Take the step out of the counts of what is open."""
+    step.probing = False
     if step.status == "running":
         state.in_flight -= 1
     elif step.status == "due":
@@ -393,32 +417,37 @@ def _step_completed(state: RunState, fact: Fact) -> None:
     step = state.steps[p["step"]]
     if p.get("usage"):
         state.usage.append({"step": step.key, **p["usage"]})
+    step.output, step.error, step.interrupted = p.get("output"), None, False
     if step.status == "cancelled" or step.void:
+        step.late_seq = fact.seq
+        step.status = "completed" if step.void else "cancelled"  # a retry that asks for it again finds it done
         return
     _close(state, step)
-    step.status, step.output, step.finished_at, step.ended_seq = "completed", p.get("output"), fact.at, fact.seq
-    step.error = None
+    step.status, step.finished_at, step.ended_seq = "completed", fact.at, fact.seq
     state.last_input = fact.seq
 
 
 def _step_failed(state: RunState, fact: Fact) -> None:
     p = fact.payload
     step = state.steps[p["step"]]
-    _close(state, step)
+    step.error, step.interrupted = p["error"], False
+    if step.status == "cancelled" or step.void:
+        step.late_seq = fact.seq
+        return
     step.failures += 1
-    step.error = p["error"]
     if p.get("final", True):
+        _close(state, step)
         step.status, step.finished_at, step.ended_seq = "failed", fact.at, fact.seq
         state.last_input = fact.seq
     else:
-        step.status = "due"
-        state.due += 1
+        _due(state, step)
 
 
 def _step_cancelled(state: RunState, fact: Fact) -> None:
     step = state.steps[fact.payload["step"]]
     if step.status in ("completed", "failed"):
         return  # it had ended before the code was at hand to give it up: it never runs again
+    step.interrupted = step.interrupted or step.status == "running"
     _close(state, step)
     step.status, step.finished_at, step.ended_seq = "cancelled", fact.at, fact.seq
 
@@ -427,10 +456,8 @@ def _step_interrupted(state: RunState, fact: Fact) -> None:
     step = state.steps[fact.payload["step"]]
     if step.status != "running":
         return
-    _close(state, step)
-    step.status = "due"
+    _due(state, step)
     step.interrupted = True
-    state.due += 1
     if fact.payload.get("counted", True):
         step.interruptions += 1
         step.deaths_alone += step.alone
@@ -444,13 +471,23 @@ def _retry_scheduled(state: RunState, fact: Fact) -> None:
     state.backing_off.add(step.key)
 
 
+def _step_probed(state: RunState, fact: Fact) -> None:
+    step = state.steps[fact.payload["step"]]
+    _close(state, step)
+    step.status, step.probing = "running", True
+    step.alone, step.started_at = fact.payload.get("alone", False), fact.at
+    state.in_flight += 1
+    state.reopened = False
+
+
 def _step_resolved(state: RunState, fact: Fact) -> None:
     p = fact.payload
     step = state.steps[p["step"]]
     if state.blocked is not None and state.blocked.get("step") == step.key:
-        state.blocked, state.blocked_by, state.reopened = None, [], True
-    step.interrupted = False
+        state.blocked, state.blocked_by = None, []
+    step.interrupted = p["outcome"] == "failed"  # the workflow sees a failure; what happened is still not known
     if p["outcome"] == "did_not_happen":
+        _due(state, step)
         return
     _close(state, step)
     step.finished_at, step.ended_seq = fact.at, fact.seq
@@ -515,6 +552,7 @@ APPLY: dict[str, Callable[[RunState, Fact], None]] = {
     "STEP_FAILED": _step_failed,
     "STEP_CANCELLED": _step_cancelled,
     "STEP_INTERRUPTED": _step_interrupted,
+    "STEP_PROBED": _step_probed,
     "RETRY_SCHEDULED": _retry_scheduled,
     "STEP_RESOLVED": _step_resolved,
     "SCHEDULE_FIRED": _scheduled,

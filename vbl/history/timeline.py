@@ -238,8 +238,11 @@ _NUMBERING = re.compile(r"#\d+$|\[.*$", re.DOTALL)
 """What a second call of a step, or an item of a map, adds to the step's name."""
 
 _NOT_A_SIGN = frozenset(
-    {"RUN_CREATED", "RUN_PAUSED", "RUN_UNPAUSED", "RUN_RETRIED", "CANCEL_REQUESTED", "STEP_INTERRUPTED", "RUN_RESUMED"}
-)
+    {
+        "RUN_CREATED", "RUN_PAUSED", "RUN_UNPAUSED", "RUN_RETRIED", "CANCEL_REQUESTED", "STEP_INTERRUPTED",
+        "STEP_RESOLVED", "RUN_RESUMED",
+    }
+)  # fmt: skip
 """Events of clients, and those by which a new supervisor records the loss of an old one."""
 
 
@@ -325,6 +328,17 @@ def _step_interrupted(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
     draft.back_at = fact.at if counted else None
 
 
+def _step_probed(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.back(fact.at)
+    draft.marks.append(Mark(fact.at, fact.seq, f"{p['step']}: its probe was asked"))
+
+
+def _step_resolved(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.end(Stand.BLOCKED, fact.at)
+    what = {"happened": "it happened", "did_not_happen": "it did not happen"}.get(p["outcome"], "it failed")
+    draft.marks.append(Mark(fact.at, fact.seq, f"{p['step']} settled{_by(p)}: {what}"))
+
+
 def _retry_scheduled(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
     key, limit = p["step"], p.get("max_attempts")
     attempt = draft.failures.get(key, 0) + 1 if limit else p["attempt"]
@@ -368,6 +382,8 @@ _DRAW: dict[str, Callable[[_Draft, Fact, dict[str, Any]], None]] = {
     "STEP_FAILED": _step_failed,
     "STEP_CANCELLED": _step_cancelled,
     "STEP_INTERRUPTED": _step_interrupted,
+    "STEP_PROBED": _step_probed,
+    "STEP_RESOLVED": _step_resolved,
     "RETRY_SCHEDULED": _retry_scheduled,
     "TIMER_SET": _timer_set,
     "TIMER_FIRED": _timer_fired,

@@ -6,12 +6,13 @@ Each raises Conflict where the history already says something that refuses it.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Literal
 
 from vbl.errors import Conflict, KeyTaken
 from vbl.history.events import (
     ApprovalClosed,
     CancelRequested,
+    Error,
     Payload,
     RunCancelled,
     RunPaused,
@@ -21,6 +22,7 @@ from vbl.history.events import (
     SignalReceived,
     StepCancelled,
     StepInterrupted,
+    StepResolved,
     TimerCancelled,
     WaitCancelled,
 )
@@ -121,6 +123,43 @@ def retry(state: RunState, actor: str | None, reason: str | None) -> list[Payloa
         f"run {state.run_id} is {status}: only a failed, a blocked or a backing-off run can be retried",
         f"See what it waits for: vbl why {state.run_id}",
     )
+
+
+def resolve(
+    state: RunState,
+    outcome: Literal["happened", "did_not_happen", "failed"],
+    output: Any,
+    actor: str | None,
+    reason: str | None,
+) -> list[Payload]:
+    """Settle the step whose unknown outcome blocks the run: it happened, with this output; it did not, so it is run
+    again; or the code is to see a failure. Raises InvalidInput for an output that the step could not have returned."""
+    if state.finished:
+        raise Conflict(
+            f"run {state.run_id} is finished ({state.status})",
+            f"Look at it: vbl show {state.run_id}",
+            code="run_finished",
+        )
+    block = state.blocked or {}
+    if block.get("reason") != "unknown_outcome":
+        raise Conflict(
+            f"run {state.run_id} is {state.status}: it does not ask what became of a step",
+            f"See what it waits for: vbl why {state.run_id}",
+            code="nothing_to_resolve",
+        )
+    key: str = block["step"]
+    if outcome == "did_not_happen":
+        return [StepResolved(step=key, outcome=outcome, actor=actor, reason=reason)]
+    if outcome == "failed":
+        said = f"its process died before the outcome was recorded, and {actor or 'somebody'} let it count as failed"
+        error = Error(kind="interrupted", type="UnknownOutcome", message=f"{said}: {reason}" if reason else said)
+        return [StepResolved(step=key, outcome=outcome, error=error, actor=actor, reason=reason)]
+    schema = block.get("json_schema")
+    if schema is not None:
+        from vbl.history.schemas import fitting
+
+        output = fitting(schema, output, f"the result of step {key}")
+    return [StepResolved(step=key, outcome=outcome, output=output, actor=actor, reason=reason)]
 
 
 def interrupt(
