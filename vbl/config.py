@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
+
+from vbl.errors import UsageError
 
 
 def default_path() -> Path:
@@ -27,3 +31,41 @@ def actor() -> str:
         if os.environ.get(name):
             return os.environ[name]
     return f"uid:{os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
+
+def groups() -> dict[str, list[str]]:
+    """Who is in which group, for gates that ask one: `VBL_GROUPS="ops=ada,bob;fin=eve"`, else `groups.toml` in the
+    user's config folder (`ops = ["ada", "bob"]`). Raises UsageError for what is neither."""
+    named = os.environ.get("VBL_GROUPS")
+    if named is not None:
+        pairs = [part.partition("=") for part in named.split(";") if part.strip()]
+        return checked_groups({name.strip(): _names(members) for name, _, members in pairs}, "VBL_GROUPS")
+    import platformdirs
+
+    path = Path(platformdirs.user_config_path("vbl")) / "groups.toml"
+    if not path.exists():
+        return {}
+    import tomllib
+
+    try:
+        found = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", _GROUPS, code="bad_groups") from None
+    return checked_groups(found, str(path))
+
+
+_GROUPS = """For example VBL_GROUPS="ops=ada,bob;fin=eve", or ops = ["ada", "bob"] in groups.toml"""
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def checked_groups(found: Mapping[Any, Any], where: str) -> dict[str, list[str]]:
+    """Groups by name, each a list of people. Raises UsageError naming `where` for anything else."""
+    for name, members in found.items():
+        people = cast("Sequence[Any]", members)
+        listed = isinstance(members, (list, tuple, set, frozenset))
+        if not (isinstance(name, str) and name and listed and people and all(isinstance(p, str) for p in people)):
+            raise UsageError(f"{where}: group {name!r} has no list of people", _GROUPS, code="bad_groups")
+    return {name: list(members) for name, members in found.items()}

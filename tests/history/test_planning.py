@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -222,7 +221,7 @@ def acted(spec: Spec, due: Due, now: int, stand: Stand) -> list[tuple[str, int, 
         if verdict.act in (Act.FIRE, Act.REPLACE):
             stand.busy = True
         elif verdict.act is Act.WAIT:
-            stand.waiting.append(verdict.due_at)
+            stand.waiting += 1
     return [(str(v.act), v.due_at, v.reason, v.count) for v in found]
 
 
@@ -241,7 +240,7 @@ ON_TIME = NOON + 1_000
         ({}, days(0), Stand(), [("fire", 0, "on time", 1)]),
         ({}, days(0), Stand(busy=True), [("skip", 0, "the one before still runs", 1)]),
         ({"overlap": "queue"}, days(0), Stand(busy=True), [("wait", 0, "on time", 1)]),
-        ({"overlap": "queue"}, days(0), Stand(True, deque([1])), [("skip", 0, "one waits already", 1)]),
+        ({"overlap": "queue"}, days(0), Stand(True, 1), [("skip", 0, "one waits already", 1)]),
         ({"overlap": "replace"}, days(0), Stand(busy=True), [("replace", 0, "on time", 1)]),
         ({"overlap": "replace"}, days(0), Stand(), [("fire", 0, "on time", 1)]),
         ({"missed": "skip"}, days(3, 2, 1), Stand(), [("skip", 3, "missed", 3)]),
@@ -259,7 +258,7 @@ ON_TIME = NOON + 1_000
 def test_what_becomes_of_what_is_due(
     options: dict[str, object], due: Due, stand: Stand, expected: list[tuple[str, int, str, int]]
 ) -> None:
-    found = acted(spec(**options), due, ON_TIME, Stand(stand.busy, deque(stand.waiting)))
+    found = acted(spec(**options), due, ON_TIME, Stand(stand.busy, stand.waiting))
     assert [(act, (NOON - at) // DAY, reason, count) for act, at, reason, count in found] == expected
 
 

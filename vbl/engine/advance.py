@@ -495,7 +495,8 @@ class Execution:
         if command.type != ask.type or command.subject != ask.subject:
             raise self._differs(command, str(Command(0, ask.type, ask.subject)), ask)
         if ask.call is not None:
-            recorded, now = command.payload.get("input") or {}, ask.call.input_plain
+            recorded: dict[str, Json] = command.payload.get("input") or {}
+            now = ask.call.input_plain
             agrees = ask.call.has_input(recorded)
         else:
             recorded, now = about(command.payload), about(ask.payload or {})

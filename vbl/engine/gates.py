@@ -109,20 +109,23 @@ class Decision(Generic[R]):
 
     async def _run(self, call: BoundCall[R]) -> Any:
         decision: Decision[R] = self
-        while not decision.approved or (problem := decision.lapsed(call)) is not None:
+        while True:
             if not decision.approved:
-                raise NotApproved(
-                    f"{call.step.name} was not approved at gate {decision.gate}"
-                    + (f", by {decision.by}" if decision.by else ""),
-                    "Look at .approved first",
-                    gate=decision.gate,
-                )
+                raise decision.refusal()
+            problem = decision.lapsed(call)
+            if problem is None:
+                break
             decision = await self._asking.again(problem, call).decided()
             call = cast("BoundCall[R]", decision.call)
         if decision._ran:
             raise UsageError(f"what gate {decision.gate} approved has run", "Ask again for another call")
         decision._ran = self._ran = True
         return await self._asking.scope.gated(call, decision.gate)
+
+    def refusal(self) -> NotApproved:
+        """The error of a call that was to run although nobody approved it."""
+        name, by = cast("BoundCall[R]", self.call).step.name, f", by {self.by}" if self.by else ""
+        return NotApproved(f"{name} was not approved at gate {self.gate}{by}", "Look at .approved first", gate=self.gate)
 
     def lapsed(self, call: BoundCall[R]) -> str | None:
         """Why the decision does not cover the call now, or None. In a replay the history has the answer."""
@@ -157,7 +160,7 @@ class _Asking:
         self.codec = codec
         self.key, self.id = scope.gate_key(name)
         self.valid_us: int | None = options.get("valid_us")
-        self.version = call.step.version if call is not None else ""
+        self.version: str = call.step.version if call is not None else ""
         self.reopens: str | None = None
         self.problem: str | None = None
 
@@ -172,7 +175,8 @@ class _Asking:
         scope = self.scope
         payload = self._payload()
         if self.call is not None and (upcoming := scope.upcoming()) is not None and upcoming.subject == self.id:
-            self.version = (upcoming.payload.get("call") or {}).get("version", self.version)
+            recorded: dict[str, Any] = upcoming.payload.get("call") or {}
+            self.version = recorded.get("version", self.version)
         scope.ask("APPROVAL_REQUESTED", self.id, payload)
         fact: Fact = await scope.awaits("gate", self.id, self.name)
         answer = fact.payload
@@ -306,12 +310,12 @@ def _options(
     options: dict[str, Any] = {}
     if show is not None:
         options["show"] = _shown(name, show)
-    for field, value, default in (("to", people, []), ("on_timeout", on_timeout, "deny"), ("need", need, 1)):
-        if value != default:
-            options[field] = value
-    for field, flag in (("not_starter", not_starter), ("edit", edit)):
-        if flag:
-            options[field] = True
+    said = {"to": people, "not_starter": not_starter, "edit": edit}
+    options |= {field: value for field, value in said.items() if value}
+    if on_timeout != "deny":
+        options["on_timeout"] = on_timeout
+    if need != 1:
+        options["need"] = need
     return options
 
 

@@ -12,7 +12,7 @@ import datetime
 import zoneinfo
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -76,6 +76,48 @@ class Due(BaseModel):
     more: int = 0
     first: int | None = None
     next_at: int | None = None
+
+
+class Word(BaseModel):
+    """What a person or a program says to a schedule: be as `spec` says from now on, or start a run now."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    do: Literal["change", "run"]
+    spec: Spec | None = None
+    by: str | None = None
+
+
+class Entry(BaseModel):
+    """The last fire, or the last skip: the instant that was planned, when it was dealt with, and why so. `run` is the
+    run that was started; `count` instants from `due_at` on were skipped."""
+
+    due_at: int
+    at: int
+    reason: str
+    run: str | None = None
+    late_us: int = 0
+    count: int = 1
+
+
+class Book(BaseModel):
+    """What the run of a schedule remembers; its variables. All up to `planned_at` has been dealt with; `waiting` are
+    the instants whose runs wait for their turn, with the reason, and `going` the runs that are going on."""
+
+    spec: Spec | None = None
+    planned_at: int = 0
+    next_at: int | None = None
+    waiting: list[tuple[int, str]] = []
+    going: list[str] = []
+    entries: int = 0
+    fired: Entry | None = None
+    skipped: Entry | None = None
+
+
+SIGNAL = "schedule"
+"""The name of the signal that carries a Word."""
+WORKFLOW = "vbl.schedule"
+"""The name of the workflow whose runs are the schedules."""
 
 
 class Act(StrEnum):
@@ -201,10 +243,10 @@ def look(line: str, tz: str, after: int, now: int) -> Due:
 
 @dataclass(slots=True)
 class Stand:
-    """How a schedule stands: whether a run of it is going on, and the instants whose runs wait for their turn."""
+    """How a schedule stands: whether a run of it is going on, and how many wait for their turn."""
 
     busy: bool = False
-    waiting: deque[int] = field(default_factory=deque[int])
+    waiting: int = 0
 
 
 def verdicts(spec: Spec, due: Due, now: int, stand: Stand) -> Iterator[Verdict]:

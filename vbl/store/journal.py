@@ -48,7 +48,8 @@ def _guarded(payload: dict[str, Any]) -> str:
     stored = dict(payload)
     if "output" in stored:
         stored["output"] = from_json(guard(dumps(stored["output"]), stored["output"]))
-    if isinstance(named := stored.get("input"), dict):
+    if isinstance(stored.get("input"), dict):
+        named: dict[str, Any] = stored["input"]
         stored["input"] = {name: from_json(guard(dumps(value), value)) for name, value in named.items()}
     return dumps(stored)
 

@@ -1,0 +1,388 @@
+"""Schedules as people and programs see them: declare one, list them, pause, run now, remove. Never imports the engine.
+
+A schedule is a run of the workflow `vbl.schedule`, found by its tag; after many fires it hands over to the next such
+run, so the newest that is not finished is the schedule. What is done to it here is durable when the call returns.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from vbl import config
+from vbl.errors import Conflict, NotFound, UsageError, VblError
+from vbl.handle import Access, Run
+from vbl.history import planning, transitions
+from vbl.history.planning import SIGNAL, WORKFLOW, Book, Entry, Missed, Overlap, Spec, Word
+from vbl.history.state import RunState, Status
+from vbl.store.journal import Draft, draft
+from vbl.store.payloads import Json, loads
+
+if TYPE_CHECKING:
+    from vbl.engine.definitions import Workflow
+    from vbl.store.payloads import Blob
+
+_OPEN = [status.value for status in Status if not status.finished]
+_TRIES = 5
+"""A schedule may hand over to its next run while something is done to it; then the same is done to that one."""
+_LONGEST_S = 1e9
+
+
+class Schedule:
+    """A workflow that is started at planned instants. From `vbl.schedule`, `client.schedule` and `client.schedules()`.
+
+    `name`, `workflow`, `cron`, `tz`, `overlap`, `missed`, `grace_s`, `priority` and `tags` are as declared; `input` is
+    the recorded form of the arguments. `run_id`, `status`, `next_at`, `last_fire`, `last_skip` and `waiting` are those
+    of the file when it was last read: `refresh()` reads again. Instants are microseconds since 1970 UTC.
+    """
+
+    def __init__(self, spec: Spec, file: Scheduling | None = None, run: Run | None = None) -> None:
+        self._file = file
+        self._set(spec)
+        self.run_id: str | None = None
+        self.status: Status | None = None
+        self.next_at: int | None = None
+        self.last_fire: Entry | None = None
+        self.last_skip: Entry | None = None
+        self.waiting: list[int] = []
+        self.going: list[str] = []
+        if run is not None:
+            self._read(run)
+
+    def _set(self, spec: Spec) -> None:
+        self.spec = spec
+        self.name, self.workflow, self.cron, self.tz = spec.name, spec.workflow, spec.cron, spec.tz
+        self.overlap, self.missed, self.grace_s = spec.overlap, spec.missed, spec.grace_us / 1e6
+        self.input, self.priority, self.tags = spec.input, spec.priority, spec.tags
+
+    def _read(self, run: Run) -> None:
+        assert self._file is not None
+        state = run.state()
+        book = Book.model_validate(state.variables)
+        spec = declared(state)
+        self._set(spec)
+        self.run_id, self.status = state.run_id, state.status
+        self.last_fire, self.last_skip = book.fired, book.skipped
+        self.waiting, self.going = [at for at, _ in book.waiting], list(book.going)
+        if state.status in (Status.PAUSED, Status.BLOCKED) or state.finished:
+            self.next_at = None
+        elif book.spec == spec:
+            self.next_at = book.next_at
+        else:  # no supervisor has read it yet
+            self.next_at = next(iter(planning.upcoming(spec.cron, spec.tz, self._file.instant(), 1)), None)
+
+    @property
+    def paused(self) -> bool:
+        """Whether it was paused when it was last read."""
+        return self.status is Status.PAUSED
+
+    def refresh(self) -> Schedule:
+        """Read it again. Raises NotFound where it was removed, UsageError where no file has it yet."""
+        self._read(self._place().newest(self.name))
+        return self
+
+    def upcoming(self, count: int = 5, after: int | None = None) -> list[int]:
+        """The next instants of its plan, behind `after` or now."""
+        if after is None:
+            after = self._file.instant() if self._file is not None else _now()
+        return planning.upcoming(self.cron, self.tz, after, count)
+
+    def pause(self, by: str | None = None, reason: str | None = None) -> None:
+        """Start nothing until `unpause`; what is going on goes on. Raises Conflict where it is paused already."""
+        self._do(lambda run: run.pause(by, reason))
+
+    def unpause(self, by: str | None = None, reason: str | None = None) -> None:
+        """Go on; what was due meanwhile was missed. Raises Conflict where it is not paused."""
+        self._do(lambda run: run.unpause(by, reason))
+
+    def remove(self, by: str | None = None, reason: str | None = None) -> None:
+        """End it; what it started goes on. Code that declares it brings it back. Raises NotFound where it is gone."""
+        self._do(lambda run: run.cancel(by, reason))
+
+    def run_now(self, by: str | None = None) -> None:
+        """Start a run now, beside the plan, under the same rule for overlaps.
+
+        Raises Conflict where the schedule is paused, or where the rule is "skip" and a run of it is going on.
+        """
+
+        def ask(run: Run) -> None:
+            state = run.state()
+            if state.paused:
+                raise Conflict(f"schedule {self.name} is paused", f"Let it go on: vbl schedules unpause {self.name}")
+            going = [state.children[call].id for call in sorted(state.open_children)]
+            if going and declared(state).overlap == "skip":
+                raise Conflict(
+                    f"run {going[0]} of schedule {self.name} is going on, and no two may overlap",
+                    f'See what it waits for: vbl why {going[0]}. Allow it by overlap="queue" or "replace"',
+                )
+            word = Word(do="run", by=by or config.actor())
+            self._place().say(run, lambda state: word, None)
+
+        self._do(ask)
+
+    def _do(self, what: Callable[[Run], object]) -> None:
+        """Do something to the run that is the schedule now, and read it again."""
+        file = self._place()
+        for left in reversed(range(_TRIES)):
+            run = file.newest(self.name)
+            try:
+                what(run)
+                break
+            except Conflict as conflict:
+                if conflict.code != "run_finished" or not left:
+                    raise
+        self._read(run.refresh())
+
+    def _place(self) -> Scheduling:
+        if self._file is None:
+            raise UsageError(
+                f"schedule {self.name} is declared, and no file has it yet",
+                'Open one: with vbl.open("work.db"): …, or declare it by client.schedule(…)',
+            )
+        return self._file
+
+    def bind(self, file: Scheduling) -> None:
+        """Be the schedule of that name in a file."""
+        self._file = file
+        self.refresh()
+
+    def __repr__(self) -> str:
+        return f"<schedule {self.name} {self.cron!r} {self.tz}>"
+
+
+class Scheduling:
+    """The part of a Client that is about schedules."""
+
+    _access: Access
+
+    if TYPE_CHECKING:
+
+        def runs(self, **filters: Any) -> list[Run]:
+            """Client.runs."""
+            ...
+
+        def _input(
+            self, workflow: Workflow[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> tuple[str, dict[str, Json], list[Blob]]: ...
+
+        def _created(self, workflow: str, text: str, plain: dict[str, Json], *options: Any) -> Draft: ...
+
+    def schedule(
+        self,
+        workflow: Workflow[..., Any] | str,
+        cron: str,
+        /,
+        *args: Any,
+        tz: str = "UTC",
+        overlap: Overlap = "skip",
+        missed: Missed = "skip",
+        grace: float | datetime.timedelta = 60,
+        name: str | None = None,
+        priority: int = 0,
+        tags: Iterable[str] | dict[str, str] = (),
+        **kwargs: Any,
+    ) -> Schedule:
+        """Declare a schedule in this file: start the workflow with these arguments whenever the cron line says so.
+
+        Declaring it again, by `name` (default: the workflow's), changes it where something differs, and else does
+        nothing. `overlap` says what happens where the run before still runs: skip, queue (one), or replace it;
+        `missed` what happens to instants that passed `grace` seconds ago or more while nothing moved: skip them, run
+        once for all, or run all. Raises UsageError for a line, zone or option that is none, InvalidInput for arguments
+        that do not fit, NotFound for the name of a workflow that this file has never had; then nothing is written.
+        """
+        spec = self.specified(
+            workflow, cron, args, kwargs, tz=tz, overlap=overlap, missed=missed, grace=grace, name=name,
+            priority=priority, tags=tags,
+        )  # fmt: skip
+        if isinstance(workflow, str):
+            self._demand_known(workflow)
+        return self.declare(spec)
+
+    def schedules(self) -> list[Schedule]:
+        """The schedules of this file, by name."""
+        found: dict[str, Run] = {}
+        for run in self.runs(workflow=WORKFLOW, status=_OPEN, limit=None):
+            found.setdefault(_name_of(run), run)
+        return [Schedule(declared(run.state()), self, run) for _, run in sorted(found.items())]
+
+    def specified(
+        self,
+        workflow: Workflow[..., Any] | str,
+        cron: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        name: str | None,
+        tags: Iterable[str] | dict[str, str],
+        priority: int,
+        **options: Any,
+    ) -> Spec:
+        """What `schedule` was told, checked."""
+        spec = specify(workflow, cron, name=name, **options)
+        text, plain, blobs = self._input(workflow, args, kwargs)
+        if blobs:
+            raise UsageError(
+                f"the arguments of schedule {spec.name} are too long to be kept with it",
+                "Give it the path or the id of what is long, and read that in a step",
+            )
+        created = self._created(WORKFLOW, text, plain, None, tags, None, priority).payload
+        return spec.model_copy(update={"input": plain, "priority": priority, "tags": created.get("tags", [])})
+
+    def _demand_known(self, workflow: str) -> None:
+        row = self._access.store.one("supervisor")
+        known: list[str] = loads(row[2]) if row is not None and row[2] else []
+        if workflow not in known and self._access.workflow(workflow) is None:
+            raise NotFound(
+                f"no supervisor of {self._access.path} has had a workflow {workflow!r}",
+                f"Known are: {', '.join(sorted(set(known) - {WORKFLOW})) or 'none'}. "
+                "Give the workflow itself, or load its file: vbl up FILE.py",
+                code="workflow_not_found",
+            )
+
+    # The run that is the schedule ----------------------------------------------------------------------------------
+
+    def instant(self) -> int:
+        """The present instant of this file's clock."""
+        return self._access.clock.now()
+
+    def newest(self, name: str) -> Run:
+        """The run that is the schedule of that name. Raises NotFound."""
+        run = self._newest(name)
+        if run is None or run.last_status.finished:
+            raise NotFound(
+                f"there is no schedule {name!r} in {self._access.path}",
+                "List them: vbl schedules",
+                code="schedule_not_found",
+            )
+        return run
+
+    def _newest(self, name: str) -> Run | None:
+        row = self._access.store.one("newest_tagged", (_tag(name), WORKFLOW))
+        return None if row is None else Run(self._access, self._access.summary(row[0]))
+
+    def declare(self, spec: Spec) -> Schedule:
+        """Make it so: begin the schedule, change it, or do nothing where it is so already."""
+        for _ in range(_TRIES):
+            run = self._newest(spec.name)
+            try:
+                if run is None or run.last_status.finished:
+                    run = self._begin(spec, run)
+                else:
+                    self.say(run, lambda state: _change(state, spec), "change")
+            except _Meanwhile:
+                continue
+            except Conflict as conflict:
+                if conflict.code != "run_finished":
+                    raise
+            else:
+                return Schedule(spec, self, run)
+        raise Conflict(f"schedule {spec.name} changes too fast to be declared", "Try again in a moment")
+
+    def _begin(self, spec: Spec, before: Run | None) -> Run:
+        """A run of the workflow that is the schedule; by one process only, where several declare it at once."""
+        given = {"spec": spec.model_dump(mode="json"), "after": self.instant()}
+        text, plain, blobs = self._input(WORKFLOW, (), given)
+        item = self._created(WORKFLOW, text, plain, None, [_tag(spec.name)], None, 0)
+
+        def check() -> None:
+            newest = self._newest(spec.name)
+            if (newest and newest.id) != (before and before.id):
+                raise _Meanwhile(spec.name)
+
+        ((key, _),) = self._access.journal.create([item], blobs=blobs, check=check)
+        self._access.nudge()
+        return Run(self._access, self._access.summary(key))
+
+    def say(self, run: Run, what: Callable[[RunState], Word | None], key: str | None) -> None:
+        """Send the schedule a word, made from its state. Raises Conflict where its run is finished."""
+        clock = self._access.clock
+
+        def decide(state: RunState) -> list[Draft]:
+            word = what(state)
+            if word is None and not state.finished:
+                return []
+            numbered = None if key is None else f"{key} {len(state.signal_keys) + 1}"
+            data = None if word is None else word.model_dump(mode="json", exclude_none=True)
+            at = max(clock.now(), state.at)
+            return [draft(at, one) for one in transitions.signal(state, SIGNAL, data, numbered, config.actor())]
+
+        self._access.journal.commit(run.id, decide)
+        self._access.nudge()
+
+
+class _Meanwhile(Exception):
+    """Another process has begun the schedule."""
+
+
+def _change(state: RunState, spec: Spec) -> Word | None:
+    return None if declared(state) == spec else Word(do="change", spec=spec, by=config.actor())
+
+
+def declared(state: RunState) -> Spec:
+    """What was last declared for a schedule, whether it has heard of it or not."""
+    said = [one["data"]["spec"] for one in state.signal_keys.values() if one["name"] == SIGNAL]
+    return Spec.model_validate(said[-1] if said else state.input["spec"])
+
+
+def specify(
+    workflow: Workflow[..., Any] | str,
+    cron: str,
+    *,
+    name: str | None,
+    tz: str,
+    overlap: str,
+    missed: str,
+    grace: float | datetime.timedelta,
+) -> Spec:
+    """The options of a schedule, checked; without the arguments of the workflow. Raises UsageError."""
+    from vbl.client import workflow_name
+
+    named = workflow_name(workflow)
+    if named == WORKFLOW:
+        raise UsageError("a schedule cannot be scheduled", "Give a workflow of your own")
+    for what, value, known in (("overlap", overlap, get_args(Overlap)), ("missed", missed, get_args(Missed))):
+        if value not in known:
+            raise UsageError(f"{what}={value!r}", f"It is {', '.join(known[:-1])} or {known[-1]}")
+    return Spec(
+        name=_checked_name(named if name is None else name),
+        workflow=named,
+        cron=planning.check_line(cron),
+        tz=planning.check_zone(tz),
+        overlap=cast("Overlap", overlap),
+        missed=cast("Missed", missed),
+        grace_us=round(_grace(grace) * 1e6),
+    )
+
+
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str) or not re.fullmatch(r"[^\s\x00-\x1f=](?:[^\x00-\x1f\ud800-\udfff]{0,198}\S)?", name):
+        raise UsageError(f"a schedule cannot be called {name!r}", "Use letters, digits and - _ . : /, at most 200")
+    return name
+
+
+def _grace(given: object) -> float:
+    seconds = given.total_seconds() if isinstance(given, datetime.timedelta) else given
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < _LONGEST_S:
+        raise UsageError(f"grace={given!r} is no number of seconds, zero or more", "For example grace=300")
+    assert math.isfinite(seconds)
+    return float(seconds)
+
+
+def _tag(name: str) -> str:
+    return f"schedule={name}"
+
+
+def _name_of(run: Run) -> str:
+    return next(tag.partition("=")[2] for tag in run.tags if tag.startswith("schedule="))
+
+
+def _now() -> int:
+    from vbl.clock import SYSTEM
+
+    return SYSTEM.now()
+
+
+__all__ = ["Schedule", "Scheduling", "VblError"]
