@@ -411,6 +411,8 @@ def replay(run: Run, workflow: Workflow[..., Any] | None = None, *, patience_s: 
         raise NotFound(f"workflow {run.workflow} is not known here", "Import the module that defines it")
     history = History(None, Resolver(_no_blob))
     history.state = run.state()
+    if history.state.started_at is None:
+        return None  # its code was never entered: it is queued, or was cancelled before
     facts = run.facts()
     for fact in facts[-_RECENT_FACTS:]:
         history.recorder.know_payload(fact.seq, fact.payload)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 import vbl
 from tests.engine.corpus import work
+from tests.engine.world import WORLD
 from vbl.client import Client
 from vbl.errors import RunWaiting
 from vbl.handle import Run
@@ -134,7 +135,10 @@ async def _run_branch(p: Program) -> Any:
             except TimeoutError:
                 return "out of time"
         case "child":
-            return ["child", await guess(p["of"])]
+            try:
+                return ["child", await guess(p["of"])]
+            except vbl.RunCancelled:
+                return "cancelled by somebody"
         case "careful":
             try:
                 return await _run(p["of"])
@@ -149,24 +153,26 @@ async def _run_branch(p: Program) -> Any:
 
 @dataclass(frozen=True)
 class Turn:
-    """Somebody's turn, after some time: to send a signal, to decide one of the gates that are open, or to cancel.
-    `which` chooses among what there is."""
+    """Somebody's turn, after some time: to send a signal, to decide one of the gates that are open, to cancel the run,
+    or one of those below it. `which` chooses among what there is."""
 
     after: float
     what: str
     which: int
 
-    def take(self, trial: Trial, run: Run) -> None:
-        if run.status.finished:
+    def take(self, client: Client, run: Run) -> None:
+        them = [one for one in tree(client, run) if not one.status.finished]
+        if not them:
             return
-        if self.what == "cancel":
-            if run.state().cancel is None:
-                run.cancel(by="bob")
+        one = them[self.which % len(them)]
+        if self.what in ("cancel", "cancel one"):
+            one = run if self.what == "cancel" else one
+            if not one.status.finished and one.state().cancel is None:
+                one.cancel(by="bob")
         elif self.what == "send":
-            them = [one for one in tree(trial, run) if not one.status.finished]
-            trial.signal(them[self.which % len(them)].id, NAMES[self.which % 2], self.which)
-        elif gates := open_gates(trial, run):
-            decide(trial, gates[self.which % len(gates)], self.what, self.which)
+            client.signal(one.id, NAMES[self.which % 2], self.which)
+        elif gates := open_gates(client, run):
+            decide(client, gates[self.which % len(gates)], self.what, self.which)
 
 
 def _turn(number: int, after: int, what: str, which: int) -> Turn:
@@ -189,17 +195,17 @@ def decide(client: Client, gate: GateState, what: str, number: int) -> None:
         client.approve(gate.id, by="ada", edit=edit)
 
 
-def tree(trial: Trial, run: Run) -> list[Run]:
+def tree(client: Client, run: Run) -> list[Run]:
     """The run and all below it, in an order that is the same in every life."""
     below = sorted(run.state().children.values(), key=lambda child: child.asked_seq)
-    return [run, *(one for child in below for one in tree(trial, trial.run(child.id)))]
+    return [run, *(one for child in below for one in tree(client, client.run(child.id)))]
 
 
-def open_gates(trial: Trial, run: Run) -> list[GateState]:
+def open_gates(client: Client, run: Run) -> list[GateState]:
     """All gates of the run and of those below it that can be decided now, in such an order."""
-    states = [one.state() for one in tree(trial, run)]
+    states = [one.state() for one in tree(client, run)]
     asked = [gate for state in states for gate in sorted(state.gates.values(), key=lambda gate: gate.asked_seq)]
-    now = trial.clock.now()
+    now = WORLD.clock.now()
     return [gate for gate in asked if gate.status == "open" and (gate.expires_at is None or gate.expires_at > now)]
 
 

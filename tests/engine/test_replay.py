@@ -25,7 +25,7 @@ from vbl.history.script import script_of
 from vbl.history.state import RunState, fold
 from vbl.store.journal import Draft, Journal
 from vbl.store.sqlite import Sqlite
-from vbl.testing import FakeClock, Trial
+from vbl.testing import FakeClock, Trial, replay
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["first_completed", "timeout_that_fires", "retries_side_by_side", "conversation", "plain_map_and_sleep"]
@@ -172,13 +172,20 @@ def test_runs_go_on_in_another_process(python: str, tmp_path: Path) -> None:
 
 def test_a_run_whose_workflow_is_unknown_cannot_be_replayed(trial: Trial) -> None:
     from vbl.engine.definitions import REGISTRY
-    from vbl.testing import replay
 
     run = trial.start(corpus.sequence)
     trial.finish(run)
     del REGISTRY["sequence"]
     with pytest.raises(NotFound, match="sequence"):
         replay(run)
+
+
+def test_a_run_that_was_cancelled_before_it_began_has_nothing_to_replay(trial: Trial) -> None:
+    trial.kill()
+    run = trial.start(corpus.sequence)
+    run.cancel()
+    assert run.status == "cancelled"
+    assert replay(run) is None
 
 
 def test_a_replay_writes_nothing(trial: Trial, tmp_path: Path) -> None:
