@@ -286,6 +286,7 @@ def test_a_step_in_flight_when_its_run_is_found_to_diverge_is_recorded_and_not_r
 
     version(changed)
     run.pause()
+    trial.settle()
     run.unpause()
     trial.settle()
     assert run.status == "blocked"

@@ -90,7 +90,8 @@ DAMAGES = {
     "a summary of nothing": (
         "orphan",
         """insert into runs
-        select 99, 'r_nobody', workflow, version, status, null, null, '', 0, 1, 1, 1, null, null, 0, 1
+        select 99, 'r_nobody', workflow, version, status, null, null, '', 0, 1, 1, 1, null, null, 0, 1,
+            null, null, null
         from runs limit 1""",
     ),
     "a tag": ("tags", "delete from run_tags where tag = 'blue'"),
