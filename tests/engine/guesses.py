@@ -1,22 +1,22 @@
 """Random programs of waits: gates, signals, timers, children and races of them, and a random world around them.
 
-A program is plain JSON data, the input of the workflow `guess`. Whatever it waits for, its result says what came of
-it. No two timers of a program can end at the same instant, nor can a timer and a move of the world: each lasts a
-power of two in microseconds longer than its seconds say. So the order of what happens is fixed by the clock alone,
-and a death changes nothing of it.
+A program is plain JSON data, the input of the workflow `guess` or `plain_guess`. Whatever it waits for, its result
+says what came of it. No two timers of a program can end at the same instant, nor can a timer and a move of the world:
+each lasts a power of two in microseconds longer than its seconds say. So the order of what happens is fixed by the
+clock alone, and a death changes nothing of it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
 
 import vbl
-from tests.engine.corpus import work
+from tests.engine.corpus import labour, work
 from tests.engine.world import WORLD
 from vbl.client import Client
 from vbl.errors import RunWaiting
@@ -62,6 +62,14 @@ def _branches(inner: st.SearchStrategy[Program]) -> st.SearchStrategy[Program]:
     )
 
 
+def _plain_branches(inner: st.SearchStrategy[Program]) -> st.SearchStrategy[Program]:
+    return st.one_of(
+        st.builds(lambda of: {"do": "line", "of": of}, st.lists(inner, min_size=1, max_size=3)),
+        st.builds(lambda of: {"do": "child", "of": of}, inner),
+        st.builds(lambda of: {"do": "careful", "of": of}, inner),
+    )
+
+
 def _timed(program: Program) -> Iterator[Program]:
     """Every statement that lasts some time."""
     if program.get("s") is not None:
@@ -77,10 +85,15 @@ def _apart(program: Program) -> Program:
     return program
 
 
-parts = st.lists(st.recursive(leaves, _branches, max_leaves=5), min_size=1, max_size=4)
-programs = (
-    st.builds(lambda of: {"do": "line", "of": of}, parts).filter(lambda p: len(list(_timed(p))) <= TIMERS).map(_apart)
-)
+def _whole(branches: Callable[[st.SearchStrategy[Program]], st.SearchStrategy[Program]]) -> st.SearchStrategy[Program]:
+    parts = st.lists(st.recursive(leaves, branches, max_leaves=5), min_size=1, max_size=4)
+    lines = st.builds(lambda of: {"do": "line", "of": of}, parts)
+    return lines.filter(lambda program: len(list(_timed(program))) <= TIMERS).map(_apart)
+
+
+programs = _whole(_branches)
+plain_programs = _whole(_plain_branches)
+"""What a sync workflow can do."""
 
 
 # Running ----------------------------------------------------------------------------------------------------------
@@ -144,6 +157,48 @@ async def _run_branch(p: Program) -> Any:
                 return await _run(p["of"])
             finally:
                 await work(100)
+        case _:
+            raise AssertionError(p)
+
+
+@vbl.workflow
+def plain_guess(program: dict[str, Any]) -> Any:
+    return _run_plainly(program)
+
+
+def _run_plainly(p: Program) -> Any:
+    match p["do"]:
+        case "step":
+            return labour(p["n"])
+        case "sleep":
+            vbl.sleep(p["s"])
+            return "slept"
+        case "wait":
+            try:
+                return vbl.wait(p["name"], timeout=p["s"])
+            except TimeoutError:
+                return "too late"
+        case "gate":
+            try:
+                gate = vbl.approve(p["name"], timeout=p["s"], on_timeout=p["late"])
+            except vbl.ApprovalExpired:
+                return "expired"
+            return [gate.approved, gate.by]
+        case "gated":
+            gate = vbl.approve(labour.call(p["n"]), edit=p["edit"])
+            return gate.run() if gate.approved else "denied"
+        case "line":
+            return [_run_plainly(inner) for inner in p["of"]]
+        case "child":
+            try:
+                return ["child", plain_guess(p["of"])]
+            except vbl.RunCancelled:
+                return "cancelled by somebody"
+        case "careful":
+            try:
+                return _run_plainly(p["of"])
+            finally:
+                labour(100)
         case _:
             raise AssertionError(p)
 

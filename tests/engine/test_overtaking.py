@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 import vbl.testing
 from tests.engine import guesses
 from tests.engine.checks import assert_attempts_ran_once, assert_sound
-from tests.engine.guesses import Program, Turn, come_to_an_end, guess, programs, tree, worlds
+from tests.engine.guesses import (
+    Program,
+    Turn,
+    come_to_an_end,
+    guess,
+    plain_guess,
+    plain_programs,
+    programs,
+    tree,
+    worlds,
+)
 from tests.engine.outside import assert_kin_agree, reach
 from tests.engine.prefixes import check_prefixes
 from tests.engine.world import WORLD
@@ -79,7 +89,9 @@ def check(trial: Trial, run: Run) -> None:
     assert_sound(trial)
 
 
-def overtake(program: Program, turns: list[Turn], plan: dict[int, Turn], die_after: int | None = None) -> int:
+def overtake(
+    program: Program, turns: list[Turn], plan: dict[int, Turn], die_after: int | None = None, workflow: Any = guess
+) -> int:
     """Run the program in that world; how often somebody came first."""
     WORLD.begin(FakeClock())
     with TemporaryDirectory() as folder, overtaken(plan) as door:
@@ -90,7 +102,7 @@ def overtake(program: Program, turns: list[Turn], plan: dict[int, Turn], die_aft
             trial.up()
 
         try:
-            run = trial.start(guess, program)
+            run = trial.start(workflow, program)
             door.run_id = run.id
             trial.up(die_after=die_after)
             instant = run.created_at
@@ -119,6 +131,21 @@ def test_whoever_comes_first_and_whoever_dies_nothing_is_lost(
     program: Program, turns: list[Turn], plan: dict[int, Turn], end: Turn | None, die_after: int | None
 ) -> None:
     overtake(program, [*turns, *([end] if end is not None else [])], plan, die_after)
+
+
+@given(plain_programs, worlds, overtakers)
+@settings(max_examples=25)
+def test_nothing_is_lost_of_a_sync_workflow(program: Program, turns: list[Turn], plan: dict[int, Turn]) -> None:
+    overtake(program, turns, plan, workflow=plain_guess)
+
+
+@pytest.mark.slow
+@given(plain_programs, worlds, overtakers, guesses.ends, st.none() | st.integers(1, 6))
+@settings(max_examples=200)
+def test_nothing_is_lost_of_a_sync_workflow_whoever_dies(
+    program: Program, turns: list[Turn], plan: dict[int, Turn], end: Turn | None, die_after: int | None
+) -> None:
+    overtake(program, [*turns, *([end] if end is not None else [])], plan, die_after, plain_guess)
 
 
 def test_somebody_does_come_first() -> None:
