@@ -193,6 +193,7 @@ class NotApproved(VblError):
 
     code = "not_approved"
     exit_code = 6
+    kind = "permanent"
 
     def __init__(self, message: str, hint: str = "", *, gate: str = "", code: str | None = None) -> None:
         super().__init__(message, hint, code=code)
@@ -203,6 +204,7 @@ class ApprovalExpired(NotApproved):
     """In workflow code: nobody decided a gate in time, and it was asked for with on_timeout="fail"."""
 
     code = "approval_expired"
+    kind = "timeout"
 
 
 class StepFailed(VblError):

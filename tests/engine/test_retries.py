@@ -379,3 +379,51 @@ def test_a_retry_by_a_person_begins_the_total_time_anew(trial: Trial) -> None:
     trial.advance(86_400)
     run.retry(by="ada")
     assert run.result() == 5
+
+
+def test_what_a_retry_does_anew_it_does_at_its_own_time(trial: Trial) -> None:
+    """A mistake in the code, mended a day later: the time-out that follows is not over before it has begun."""
+
+    @vbl.workflow(name="mended")
+    async def wrong() -> int:
+        raise KeyError("mistake")
+
+    run = trial.start(wrong)
+    assert trial.finish(run)
+    trial.advance(86_400)
+
+    @vbl.workflow(name="mended")
+    async def right() -> int:
+        async with asyncio.timeout(30):
+            return await slow(4, 20)
+
+    run.retry(by="ada")
+    trial.settle()
+    trial.kill()
+    trial.up()
+    assert run.result() == 4
+    (timer,) = of(run, "TIMER_SET")
+    assert timer["at"] == run.created_at + (86_400 + 30) * SECOND
+    assert right.name == run.workflow
+    assert_sound(trial)
+
+
+def test_a_run_that_nobody_decided_in_time_asks_again(trial: Trial) -> None:
+    @vbl.workflow
+    async def asking() -> list[Any]:
+        first = await slow(1, 1)
+        decision = await vbl.approve("may I", timeout=60, on_timeout="fail")
+        return [first, decision.by]
+
+    run = trial.start(asking)
+    assert trial.finish(run)
+    error = run.state().error or {}
+    assert (error["type"], error["kind"]) == ("ApprovalExpired", "timeout")
+    trial.advance(3_600)
+    run.retry(by="ada")
+    trial.settle()
+    (gate,) = (gate for gate in run.state().gates.values() if gate.status == "open")
+    assert gate.expires_at == run.created_at + (1 + 60 + 3_600 + 60) * SECOND
+    assert run.status == "waiting_for_approval"
+    assert WORLD.runs_of(run.id) == {"slow": 1}
+    assert_sound(trial)

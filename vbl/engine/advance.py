@@ -105,7 +105,7 @@ class Execution:
         For a sync workflow the code may still be running in its thread afterwards: see `resting`.
         Raises Divergence where nothing waits for the input, WorkflowError for a spin.
         """
-        self.loop.now = fact.at
+        self.loop.now = max(self.loop.now, fact.at)
         self.loop.muted = self.replaying
         self._digested = self.script.whole and fact.seq <= self.script.applied
         self._deliver(fact, value)

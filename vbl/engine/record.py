@@ -13,7 +13,7 @@ from vbl.engine.attempt import Failed, failure
 from vbl.engine.calls import StepCall
 from vbl.engine.context import Attempt
 from vbl.engine.variables import Variables
-from vbl.errors import RunFailed, StepFailed, ValueNotStorable
+from vbl.errors import ApprovalExpired, RunFailed, StepFailed, ValueNotStorable
 from vbl.history.events import Payload
 from vbl.history.facts import Fact
 from vbl.history.retry import Again
@@ -188,4 +188,6 @@ class Record:
             described = {**described, "kind": error.kind, "step": error.step, "message": str(error)}
         elif isinstance(error, RunFailed) and error.call is not None:
             described = {**described, "kind": error.error.get("kind", described["kind"]), "step": error.call}
+        elif isinstance(error, ApprovalExpired):
+            described = {**described, "step": error.gate}
         self.append("RUN_FAILED", at, {"v": 1, "error": described, **undone})

@@ -78,7 +78,7 @@ def script_of(facts: list[Fact]) -> Script:
         elif type == "CHECKPOINT_WRITTEN":
             script.applied, expected = payload["applied"], payload.get("commands", 0)
         elif type == "RUN_RETRIED":
-            _void(script, asked, ended, late, payload)
+            _void(script, asked, ended, late, fact)
             expected = -1
         elif is_input(type, payload):
             if type.startswith("STEP_"):
@@ -106,10 +106,12 @@ def script_of(facts: list[Fact]) -> Script:
     return script
 
 
-def _void(script: Script, asked: set[str], ended: set[str], late: dict[str, Fact], retried: dict[str, Any]) -> None:
+def _void(script: Script, asked: set[str], ended: set[str], late: dict[str, Fact], retry: Fact) -> None:
     """Take out the end of the run, what the code did behind the input it failed at, and that input too where it is the
     failure of the step, or the child, that is tried again. A step that completed although it was given up has
-    completed, where its being given up is void."""
+    completed, where its being given up is void. What the code does anew behind an input that stays, it does at the time
+    of the retry."""
+    retried = retry.payload
     failed_at = retried.get("from_seq")
     if failed_at is None:
         script.commands = [c for c in script.commands if c.type != "RUN_FAILED"]
@@ -132,7 +134,8 @@ def _void(script: Script, asked: set[str], ended: set[str], late: dict[str, Fact
     given_up = {c.subject for c in script.commands if c.type == "STEP_CANCELLED"}
     known = [late.pop(key) for key in list(late) if key not in given_up]
     inputs = [*script.inputs, *(fact for fact in known if fact.type == "STEP_COMPLETED")]
-    script.inputs = sorted(filter(holds, inputs), key=lambda fact: fact.seq)
+    inputs = [fact._replace(at=retry.at) if fact.seq == failed_at else fact for fact in inputs if holds(fact)]
+    script.inputs = sorted(inputs, key=lambda fact: fact.seq)
     ended.clear()
     ended.update(str(_subject(f)) for f in script.inputs if _kind(f.type) in ("step", "call"))
     ended.update(str(c.subject) for c in script.commands if c.type in ("STEP_CANCELLED", "CHILD_CANCELLED"))

@@ -109,6 +109,9 @@ def retry(state: RunState, actor: str | None, reason: str | None) -> list[Payloa
     status = state.status
     if status is Status.FAILED:
         step = (state.error or {}).get("step")
+        if step is not None and (gate := state.gates.get(step)) is not None:
+            # nobody decided in time: what the code did since it began to ask is void, and it asks again
+            return [RunRetried(actor=actor, reason=reason, from_seq=gate.asked_after)]
         failed = state.steps.get(step) or state.children.get(step) if step is not None else None
         if failed is None or failed.status != "failed":
             # a mistake in the code: what it did since it digested its last input is void, the input stays

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 class GateState:
     """A gate: what was asked of whom, and what was decided. Instants are microseconds since 1970 UTC.
 
-    `status` is open, granted, denied, expired or closed; `request` is the payload of its APPROVAL_REQUESTED; `to` are
-    those who may decide by now (empty: anybody); `votes` the payloads of the grants so far, `answer` that of the event
-    which ended it; `refused` those of the decisions that were refused.
+    `status` is open, granted, denied, expired or closed; `request` is the payload of its APPROVAL_REQUESTED, and
+    `asked_after` the seq of the input that made the code ask; `to` are those who may decide by now (empty: anybody);
+    `votes` the payloads of the grants so far, `answer` that of the event which ended it; `refused` those of the
+    decisions that were refused.
     """
 
     id: str
@@ -30,6 +31,7 @@ class GateState:
     name: str
     requested_at: int
     asked_seq: int
+    asked_after: int
     request: dict[str, Any]
     to: list[str] = field(default_factory=list[str])
     expires_at: int | None = None
@@ -96,7 +98,8 @@ class ChildState:
 
 def _approval_requested(state: RunState, fact: Fact) -> None:
     p = fact.payload
-    gate = GateState(p["gate"], p["key"], p["name"], fact.at, fact.seq, p, list(p.get("to") or []), p.get("expires_at"))
+    gate = GateState(p["gate"], p["key"], p["name"], fact.at, fact.seq, state.applied, p)
+    gate.to, gate.expires_at = list(p.get("to") or []), p.get("expires_at")
     state.gates[gate.id] = gate
     state.open_gates.add(gate.id)
     state.reopened = False
