@@ -567,6 +567,28 @@ def test_a_child_that_its_failed_parent_took_with_it_is_started_again_by_a_retry
     assert_sound(trial)
 
 
+def test_the_child_that_a_retry_started_in_place_of_another_is_given_up_in_its_turn(trial: Trial) -> None:
+    async def parent() -> list[int]:
+        return list(await asyncio.gather(once_broken(1), lingers(7)))
+
+    run = begun(trial, parent)
+    children: list[Run] = []
+    for _ in range(3):
+        assert run.wait() == "failed"
+        children.append(only_child(trial, run))
+        trial.settle()
+        assert children[-1].wait() == "cancelled"
+        assert_kin_agree(trial)
+        run.retry()
+        trial.settle()
+    WORLD.note("mended")
+    run.retry()
+    assert run.result() == [1, 7]
+    assert len({child.id for child in children}) == 3
+    assert replay(run) == [1, 7]
+    assert_sound(trial)
+
+
 def test_a_retry_that_crosses_with_the_end_of_a_child_is_told_of_it(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -399,7 +399,9 @@ class Execution:
         self._given_up.add(awaited.subject)
         payload: dict[str, Any] = {"v": 1, fields: awaited.subject}
         if awaited.kind == "child":
-            payload["child"] = awaited.topic
+            started = self.history.state.children.get(str(awaited.subject))
+            # a retry may have started another in its place
+            payload["child"] = started.id if started is not None else awaited.topic
         self.ask(left, awaited.subject, payload)
 
     def waiting(self, coro: Coroutine[Any, Any, Any]) -> Any:
