@@ -45,6 +45,7 @@ gates = st.builds(
     st.sampled_from(["deny", "approve", "fail"]),
 )
 gated = st.builds(lambda n, edit: {"do": "gated", "n": n, "edit": edit}, st.integers(0, 9), st.booleans())
+brittle = st.builds(lambda n: {"do": "brittle", "n": n}, st.integers(1, 2))
 leaves = steps | sleeps | signals | gates | gated
 slow_leaves = sleeps | signals | gates
 
@@ -85,7 +86,10 @@ def _apart(program: Program) -> Program:
     return program
 
 
-def _whole(branches: Callable[[st.SearchStrategy[Program]], st.SearchStrategy[Program]]) -> st.SearchStrategy[Program]:
+def _whole(
+    branches: Callable[[st.SearchStrategy[Program]], st.SearchStrategy[Program]],
+    leaves: st.SearchStrategy[Program] = leaves,
+) -> st.SearchStrategy[Program]:
     parts = st.lists(st.recursive(leaves, branches, max_leaves=5), min_size=1, max_size=4)
     lines = st.builds(lambda of: {"do": "line", "of": of}, parts)
     return lines.filter(lambda program: len(list(_timed(program))) <= TIMERS).map(_apart)
@@ -94,9 +98,21 @@ def _whole(branches: Callable[[st.SearchStrategy[Program]], st.SearchStrategy[Pr
 programs = _whole(_branches)
 plain_programs = _whole(_plain_branches)
 """What a sync workflow can do."""
+brittle_programs = _whole(_branches, leaves | brittle)
+"""Some of their steps fail at first, and with them the run; a retry goes on from there."""
 
 
 # Running ----------------------------------------------------------------------------------------------------------
+
+
+@vbl.step
+async def mended(failures: int) -> str:
+    """Fails that often, in all its lives; then somebody has mended it."""
+    effect = WORLD.did()
+    if WORLD.failures[effect.run, effect.key] < failures:
+        WORLD.failures[effect.run, effect.key] += 1
+        raise ValueError("not yet")
+    return "mended"
 
 
 @vbl.workflow
@@ -108,6 +124,8 @@ async def _run(p: Program) -> Any:
     match p["do"]:
         case "step":
             return await work(p["n"])
+        case "brittle":
+            return await mended(p["n"])
         case "sleep":
             return await asyncio.sleep(p["s"], "slept")
         case "wait":

@@ -128,6 +128,8 @@ def assert_kin_agree(client: Client) -> None:
         for known in state.children.values():
             its = all[known.id]
             assert (its.parent, its.call, its.workflow) == (run, known.call, known.workflow)
+            if known.void or known.status == "due":
+                continue  # a retry took it back, or starts another in its place
             if known.status == "open":
                 assert state.finished or not its.finished, f"{known.id} is {its.status}, and {run} was not told"
                 assert not state.finished or known.on_close == "leave" or its.cancel or its.finished

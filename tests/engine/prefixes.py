@@ -46,22 +46,27 @@ def check_prefixes(run: Run) -> int:
     """From every prefix the code asks for the very commands that the history goes on with, and for some where it goes
     on with a command. Returns how many prefixes there were."""
     facts = run.facts()
-    commands = [(command.type, command.subject) for command in script_of(facts).commands]
     for length in range(1, len(facts) + 1):
         script = script_of(facts[:length])
+        commands = [(command.type, command.subject) for command in script_of(facts[: _horizon(facts, length)]).commands]
         known = len(script.commands)
         asks = asked_after(run, facts[:length])
         assert asks == commands[known : known + len(asks)], f"after event {length}"
         following = facts[length] if length < len(facts) else None
-        if following is not None and _is_command(following) and script.inputs:
+        if following is not None and _is_command(following, facts[:length]) and script.inputs:
             assert asks, f"event {length + 1}, {following.type}, is not asked for"
     return len(facts)
 
 
-def _is_command(fact: Fact) -> bool:
-    """Whether the code asked for it: of a step its first attempt alone."""
-    if is_input(fact.type, fact.payload) or fact.type == "CHECKPOINT_WRITTEN":
+def _horizon(facts: list[Fact], length: int) -> int:
+    """How far the history goes on with what follows from its first events: a retry takes back what had followed."""
+    return next((n for n in range(length, len(facts)) if facts[n].type == "RUN_RETRIED"), len(facts))
+
+
+def _is_command(fact: Fact, before: list[Fact]) -> bool:
+    """Whether the code asked for it: of a step its first attempt alone, of a child the first that was started."""
+    if is_input(fact.type, fact.payload) or fact.type not in COMMANDS:
         return False
-    if fact.type == "STEP_STARTED":
-        return fact.payload["attempt"] == 1
-    return fact.type in COMMANDS
+    if fact.type == "CHILD_STARTED":
+        return not any(f.type == "CHILD_STARTED" and f.payload["call"] == fact.payload["call"] for f in before)
+    return fact.type != "STEP_STARTED" or fact.payload["attempt"] == 1

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.engine import guesses
 from tests.engine.checks import assert_attempts_ran_once, assert_sound
-from tests.engine.guesses import Program, Turn, come_to_an_end, guess, programs, tree, worlds
+from tests.engine.guesses import Program, Turn, brittle_programs, come_to_an_end, guess, programs, tree, worlds
 from tests.engine.outside import assert_kin_agree, reach
 from tests.engine.prefixes import check_prefixes
 from tests.engine.world import WORLD
@@ -140,6 +140,31 @@ def test_a_death_changes_nothing_of_the_story(
         undisturbed, _ = told_twice(Path(folder), program, turns, [])
         disturbed, _ = told_twice(Path(folder), program, turns, deaths)
         assert disturbed == undisturbed
+
+
+@pytest.mark.slow
+@given(brittle_programs, worlds, st.booleans())
+@settings(max_examples=200)
+def test_retries_go_on_from_what_failed(program: Program, turns: list[Turn], restart: bool) -> None:
+    """However often steps fail, and with them the run and those above it: what had completed stays, what was asked
+    for behind the failure is asked for again, and the run comes to its end."""
+    WORLD.begin(FakeClock())
+    with TemporaryDirectory() as folder, Trial(Path(folder) / "waits.db", clock=WORLD.clock) as trial:
+        run = play(trial, program, turns)
+        for _ in range(40):
+            if run.status != "failed":
+                break
+            if restart:
+                trial.kill()
+            run.retry()
+            assert_kin_agree(trial)
+            if restart:
+                trial.up()
+            come_to_an_end(trial, run, lambda: None)
+            trial.settle()
+        check_all(trial, run)
+        for one in tree(trial, run):
+            assert_attempts_ran_once(one, WORLD.effects)
 
 
 def test_programs_hold_every_kind_of_waiting() -> None:
