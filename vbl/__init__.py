@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vbl.engine.gates import BoundCall, Decision, approve
     from vbl.engine.runtime import Runtime, open, run  # noqa: A004
     from vbl.engine.saga import Saga, saga
+    from vbl.engine.schedules import schedule
     from vbl.engine.shield import cancelled, shield
     from vbl.engine.signals import sleep_until, wait
     from vbl.errors import (
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from vbl.history.facts import Event, EventType
     from vbl.history.retry import Kind, Retry
     from vbl.history.state import RunState, Status
+    from vbl.schedules import Schedule
 
 _HOMES = {
     "vbl.client": ("Client", "connect"),
@@ -59,6 +61,7 @@ _HOMES = {
     "vbl.engine.runtime": ("Runtime", "open", "run"),
     "vbl.engine.saga": ("Saga", "saga"),
     "vbl.engine.shield": ("cancelled", "shield"),
+    "vbl.engine.schedules": ("schedule",),
     "vbl.engine.signals": ("sleep_until", "wait"),
     "vbl.errors": (
         "AmbiguousRun", "ApprovalExpired", "Conflict", "Divergence", "EpochLost", "InvalidInput", "KeyTaken",
@@ -70,6 +73,7 @@ _HOMES = {
     "vbl.history.facts": ("Event", "EventType"),
     "vbl.history.retry": ("Kind", "Retry"),
     "vbl.history.state": ("RunState", "Status"),
+    "vbl.schedules": ("Schedule",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -77,10 +81,10 @@ __all__ = [
     "AmbiguousRun", "ApprovalExpired", "AsyncStep", "BoundCall", "ChildRun", "Client", "Conflict", "Decision",
     "Divergence", "EpochLost", "Event", "EventType", "InvalidInput", "KeyTaken", "Kind", "NotApproved", "NotEntitled",
     "NotFound", "NotInWorkflow", "Parked", "Retry", "Run", "RunBlocked", "RunCancelled", "RunFailed", "RunState",
-    "RunWaiting", "Runtime", "Saga", "Status", "Step", "StepFailed", "StorageError", "SupervisorHeld", "UsageError",
-    "ValueNotStorable", "VblError", "Workflow", "WorkflowError", "approve", "cancelled", "connect", "key", "map", "now",
-    "open", "parked", "patched", "random", "run", "saga", "shield", "sleep", "sleep_until", "start", "state", "step",
-    "uuid4", "wait", "workflow",
+    "RunWaiting", "Runtime", "Saga", "Schedule", "Status", "Step", "StepFailed", "StorageError", "SupervisorHeld",
+    "UsageError", "ValueNotStorable", "VblError", "Workflow", "WorkflowError", "approve", "cancelled", "connect", "key",
+    "map", "now", "open", "parked", "patched", "random", "run", "saga", "schedule", "shield", "sleep", "sleep_until",
+    "start", "state", "step", "uuid4", "wait", "workflow",
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from vbl.errors import AmbiguousRun, InvalidInput, KeyTaken, NotFound, UsageErro
 from vbl.handle import Access, Run, status_named
 from vbl.history.facts import Event, EventType
 from vbl.history.state import Status, Summary
+from vbl.schedules import Scheduling
 from vbl.store import holder
 from vbl.store.holder import SupervisorInfo
 from vbl.store.journal import Draft
@@ -36,7 +37,7 @@ _COLUMNS = (
 )
 
 
-class Client:
+class Client(Scheduling):
     """A file, open for starting, deciding and reading. A context manager; `close` gives the file back."""
 
     def __init__(
@@ -173,7 +174,7 @@ class Client:
         input, InvalidInput where the arguments do not fit the signature; then no run is created.
         """
         workflow_name(workflow)
-        text, plain, blobs = self._input(workflow, args, kwargs)
+        text, plain, blobs = input_of(workflow, args, kwargs)
         item = self._created(workflow, text, plain, key, tags, deadline, priority)
         try:
             created = self._journal.create([item], blobs=blobs, check=lambda: self._check_key(item))
@@ -196,7 +197,7 @@ class Client:
         blobs: list[Blob] = []
         for given in inputs:
             args, kwargs = self._spread(workflow, given)
-            text, plain, more = self._input(workflow, args, kwargs)
+            text, plain, more = input_of(workflow, args, kwargs)
             items.append(self._created(workflow, text, plain, None, tags, None, 0))
             blobs += more
         created = self._journal.create(items, blobs=blobs) if items else []
@@ -216,36 +217,6 @@ class Client:
                 return (), cast("dict[str, Any]", named)
         return (cast("Any", given),), {}
 
-    def _input(
-        self, workflow: Workflow[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[str, dict[str, Json], list[Blob]]:
-        if isinstance(workflow, str):
-            if args:
-                raise UsageError(
-                    f"workflow {workflow!r} is named by text, so its parameters are not known here",
-                    "Give the arguments by name: start('name', ticket_id='T-1')",
-                )
-            for name in cast("dict[Any, Any]", kwargs):
-                if not (isinstance(name, str) and name.isidentifier()):
-                    raise InvalidInput(f"workflow {workflow}: no parameter is called {name!r}", "Use the names it has")
-            from vbl.store.codec import Codec
-
-            codecs = {name: Codec(Any, f"workflow {workflow}, parameter {name}") for name in kwargs}
-            return _recorded({name: codecs[name].record(value, Recorder()) for name, value in kwargs.items()})
-        signature = workflow.signature
-        try:
-            bound = signature.bind(args, kwargs)
-        except TypeError as error:
-            raise InvalidInput(f"workflow {workflow.name}: {error}", f"It takes {signature}") from None
-        recorder = Recorder()
-        recorded: dict[str, Recorded] = {}
-        for name, value in bound.items():
-            try:
-                recorded[name] = signature.codecs[name].record(value, recorder)
-            except ValueNotStorable as refused:
-                raise signature.misfit(name, value) or refused from None
-        return _recorded(recorded)
-
     def _created(
         self,
         workflow: Workflow[..., Any] | str,
@@ -262,8 +233,7 @@ class Client:
             self._access.workflows[workflow.name] = workflow
         if key is not None:
             _demand_text("key", key)
-        if type(priority) is not int or not -(2**31) <= priority < 2**31:
-            raise UsageError(f"priority={priority!r} must be a whole number", "For example priority=10")
+        checked_priority(priority)
         payload: dict[str, Any] = {
             "v": 1,
             "run_id": ids.run_id(self._clock),
@@ -273,7 +243,7 @@ class Client:
         }
         if key is not None:
             payload["key"] = key
-        if tags is not None and (listed := _tags(tags)):
+        if tags is not None and (listed := tag_list(tags)):
             payload["tags"] = listed
         if deadline is not None:
             payload["deadline"] = now + round(_seconds(deadline) * 1e6)
@@ -311,6 +281,39 @@ class Client:
         self.close()
 
 
+def input_of(
+    workflow: Workflow[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[str, dict[str, Json], list[Blob]]:
+    """The recorded form of arguments: the stored text, the plain data by parameter, and the long texts. Raises
+    InvalidInput where they do not fit the workflow, UsageError for positional ones where only its name is known."""
+    if isinstance(workflow, str):
+        if args:
+            raise UsageError(
+                f"workflow {workflow!r} is named by text, so its parameters are not known here",
+                "Give the arguments by name: start('name', ticket_id='T-1')",
+            )
+        for name in cast("dict[Any, Any]", kwargs):
+            if not (isinstance(name, str) and name.isidentifier()):
+                raise InvalidInput(f"workflow {workflow}: no parameter is called {name!r}", "Use the names it has")
+        from vbl.store.codec import Codec
+
+        codecs = {name: Codec(Any, f"workflow {workflow}, parameter {name}") for name in kwargs}
+        return _recorded({name: codecs[name].record(value, Recorder()) for name, value in kwargs.items()})
+    signature = workflow.signature
+    try:
+        bound = signature.bind(args, kwargs)
+    except TypeError as error:
+        raise InvalidInput(f"workflow {workflow.name}: {error}", f"It takes {signature}") from None
+    recorder = Recorder()
+    recorded: dict[str, Recorded] = {}
+    for name, value in bound.items():
+        try:
+            recorded[name] = signature.codecs[name].record(value, recorder)
+        except ValueNotStorable as refused:
+            raise signature.misfit(name, value) or refused from None
+    return _recorded(recorded)
+
+
 def _recorded(values: dict[str, Recorded]) -> tuple[str, dict[str, Json], list[Blob]]:
     """Values by name as one: the stored text, the plain data, and the long texts."""
     text = "{" + ",".join(f"{dumps(name)}:{value.text}" for name, value in values.items()) + "}"
@@ -335,6 +338,13 @@ def workflow_name(workflow: object) -> str:
     return cast("Workflow[..., Any]", workflow).name
 
 
+def checked_priority(priority: object) -> int:
+    """A priority. Raises UsageError for what is no whole number."""
+    if type(priority) is not int or not -(2**31) <= priority < 2**31:
+        raise UsageError(f"priority={priority!r} must be a whole number", "For example priority=10")
+    return priority
+
+
 def _demand_text(what: str, value: object) -> None:
     if not isinstance(value, str) or not value or "\0" in value or has_surrogate(value):
         raise UsageError(f"{what} {value!r} cannot be used", "Give text that UTF-8 can hold, and that is not empty")
@@ -349,7 +359,8 @@ def _seconds(deadline: object) -> float:
     return float(deadline)
 
 
-def _tags(tags: Iterable[str] | dict[str, str] | None) -> list[str]:
+def tag_list(tags: Iterable[str] | dict[str, str] | None) -> list[str]:
+    """Tags as texts, `name=value` for those of a dict. Raises UsageError for what is none."""
     if tags is None:
         return []
     if isinstance(tags, str):

@@ -7,13 +7,12 @@ run, so the newest that is not finished is the schedule. What is done to it here
 from __future__ import annotations
 
 import datetime
-import math
 import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from vbl import config
-from vbl.errors import Conflict, NotFound, UsageError, VblError
+from vbl.errors import Conflict, NotFound, UsageError
 from vbl.handle import Access, Run
 from vbl.history import planning, transitions
 from vbl.history.planning import SIGNAL, WORKFLOW, Book, Entry, Missed, Overlap, Spec, Word
@@ -22,8 +21,8 @@ from vbl.store.journal import Draft, draft
 from vbl.store.payloads import Json, loads
 
 if TYPE_CHECKING:
+    from vbl.client import Client
     from vbl.engine.definitions import Workflow
-    from vbl.store.payloads import Blob
 
 _OPEN = [status.value for status in Status if not status.finished]
 _TRIES = 5
@@ -126,14 +125,15 @@ class Schedule:
     def _do(self, what: Callable[[Run], object]) -> None:
         """Do something to the run that is the schedule now, and read it again."""
         file = self._place()
+        run = file.newest(self.name)
         for left in reversed(range(_TRIES)):
-            run = file.newest(self.name)
             try:
                 what(run)
                 break
             except Conflict as conflict:
                 if conflict.code != "run_finished" or not left:
                     raise
+            run = file.newest(self.name)
         self._read(run.refresh())
 
     def _place(self) -> Scheduling:
@@ -145,9 +145,15 @@ class Schedule:
         return self._file
 
     def bind(self, file: Scheduling) -> None:
-        """Be the schedule of that name in a file."""
+        """Be the schedule of that name in a file, as it was declared."""
+        made = file.declare(self.spec)
         self._file = file
-        self.refresh()
+        self._read(file.newest(made.name))
+
+    def leave(self, file: Scheduling) -> None:
+        """Be no longer the one of that file."""
+        if self._file is file:
+            self._file = None
 
     def __repr__(self) -> str:
         return f"<schedule {self.name} {self.cron!r} {self.tz}>"
@@ -158,17 +164,18 @@ class Scheduling:
 
     _access: Access
 
-    if TYPE_CHECKING:
-
-        def runs(self, **filters: Any) -> list[Run]:
-            """Client.runs."""
-            ...
-
-        def _input(
-            self, workflow: Workflow[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]
-        ) -> tuple[str, dict[str, Json], list[Blob]]: ...
-
-        def _created(self, workflow: str, text: str, plain: dict[str, Json], *options: Any) -> Draft: ...
+    def _created(
+        self,
+        workflow: Workflow[..., Any] | str,
+        text: str,
+        plain: dict[str, Json],
+        key: str | None,
+        tags: Iterable[str] | dict[str, str] | None,
+        deadline: float | datetime.timedelta | None,
+        priority: int,
+    ) -> Draft:
+        """The RUN_CREATED of a run to be."""
+        raise NotImplementedError
 
     def schedule(
         self,
@@ -193,7 +200,7 @@ class Scheduling:
         once for all, or run all. Raises UsageError for a line, zone or option that is none, InvalidInput for arguments
         that do not fit, NotFound for the name of a workflow that this file has never had; then nothing is written.
         """
-        spec = self.specified(
+        spec = specify(
             workflow, cron, args, kwargs, tz=tz, overlap=overlap, missed=missed, grace=grace, name=name,
             priority=priority, tags=tags,
         )  # fmt: skip
@@ -204,32 +211,9 @@ class Scheduling:
     def schedules(self) -> list[Schedule]:
         """The schedules of this file, by name."""
         found: dict[str, Run] = {}
-        for run in self.runs(workflow=WORKFLOW, status=_OPEN, limit=None):
+        for run in cast("Client", self).runs(workflow=WORKFLOW, status=_OPEN, limit=None):
             found.setdefault(_name_of(run), run)
         return [Schedule(declared(run.state()), self, run) for _, run in sorted(found.items())]
-
-    def specified(
-        self,
-        workflow: Workflow[..., Any] | str,
-        cron: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        name: str | None,
-        tags: Iterable[str] | dict[str, str],
-        priority: int,
-        **options: Any,
-    ) -> Spec:
-        """What `schedule` was told, checked."""
-        spec = specify(workflow, cron, name=name, **options)
-        text, plain, blobs = self._input(workflow, args, kwargs)
-        if blobs:
-            raise UsageError(
-                f"the arguments of schedule {spec.name} are too long to be kept with it",
-                "Give it the path or the id of what is long, and read that in a step",
-            )
-        created = self._created(WORKFLOW, text, plain, None, tags, None, priority).payload
-        return spec.model_copy(update={"input": plain, "priority": priority, "tags": created.get("tags", [])})
 
     def _demand_known(self, workflow: str) -> None:
         row = self._access.store.one("supervisor")
@@ -284,7 +268,9 @@ class Scheduling:
     def _begin(self, spec: Spec, before: Run | None) -> Run:
         """A run of the workflow that is the schedule; by one process only, where several declare it at once."""
         given = {"spec": spec.model_dump(mode="json"), "after": self.instant()}
-        text, plain, blobs = self._input(WORKFLOW, (), given)
+        from vbl.client import input_of
+
+        text, plain, blobs = input_of(WORKFLOW, (), given)
         item = self._created(WORKFLOW, text, plain, None, [_tag(spec.name)], None, 0)
 
         def check() -> None:
@@ -323,22 +309,27 @@ def _change(state: RunState, spec: Spec) -> Word | None:
 
 def declared(state: RunState) -> Spec:
     """What was last declared for a schedule, whether it has heard of it or not."""
-    said = [one["data"]["spec"] for one in state.signal_keys.values() if one["name"] == SIGNAL]
+    words: list[Any] = [one.get("data") for one in state.signal_keys.values() if one["name"] == SIGNAL]
+    said: list[Any] = [word["spec"] for word in words if isinstance(word, dict) and "spec" in word]
     return Spec.model_validate(said[-1] if said else state.input["spec"])
 
 
 def specify(
     workflow: Workflow[..., Any] | str,
     cron: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
     *,
-    name: str | None,
     tz: str,
     overlap: str,
     missed: str,
     grace: float | datetime.timedelta,
+    name: str | None,
+    priority: int,
+    tags: Iterable[str] | dict[str, str],
 ) -> Spec:
-    """The options of a schedule, checked; without the arguments of the workflow. Raises UsageError."""
-    from vbl.client import workflow_name
+    """What a schedule was declared as, checked. Raises UsageError, and InvalidInput for arguments that do not fit."""
+    from vbl.client import checked_priority, input_of, tag_list, workflow_name
 
     named = workflow_name(workflow)
     if named == WORKFLOW:
@@ -346,14 +337,25 @@ def specify(
     for what, value, known in (("overlap", overlap, get_args(Overlap)), ("missed", missed, get_args(Missed))):
         if value not in known:
             raise UsageError(f"{what}={value!r}", f"It is {', '.join(known[:-1])} or {known[-1]}")
+    line, zone, grace_us = planning.check_line(cron), planning.check_zone(tz), round(_grace(grace) * 1e6)
+    _, plain, blobs = input_of(workflow, args, kwargs)
+    called = _checked_name(named if name is None else name)
+    if blobs:
+        raise UsageError(
+            f"the arguments of schedule {called} are too long to be kept with it",
+            "Give it the path or the id of what is long, and read that in a step",
+        )
     return Spec(
-        name=_checked_name(named if name is None else name),
+        name=called,
         workflow=named,
-        cron=planning.check_line(cron),
-        tz=planning.check_zone(tz),
+        cron=line,
+        tz=zone,
         overlap=cast("Overlap", overlap),
         missed=cast("Missed", missed),
-        grace_us=round(_grace(grace) * 1e6),
+        input=plain,
+        priority=checked_priority(priority),
+        tags=tag_list(tags),
+        grace_us=grace_us,
     )
 
 
@@ -367,7 +369,6 @@ def _grace(given: object) -> float:
     seconds = given.total_seconds() if isinstance(given, datetime.timedelta) else given
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < _LONGEST_S:
         raise UsageError(f"grace={given!r} is no number of seconds, zero or more", "For example grace=300")
-    assert math.isfinite(seconds)
     return float(seconds)
 
 
@@ -385,4 +386,4 @@ def _now() -> int:
     return SYSTEM.now()
 
 
-__all__ = ["Schedule", "Scheduling", "VblError"]
+__all__ = ["Schedule", "Scheduling"]

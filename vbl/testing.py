@@ -24,6 +24,7 @@ from typing import Any, Self, TypeVar
 
 from vbl.client import Client
 from vbl.clock import Clock
+from vbl.engine import schedules
 from vbl.engine.advance import Execution
 from vbl.engine.context import CURRENT
 from vbl.engine.definitions import REGISTRY, Workflow
@@ -265,6 +266,8 @@ class Trial(Client):
         )
         self._supervisor.start()
         self._mourned = False
+        schedules.closed(self)
+        schedules.opened(self)
         return self
 
     @property
@@ -322,6 +325,7 @@ class Trial(Client):
 
     def close(self) -> None:
         """Stop the supervisor and give the file back."""
+        schedules.closed(self)
         self.down(grace_s=1.0)
         super().close()
 

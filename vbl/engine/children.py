@@ -61,11 +61,15 @@ class ChildRun:
     def __await__(self) -> Generator[Any, Any, Any]:
         return self._ended().__await__()
 
-    async def _ended(self) -> Any:
+    async def over(self) -> None:
+        """Wait for its end, however it ends."""
         if not self._end.done():
             waiter = self._scope.loop.create_future()
             self._end.add_done_callback(lambda _: waiter.done() or waiter.set_result(None))
             await waiter
+
+    async def _ended(self) -> Any:
+        await self.over()
         return self._output()
 
     async def owned(self) -> Any:

@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from vbl import config
 from vbl.client import Client, workflow_name
 from vbl.clock import SYSTEM, Clock
+from vbl.engine import schedules
 from vbl.engine.context import refuse_in_workflow
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.supervisor import Supervisor
@@ -117,6 +118,13 @@ class Runtime(Client):
         else:
             access.supervising = supervisor
         self.supervising = access.supervising
+        if not self.attached:
+            try:
+                schedules.opened(self)
+            except BaseException:
+                supervisor.stop(0)
+                super().close()
+                raise
 
     @property
     def attached(self) -> bool:
@@ -148,6 +156,7 @@ class Runtime(Client):
         if self.users > 0 or self.closed:
             return
         _open.pop(self.path, None)
+        schedules.closed(self)
         if self.supervising is not None:
             self.supervising.stop(self.grace_s)
         super().close()
@@ -232,17 +241,31 @@ def serve(
         supervisor = _when_free(resolved, wait, force, durability, on_fact, asked, telling)
         if supervisor is None:
             return
-        if on_start is not None:
-            on_start(supervisor)
-        while not asked.wait(0.2) and not supervisor.join(0):
-            pass
-        supervisor.ask_to_stop(grace_s)
+        try:
+            with _declaring(resolved):
+                if on_start is not None:
+                    on_start(supervisor)
+                while not asked.wait(0.2) and not supervisor.join(0):
+                    pass
+        finally:
+            supervisor.ask_to_stop(grace_s)
         if on_stop is not None and asked.is_set():
             on_stop()
         supervisor.join()
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _declaring(path: Path) -> Generator[None]:
+    """Make the schedules that code of this process declares durable in the file."""
+    with Client(path) as client:
+        schedules.opened(client)
+        try:
+            yield
+        finally:
+            schedules.closed(client)
 
 
 def _when_free(

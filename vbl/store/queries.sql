@@ -170,6 +170,15 @@ where parent_id = ?
 order by key
 limit ?
 
+-- name: newest_tagged
+select run_tags.run
+from run_tags
+cross join runs on runs.key = run_tags.run
+where run_tags.tag = ?
+    and runs.workflow = ?
+order by run_tags.run desc
+limit 1
+
 -- name: by_start_key
 select key
 from runs
