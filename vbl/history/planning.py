@@ -214,7 +214,7 @@ def _ticks(fields: list[str], start: datetime.datetime) -> Iterator[int]:
     if len(fields) == 6 and not fields[1].startswith("*") and not fields[2].startswith("*"):
         seconds = sorted(CronSim(" ".join(fields), _EPOCH).seconds)
         fields = fields[1:]
-        start -= datetime.timedelta(minutes=1)
+        start = (start.astimezone(datetime.UTC) - datetime.timedelta(minutes=1)).astimezone(start.tzinfo)
     ticks = CronSim(" ".join(fields), start)
     while True:
         try:
