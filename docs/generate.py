@@ -239,14 +239,22 @@ def cli_page() -> str:
         out += ["## Options of every command", "", *options_table(options_of(group, context), context)]
         for name in sorted(group.list_commands(context)):
             command = group.get_command(context, name)
-            if command is None or command.hidden:
-                continue
-            with click.Context(command, info_name=name, parent=context) as inner:
-                own = [option for option in options_of(command, inner) if option.name not in shared]
-                usage = " ".join(["vbl", name, *command.collect_usage_pieces(inner)])
-                out += [f"## vbl {name}", "", "```text", usage, "```", "", *prose(command.help or "")]
-                out += options_table(own, inner)
+            if command is not None and not command.hidden:
+                out += command_section(command, name, context, shared)
     return finish(out)
+
+
+def command_section(command: click.Command, name: str, above: click.Context, shared: set[str | None]) -> list[str]:
+    """A command, and those that it has in turn."""
+    with click.Context(command, info_name=name, parent=above) as context:
+        own = [option for option in options_of(command, context) if option.name not in shared]
+        path = context.command_path
+        usage = " ".join([path, *command.collect_usage_pieces(context)])
+        out = [f"## {path}", "", "```text", usage, "```", "", *prose(command.help or "")]
+        out += options_table(own, context) if own else []
+        for inner in sorted(command.commands) if isinstance(command, click.Group) else ():
+            out += command_section(command.commands[inner], inner, context, shared)
+    return out
 
 
 def options_of(command: click.Command, context: click.Context) -> list[click.Option]:

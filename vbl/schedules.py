@@ -212,8 +212,14 @@ class Scheduling:
         """The schedules of this file, by name."""
         found: dict[str, Run] = {}
         for run in cast("Client", self).runs(workflow=WORKFLOW, status=_OPEN, limit=None):
-            found.setdefault(_name_of(run), run)
+            if not _gone(run):
+                found.setdefault(_name_of(run), run)
         return [Schedule(declared(run.state()), self, run) for _, run in sorted(found.items())]
+
+    def one_schedule(self, name: str) -> Schedule:
+        """The schedule of that name. Raises NotFound."""
+        run = self.newest(name)
+        return Schedule(declared(run.state()), self, run)
 
     def _demand_known(self, workflow: str) -> None:
         row = self._access.store.one("supervisor")
@@ -235,7 +241,7 @@ class Scheduling:
     def newest(self, name: str) -> Run:
         """The run that is the schedule of that name. Raises NotFound."""
         run = self._newest(name)
-        if run is None or run.last_status.finished:
+        if run is None or _gone(run):
             raise NotFound(
                 f"there is no schedule {name!r} in {self._access.path}",
                 "List them: vbl schedules",
@@ -252,7 +258,7 @@ class Scheduling:
         for _ in range(_TRIES):
             run = self._newest(spec.name)
             try:
-                if run is None or run.last_status.finished:
+                if run is None or _gone(run):
                     run = self._begin(spec, run)
                 else:
                     self.say(run, lambda state: _change(state, spec), "change")
@@ -287,11 +293,13 @@ class Scheduling:
         clock = self._access.clock
 
         def decide(state: RunState) -> list[Draft]:
+            if state.finished or state.cancel is not None:
+                raise Conflict(f"run {state.run_id} is a schedule no more", "Try again", code="run_finished")
             word = what(state)
-            if word is None and not state.finished:
+            if word is None:
                 return []
             numbered = None if key is None else f"{key} {len(state.signal_keys) + 1}"
-            data = None if word is None else word.model_dump(mode="json", exclude_none=True)
+            data = word.model_dump(mode="json", exclude_none=True)
             at = max(clock.now(), state.at)
             return [draft(at, one) for one in transitions.signal(state, SIGNAL, data, numbered, config.actor())]
 
@@ -301,6 +309,11 @@ class Scheduling:
 
 class _Meanwhile(Exception):
     """Another process has begun the schedule."""
+
+
+def _gone(run: Run) -> bool:
+    """Whether the schedule has ended, or will as soon as a supervisor looks."""
+    return run.last_status.finished or run.state().cancel is not None
 
 
 def _change(state: RunState, spec: Spec) -> Word | None:

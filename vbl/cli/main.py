@@ -45,6 +45,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "pause": Entry("control", "Start no more steps of a run."),
         "unpause": Entry("control", "Let a paused run go on."),
         "retry": Entry("control", "Open a failed run again, from its failed step."),
+        "schedules": Entry("schedules", "List schedules, and steer them."),
     },
     "The file": {
         "doctor": Entry("doctor", "Check the file, and say what to do."),

@@ -53,7 +53,7 @@ def command(
       vbl run triage.py:triage --input '{"ticket": "T-1"}' --key T-1
     """
     with _sigterm_as_ctrl_c(), contextlib.redirect_stdout(sys.stderr):
-        workflow = _workflow(target)
+        workflow = workflow_of(target)
         args, kwargs = _arguments(workflow, given)
         options: dict[str, Any] = {"key": key, "tags": list(tags), **kwargs}
         if detach:
@@ -91,14 +91,14 @@ def as_workflow(value: object) -> Workflow[..., Any] | None:
     return cast("Workflow[..., Any]", value) if isinstance(value, Workflow) else None
 
 
-def _workflow(target: str) -> Workflow[..., Any]:
+def workflow_of(target: str) -> Workflow[..., Any]:
     """The one workflow that the target names."""
     from vbl.cli.targets import workflows
 
     found = workflows(target, as_workflow)
     if len(found) > 1:
         names = ", ".join(workflow.name for workflow in found)
-        raise UsageError(f"{target} has several workflows: {names}", f"Name one: vbl run {target}:{found[0].name}")
+        raise UsageError(f"{target} has several workflows: {names}", f"Name one: {target}:{found[0].name}")
     return found[0]
 
 

@@ -196,6 +196,11 @@ def instants(line: str, tz: str, after: int) -> Iterator[int]:
             yield at
 
 
+def wall(at: int, tz: str) -> datetime.datetime:
+    """An instant on the clock of a time zone."""
+    return (_EPOCH + datetime.timedelta(microseconds=at)).astimezone(_zone(tz))
+
+
 def upcoming(line: str, tz: str, after: int, count: int) -> list[int]:
     """The next instants, at most `count` of them."""
     return [at for at, _ in zip(instants(line, tz, after), range(count), strict=False)]
