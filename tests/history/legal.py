@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from vbl.errors import Conflict
 from vbl.history import transitions
 from vbl.history.events import Payload
-from vbl.history.facts import Fact
+from vbl.history.facts import Fact, is_input
 from vbl.history.state import RunState, Status, apply
 
 SECOND = 1_000_000
@@ -214,15 +214,16 @@ class Writer:
         self.add(type, **payload)
 
     def digested(self) -> None:
-        """The code digests what came, and asks for more, or ends."""
+        """The code digests the next of the inputs that came, and asks for more, or ends."""
         state = self.state
+        news = [fact.seq for fact in self.facts[state.applied :] if is_input(fact.type, fact.payload)]
         ends = self.likely(0.1)
         closing = transitions.close_all(state) if ends else []
         count = 0 if ends else self.chance.randint(0, 3)
         self.add(
             "CHECKPOINT_WRITTEN",
             checkpoint=state.checkpoint + 1,
-            applied=state.last_input,
+            applied=news[0] if news else state.last_input,
             commands=count + len(closing) + ends,
             delta={"field": self.names} if self.likely(0.5) else None,
             digest="d",
@@ -235,8 +236,8 @@ class Writer:
     def ends(self) -> None:
         state = self.state
         kind = self.chance.randint(0, 2)
-        failed = [step.key for step in state.steps.values() if step.status == "failed"]
-        failed += [child.call for child in state.children.values() if child.status == "failed"]
+        failed = [step.key for step in state.steps.values() if step.status == "failed" and not step.void]
+        failed += [c.call for c in state.children.values() if c.status == "failed" and not c.void]
         if kind == 0:
             self.add("RUN_COMPLETED", output=self.names)
         elif kind == 1 and state.cancel is not None:

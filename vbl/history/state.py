@@ -330,6 +330,8 @@ def _void_after(state: RunState, failed_at: int, failed: str | None, at: int) ->
     """Undo what the code did behind the input at `failed_at`, and that input too where it is the failure of step
     `failed`; completions of earlier steps stay."""
     for step in state.steps.values():
+        if step.void:
+            continue
         if step.asked_seq > failed_at:
             step.interrupted = step.interrupted or step.status == "running"
             completed = step.status == "completed" or _succeeded_late(step)

@@ -262,12 +262,16 @@ def void_waits(state: RunState, failed_at: int, failed: str | None) -> None:
             else:
                 state.open_waits.add(number)
     for child in state.children.values():
+        if child.void:
+            continue
         if child.asked_seq > failed_at:
             child.void = True
             state.open_children.discard(child.call)
+            state.due_children.discard(child.call)
         elif child.call == failed:
             child.status, child.ended_seq, child.error = "open", None, None
             state.open_children.add(child.call)
+            state.due_children.discard(child.call)
         elif child.status == "cancelled" and (child.ended_seq or 0) > failed_at:
             child.status, child.ended_seq = "due", None
             state.due_children.add(child.call)
