@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vbl.client import Client, connect
+    from vbl.decisions import Gate, Question
     from vbl.engine.children import ChildRun, start
     from vbl.engine.context import key, map, now, parked, patched, random, sleep, state, uuid4  # noqa: A004
     from vbl.engine.definitions import AsyncStep, Step, Workflow, step, workflow
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "vbl.client": ("Client", "connect"),
+    "vbl.decisions": ("Gate", "Question"),
     "vbl.engine.children": ("ChildRun", "start"),
     "vbl.engine.context": ("key", "map", "now", "parked", "patched", "random", "sleep", "state", "uuid4"),
     "vbl.engine.definitions": ("AsyncStep", "Step", "Workflow", "step", "workflow"),
@@ -79,12 +81,12 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AmbiguousRun", "ApprovalExpired", "AsyncStep", "BoundCall", "ChildRun", "Client", "Conflict", "Decision",
-    "Divergence", "EpochLost", "Event", "EventType", "InvalidInput", "KeyTaken", "Kind", "NotApproved", "NotEntitled",
-    "NotFound", "NotInWorkflow", "Parked", "Retry", "Run", "RunBlocked", "RunCancelled", "RunFailed", "RunState",
-    "RunWaiting", "Runtime", "Saga", "Schedule", "Status", "Step", "StepFailed", "StorageError", "SupervisorHeld",
-    "UsageError", "ValueNotStorable", "VblError", "Workflow", "WorkflowError", "approve", "cancelled", "connect", "key",
-    "map", "now", "open", "parked", "patched", "random", "run", "saga", "schedule", "shield", "sleep", "sleep_until",
-    "start", "state", "step", "uuid4", "wait", "workflow",
+    "Divergence", "EpochLost", "Event", "EventType", "Gate", "InvalidInput", "KeyTaken", "Kind", "NotApproved",
+    "NotEntitled", "NotFound", "NotInWorkflow", "Parked", "Question", "Retry", "Run", "RunBlocked", "RunCancelled",
+    "RunFailed", "RunState", "RunWaiting", "Runtime", "Saga", "Schedule", "Status", "Step", "StepFailed",
+    "StorageError", "SupervisorHeld", "UsageError", "ValueNotStorable", "VblError", "Workflow", "WorkflowError",
+    "approve", "cancelled", "connect", "key", "map", "now", "open", "parked", "patched", "random", "run", "saga",
+    "schedule", "shield", "sleep", "sleep_until", "start", "state", "step", "uuid4", "wait", "workflow",
 ]  # fmt: skip
 
 

@@ -7,11 +7,14 @@ looks at the file.
 from __future__ import annotations
 
 import datetime
+import functools
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
+
+from pydantic_core import to_jsonable_python
 
 from vbl import config, ids
 from vbl.clock import SYSTEM, Clock
@@ -27,6 +30,7 @@ from vbl.store.payloads import Blob, Json, Recorder, Resolver, dumps, has_surrog
 from vbl.store.sqlite import Durability, Reader
 
 if TYPE_CHECKING:
+    from vbl.decisions import Decisions, Gate, Question
     from vbl.engine.definitions import Workflow
     from vbl.store.codec import Recorded
     from vbl.store.doctor import Finding
@@ -41,16 +45,30 @@ class Client(Scheduling):
     """A file, open for starting, deciding and reading. A context manager; `close` gives the file back."""
 
     def __init__(
-        self, path: Path, *, create: bool = True, clock: Clock = SYSTEM, durability: Durability = "power"
+        self,
+        path: Path,
+        *,
+        create: bool = True,
+        clock: Clock = SYSTEM,
+        durability: Durability = "power",
+        groups: Mapping[str, Any] | None = None,
     ) -> None:
-        self._open(Access(path, create=create, clock=clock, durability=durability))
+        self._open(Access(path, create=create, clock=clock, durability=durability), groups)
 
-    def _open(self, access: Access) -> None:
+    def _open(self, access: Access, groups: Mapping[str, Any] | None = None) -> None:
         self._access = access
         self._store, self._journal, self._clock = access.store, access.journal, access.clock
         self.path = access.path
         self._actor = config.actor()
+        self._groups = groups
         self.closed = False
+
+    @functools.cached_property
+    def _decisions(self) -> Decisions:
+        """The part that is about questions to people; who only lists runs does not load it."""
+        from vbl.decisions import Decisions
+
+        return Decisions(self._access, self.run, self._groups)
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -154,6 +172,83 @@ class Client(Scheduling):
         if rebuild:
             doctor.rebuild(self._store)
         return doctor.examine(self._store, self._clock.now(), supervised=holder.alive(self.path))
+
+    # Deciding ------------------------------------------------------------------------------------------------------
+
+    def gates(
+        self, status: str | None = "open", *, run: Run | str | None = None, to: str | None = None, limit: int = 100
+    ) -> list[Gate]:
+        """Questions to people, the oldest first: of a status (None for all: open, granted, denied, expired, closed), of
+        a run, that the person `to` may decide."""
+        return self._decisions.gates(status, self.run(run) if isinstance(run, str) else run, to, limit)
+
+    def gate(self, ref: str) -> Gate:
+        """The gate with that id or unique prefix, or RUN:NAME. Raises NotFound, UsageError where several fit."""
+        return self._decisions.gate(ref)
+
+    def questions(self, *, to: str | None = None, limit: int = 100) -> list[Question]:
+        """All that waits for a person: open gates, and steps whose outcome nobody knows; the oldest first."""
+        return self._decisions.questions(to, limit)
+
+    def approve(
+        self,
+        gate: str | Gate,
+        *,
+        by: str | None = None,
+        reason: str | None = None,
+        edit: Mapping[str, Any] | None = None,
+        data: Any = None,
+        via: str = "python",
+    ) -> Gate:
+        """Approve what a gate asks, as `by` (you, where nobody is named); durable when it returns.
+
+        `edit` maps parameters of the call to new values, `data` is what the gate asks to be given (plain data or a
+        model). Raises NotFound; Conflict where it is decided (it says by whom), closed or its time is over;
+        NotEntitled where this person may not decide, which leaves a trace; InvalidInput for what does not fit.
+        """
+        plain: Any = to_jsonable_python(data)
+        edited: Any = None if edit is None else to_jsonable_python(dict(edit))
+        return self._decisions.decide(gate, "approve", by, reason, via, edit=edited, data=plain)
+
+    def deny(self, gate: str | Gate, *, by: str | None = None, reason: str | None = None, via: str = "python") -> Gate:
+        """Deny what a gate asks. Raises as `approve`."""
+        return self._decisions.decide(gate, "deny", by, reason, via)
+
+    def link(
+        self,
+        gate: str | Gate,
+        decision: Literal["approve", "deny"],
+        *,
+        by: str | None = None,
+        valid_for: float | datetime.timedelta = 86_400.0,
+    ) -> str:
+        """A signed text that carries this decision of that person, once, for so many seconds. It is signed with
+        VBL_LINK_KEY, else a key that is kept for this user."""
+        return self._decisions.link(gate, decision, by, valid_for)
+
+    def decide(
+        self,
+        link: str,
+        *,
+        reason: str | None = None,
+        decision: Literal["approve", "deny"] | None = None,
+        via: str = "link",
+    ) -> Gate:
+        """Do what a link says; `decision` is what it is taken to say, where that is known. Raises InvalidInput for one
+        that was not made here, Conflict for one that is used, no longer good, or about a call that has changed."""
+        return self._decisions.follow(link, reason, decision, via)
+
+    def signal(
+        self, run: Run | str, name: str, data: Any = None, *, key: str | None = None, by: str | None = None
+    ) -> Run:
+        """Send a message to a run: the oldest `vbl.wait(name)` gets it, or it is kept until there is one.
+
+        With a `key` a repeated one changes nothing. Raises NotFound, Conflict for a finished run, KeyTaken for other
+        data under a known key, InvalidInput where it does not fit what the run waits for.
+        """
+        handle = self.run(run) if isinstance(run, str) else run
+        handle.signal(name, data, key=key, by=by)
+        return handle.refresh()
 
     # Starting ------------------------------------------------------------------------------------------------------
 
@@ -377,12 +472,15 @@ def tag_list(tags: Iterable[str] | dict[str, str] | None) -> list[str]:
     return listed
 
 
-def connect(path: str | os.PathLike[str] | None = None, *, create: bool = True) -> Client:
-    """Open a file for starting, deciding and reading; runs nothing.
+def connect(
+    path: str | os.PathLike[str] | None = None, *, create: bool = True, groups: Mapping[str, Any] | None = None
+) -> Client:
+    """Open a file for starting, deciding and reading; runs nothing. `groups` says who is in which group, in the place
+    of VBL_GROUPS and groups.toml.
 
     Raises NotFound where the file is missing and `create` is false, StorageError where it can't be used.
     """
-    return Client(config.database_path(path), create=create)
+    return Client(config.database_path(path), create=create, groups=groups)
 
 
 __all__ = ["Client", "Run", "connect"]

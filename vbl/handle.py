@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from vbl import config
 from vbl.clock import Clock
@@ -46,6 +46,14 @@ def _seconds(timeout: object) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or math.isnan(timeout):
         raise UsageError(f"timeout={timeout!r} is no number of seconds", "For example timeout=30")
     return timeout
+
+
+def _clean_up_time(within: object) -> int:
+    """Whole microseconds."""
+    number = isinstance(within, (int, float)) and not isinstance(within, bool)
+    if not number or not 0 <= cast("float", within) < 1e11:
+        raise UsageError(f"within={within!r} is no number of seconds, zero or more", "For example within=60")
+    return round(cast("float", within) * 1e6)
 
 
 class Access:
@@ -259,11 +267,45 @@ class Run:
             wait_s = min(wait_s * 1.5, _LAST_WAIT_S)
         return self._outcome()
 
-    def cancel(self, by: str | None = None, reason: str | None = None) -> Status:
-        """Ask for a cancel. Raises Conflict for a finished run."""
-        from vbl.history.transitions import cancel
+    def cancel(self, by: str | None = None, reason: str | None = None, *, within: float | None = None) -> Status:
+        """Ask for a cancel. The run may clean up for `within` seconds (300 where nothing is said), counted while a
+        supervisor is alive; then it is ended, whatever its code does.
 
-        return self._decide(cancel, by, reason)
+        Raises Conflict for a finished run and where a cancel was asked for before, UsageError for what is no time.
+        """
+        from vbl.history.transitions import CLEAN_UP_US, cancel
+
+        span = CLEAN_UP_US if within is None else _clean_up_time(within)
+
+        def asked(state: RunState, actor: str | None, why: str | None) -> list[Payload]:
+            return cancel(state, actor, why, max(self._access.clock.now(), state.at) + span)
+
+        return self._decide(asked, by, reason)
+
+    def signal(self, name: str, data: Any = None, *, key: str | None = None, by: str | None = None) -> Status:
+        """Send a message to the run: the oldest `vbl.wait(name)` gets it, or it is kept until there is one.
+
+        With a `key` a repeated one changes nothing. Raises Conflict for a finished run, KeyTaken for other data under a
+        known key, InvalidInput where it does not fit what the run waits for, UsageError for a name that is none.
+        """
+        from pydantic_core import to_jsonable_python
+
+        from vbl.history.schemas import fitting
+        from vbl.history.transitions import signal
+
+        if not name or "\0" in name or (key is not None and (not key or "\0" in key)):
+            raise UsageError(
+                f"signal {name!r} with key {key!r} cannot be sent", "Give a name, and a key that is not empty"
+            )
+        plain: Any = to_jsonable_python(data)
+
+        def sent(state: RunState, actor: str | None, _reason: str | None) -> list[Payload]:
+            waiting = min((n for n in state.open_waits if state.waits[n].name == name), default=None)
+            schema = state.waits[waiting].json_schema if waiting is not None else None
+            fits = plain if schema is None else fitting(schema, plain, f"signal {name}")
+            return signal(state, name, fits, key, actor)
+
+        return self._decide(sent, by, None)
 
     def pause(self, by: str | None = None, reason: str | None = None) -> Status:
         """Hold the run: no further step starts. Raises Conflict where it is finished or paused."""

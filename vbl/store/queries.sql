@@ -31,11 +31,6 @@ insert or replace into gates (
 )
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
--- name: gate_row
-select id, run, seq, name, status, assignees, requested_at, expires_at, decided_at, decided_by
-from gates
-where id = ?
-
 -- name: gates_from
 select id, run
 from gates
@@ -48,6 +43,12 @@ select id, run, seq, name, status, assignees, requested_at, expires_at, decided_
 from gates
 where status = 'open'
 order by requested_at
+limit ?
+
+-- name: all_gates
+select id, run, seq, name, status, assignees, requested_at, expires_at, decided_at, decided_by
+from gates
+order by requested_at, run, seq
 limit ?
 
 -- name: gates_of
