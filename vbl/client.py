@@ -176,7 +176,12 @@ class Client(Scheduling):
     # Deciding ------------------------------------------------------------------------------------------------------
 
     def gates(
-        self, status: str | None = "open", *, run: Run | str | None = None, to: str | None = None, limit: int = 100
+        self,
+        status: str | None = "open",
+        *,
+        run: Run | str | None = None,
+        to: str | None = None,
+        limit: int | None = 100,
     ) -> list[Gate]:
         """Questions to people, the oldest first: of a status (None for all: open, granted, denied, expired, closed), of
         a run, that the person `to` may decide."""

@@ -89,7 +89,7 @@ class Decisions:
 
     # Reading -------------------------------------------------------------------------------------------------------
 
-    def gates(self, status: str | None, run: Run | None, to: str | None, limit: int) -> list[Gate]:
+    def gates(self, status: str | None, run: Run | None, to: str | None, limit: int | None) -> list[Gate]:
         """Gates, the oldest first; of a status, of a run, that a person may decide."""
         if status is not None and status not in STATUSES:
             raise UsageError(f"status {status!r} is none that a gate has", f"It is one of {', '.join(STATUSES)}")
@@ -97,9 +97,10 @@ class Decisions:
         if run is not None:
             rows = store.all("gates_of", (self._access.journal.key_of(run.id),))
         elif status == "open":
-            rows = store.all("open_gates", (-1 if to is not None else limit,))
+            rows = store.all("open_gates", (-1 if to is not None or limit is None else limit,))
         else:
-            rows = store.all("all_gates", (-1 if status is not None or to is not None else limit,))
+            chosen = status is not None or to is not None
+            rows = store.all("all_gates", (-1 if chosen or limit is None else limit,))
         found: list[Gate] = []
         states: dict[int, RunState] = {}
         for row in rows:
