@@ -46,6 +46,8 @@ def check_prefixes(run: Run) -> int:
     """From every prefix the code asks for the very commands that the history goes on with, and for some where it goes
     on with a command. Returns how many prefixes there were."""
     facts = run.facts()
+    if all(fact.type != "RUN_STARTED" for fact in facts):
+        return len(facts)  # it was cancelled before its code was entered
     for length in range(1, len(facts) + 1):
         script = script_of(facts[:length])
         commands = [(command.type, command.subject) for command in script_of(facts[: _horizon(facts, length)]).commands]

@@ -80,8 +80,7 @@ def overtaken(plan: dict[int, Turn]) -> Iterator[type[Overtaken]]:
 def check(trial: Trial, run: Run) -> None:
     for one in tree(trial, run):
         assert one.status in (Status.COMPLETED, Status.CANCELLED), one.state().blocked or one.state().error
-        if one.state().started_at is not None:  # else it was cancelled before its code was entered
-            check_prefixes(one)
+        check_prefixes(one)
         output = replay(one)
         assert one.status is not Status.COMPLETED or output == one.result(timeout=0)
         assert_attempts_ran_once(one, WORLD.effects)
