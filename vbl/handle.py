@@ -19,7 +19,7 @@ from vbl.history.facts import Event, EventType, Fact
 from vbl.history.state import RunState, Status, fold
 from vbl.store import holder
 from vbl.store.holder import SupervisorInfo
-from vbl.store.journal import Draft, Journal, draft
+from vbl.store.journal import Draft, Journal, chained, draft
 from vbl.store.payloads import Resolver, loads
 from vbl.store.sqlite import Durability, Sqlite
 
@@ -186,6 +186,17 @@ class Run:
             Event(row.id, self.id, fact.seq, EventType(fact.type), fact.at, payload_model(fact.type, fact.payload))
             for row, fact in zip(rows, facts, strict=False)
         ]
+
+    def proof(self) -> tuple[str | None, int]:
+        """The digest at the end of the history's chain, once every event is seen to be what was written, and how many
+        events there are; None for the digest where one is not."""
+        rows = self._access.journal.rows(self._key)
+        digest = self.id.encode()
+        for row in rows:
+            digest = chained(digest, row.seq, row.type, row.at, row.payload)
+            if digest != row.chain:
+                return None, len(rows)
+        return digest.hex(), len(rows)
 
     def state(self, at: int | None = None, checkpoint: int | None = None) -> RunState:
         """The accumulated state now, after event `at`, or at a checkpoint. Raises NotFound where there is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def _steer(
-    name: str, summary: str, help_text: str, act: Callable[[Run, str | None], object], question: str = ""
+    name: str,
+    summary: str,
+    help_text: str,
+    act: Callable[[Run, str | None, dict[str, Any]], object],
+    question: str = "",
+    *options: Callable[[Callable[..., None]], Callable[..., None]],
 ) -> click.Command:
     """A command that does one thing to a run, and says what the run waits for then."""
 
@@ -22,12 +27,12 @@ def _steer(
     @run_argument()
     @click.option("--reason", metavar="TEXT", help="Kept in the history.")
     @shared
-    def command(terminal: Terminal, ref: str, reason: str | None) -> None:
+    def command(terminal: Terminal, ref: str, reason: str | None, **more: Any) -> None:
         with terminal.connect() as client:
             run = client.run(ref)
             if question:
                 terminal.confirm(question.format(run=f"{run.workflow} {run.id}"))
-            act(run, reason)
+            act(run, reason, more)
             run.refresh()
             answer = run.why()
             if terminal.as_json:
@@ -40,6 +45,8 @@ def _steer(
             terminal.line(f"{terminal.paint(run.id, 'strong')}  {run.workflow}  {terminal.status(run.last_status)}")
             say_why(terminal, answer)
 
+    for option in options:
+        option(command)
     return command
 
 
@@ -48,12 +55,18 @@ cancel = _steer(
     "Cancel a run.",
     """Cancel a run. Its code sees a CancelledError where it waits, and may clean up; this can't be taken back.
 
+    A clean-up that takes longer than --within is broken off, and what it did not come to is named in the history.
+
     \b
-    Example:
+    Examples:
       vbl cancel r_01h --reason "not needed any more"
+      vbl cancel r_01h --within 60
     """,
-    lambda run, reason: run.cancel(reason=reason),
+    lambda run, reason, more: run.cancel(reason=reason, **more),
     "Cancel {run}?",
+    click.option(
+        "--within", metavar="SECONDS", type=float, help="How long it may clean up, while a supervisor is alive [300]."
+    ),
 )
 pause = _steer(
     "pause",
@@ -64,7 +77,7 @@ pause = _steer(
     Example:
       vbl pause @last
     """,
-    lambda run, reason: run.pause(reason=reason),
+    lambda run, reason, _: run.pause(reason=reason),
 )
 unpause = _steer(
     "unpause",
@@ -75,7 +88,7 @@ unpause = _steer(
     Example:
       vbl unpause @last
     """,
-    lambda run, reason: run.unpause(reason=reason),
+    lambda run, reason, _: run.unpause(reason=reason),
 )
 retry = _steer(
     "retry",
@@ -87,5 +100,5 @@ retry = _steer(
     Example:
       vbl retry @failed
     """,
-    lambda run, reason: run.retry(reason=reason),
+    lambda run, reason, _: run.retry(reason=reason),
 )

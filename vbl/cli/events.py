@@ -33,6 +33,15 @@ _STYLES = {
     "STEP_INTERRUPTED": "warn",
     "RETRY_SCHEDULED": "warn",
     "CHECKPOINT_WRITTEN": "dim",
+    "APPROVAL_REQUESTED": "warn",
+    "APPROVAL_GRANTED": "good",
+    "APPROVAL_DENIED": "bad",
+    "APPROVAL_EXPIRED": "warn",
+    "APPROVAL_ESCALATED": "warn",
+    "DECISION_REFUSED": "warn",
+    "SIGNAL_RECEIVED": "good",
+    "WAIT_EXPIRED": "warn",
+    "CHILD_FINISHED": "good",
 }
 
 

@@ -40,6 +40,14 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "tail": Entry("events", "Print the latest events, and those to come."),
         "state": Entry("state", "Print the accumulated state of a run."),
     },
+    "Decide": {
+        "inbox": Entry("inbox", "List what waits for a person."),
+        "gate": Entry("inbox", "Show one question in full."),
+        "approve": Entry("decide", "Approve what a gate asks."),
+        "deny": Entry("decide", "Deny what a gate asks."),
+        "signal": Entry("decide", "Send a message to a run."),
+        "audit": Entry("audit", "Tell who decided what, and on which information."),
+    },
     "Steer": {
         "cancel": Entry("control", "Cancel a run."),
         "pause": Entry("control", "Start no more steps of a run."),
@@ -96,6 +104,7 @@ class Lazy(click.Group):
             formatter.write_dl(
                 [
                     ("RUN", "an id, the unique beginning of one, @last or @failed"),
+                    ("GATE", "an id, the unique beginning of one, or RUN:NAME"),
                     ("TARGET", "file.py:workflow or package.module:workflow"),
                     ("PATH", "--db, else $VBL_DB, else vbl.db in your data folder"),
                 ]

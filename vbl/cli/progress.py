@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vbl.cli.terminal import STATUS, STYLES, Terminal, fit
-from vbl.history.narration import duration, narrate, offset, preview, printable, tries
+from vbl.history.narration import duration, narrate, offset, people, preview, printable, tries
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -41,12 +41,14 @@ QUIET = frozenset(
 
 @dataclass(slots=True)
 class Doing:
-    """A step in flight or backing off, or a timer: since when, until when, which attempt."""
+    """A step in flight or backing off, a timer, a gate, a wait, a child: since when, until when, what else is to be
+    said; `sign` stands before it where others have to act."""
 
     name: str
     start_at: int
     until_at: int | None = None
     text: str = ""
+    sign: str = ""
 
 
 @dataclass(slots=True)
@@ -64,6 +66,13 @@ class Watch:
         for key in state.pending:
             step = state.steps[key]
             self.doing[key] = Doing(key, step.started_at, step.retry_at)
+        for gate in (state.gates[id] for id in state.open_gates):
+            self.doing[gate.id] = Doing(f"gate {gate.name}", gate.requested_at, gate.expires_at, people(gate.to), "?")
+        for number in state.open_waits:
+            wait = state.waits[number]
+            self.doing[f"wait {number}"] = Doing(f"signal {wait.name}", wait.asked_at, wait.expires_at, sign="?")
+        for child in (state.children[call] for call in state.open_children):
+            self.doing[child.id] = Doing(f"child {child.workflow}", state.at, None, child.id)
 
     def take(self, event: Event) -> list[tuple[str, str, str]]:
         """Lines as (status whose sign stands before it, text, style)."""
@@ -83,11 +92,36 @@ class Watch:
             case "TIMER_FIRED" | "TIMER_CANCELLED":
                 self.doing.pop(f"timer {p['timer']}", None)
             case _:
-                pass
+                self._waiting(event)
         if event.type in QUIET or (event.type == "STEP_FAILED" and not p["final"]):
             return []  # a failure that is not final is told by the RETRY_SCHEDULED beside it
         sign, style = _SIGNS.get(event.type, ("", ""))
         return [(sign, narrate(event), style)]
+
+    def _waiting(self, event: Event) -> None:
+        """What the run hears from outside, and no longer waits for."""
+        p, at = event.payload, event.at
+        match event.type:
+            case "APPROVAL_REQUESTED":
+                self.doing[p["gate"]] = Doing(f"gate {p['name']}", at, p["expires_at"], people(p["to"]), "?")
+            case "APPROVAL_DENIED" | "APPROVAL_EXPIRED" | "APPROVAL_CLOSED":
+                self.doing.pop(p["gate"], None)
+            case "APPROVAL_GRANTED":
+                if p["final"]:
+                    self.doing.pop(p["gate"], None)
+            case "SIGNAL_AWAITED":
+                self.doing[f"wait {p['wait']}"] = Doing(f"signal {p['name']}", at, p["expires_at"], sign="?")
+            case "SIGNAL_RECEIVED":
+                named = [key for key, doing in self.doing.items() if doing.name == f"signal {p['name']}"]
+                self.doing.pop(named[0] if named else "", None)
+            case "WAIT_EXPIRED" | "WAIT_CANCELLED":
+                self.doing.pop(f"wait {p['wait']}", None)
+            case "CHILD_STARTED":
+                self.doing[p["child"]] = Doing(f"child {p['workflow']}", at, None, p["child"])
+            case "CHILD_FINISHED" | "CHILD_CANCELLED":
+                self.doing.pop(p["child"], None)
+            case _:
+                pass
 
     def _completed(self, event: Event) -> list[tuple[str, str, str]]:
         step = event.payload["step"]
@@ -123,6 +157,22 @@ _SIGNS = {
     "STEP_CANCELLED": ("cancelled", "dim"),
     "RUN_CANCELLED": ("cancelled", "warn"),
     "TIMER_FIRED": ("waiting", ""),
+    "APPROVAL_REQUESTED": ("waiting_for_approval", "warn"),
+    "APPROVAL_GRANTED": ("completed", "good"),
+    "APPROVAL_DENIED": ("failed", "warn"),
+    "APPROVAL_EXPIRED": ("failed", "warn"),
+    "APPROVAL_ESCALATED": ("waiting_for_approval", "warn"),
+    "APPROVAL_REMINDED": ("waiting_for_approval", ""),
+    "APPROVAL_CLOSED": ("cancelled", "dim"),
+    "DECISION_REFUSED": ("failed", "warn"),
+    "SIGNAL_AWAITED": ("waiting", ""),
+    "SIGNAL_RECEIVED": ("completed", ""),
+    "WAIT_EXPIRED": ("failed", "warn"),
+    "WAIT_CANCELLED": ("cancelled", "dim"),
+    "CHILD_STARTED": ("running", ""),
+    "CHILD_FINISHED": ("completed", ""),
+    "CHILD_CANCELLED": ("cancelled", "dim"),
+    "STEP_RESOLVED": ("completed", ""),
 }
 
 
@@ -202,6 +252,7 @@ class Lively:
                 mark, style = ("◔" if sleeping else "↻", "cyan" if sleeping else "yellow")
                 mark = mark if self.unicode else "."
                 when = f"in {duration(doing.until_at - now)}" if doing.until_at > now else "now"
+            mark, style = (doing.sign, "yellow") if doing.sign else (mark, style)
             grid.add_row(f"  [{style}]{mark}[/]", Text(fit(doing.name, 40)), Text(when), Text(doing.text, style="dim"))
         hidden = len(watch.doing) - SHOWN
         if hidden > 0:

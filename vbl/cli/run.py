@@ -17,10 +17,11 @@ import click
 
 from vbl.cli.terminal import STATUS, Terminal, dumps, shared, target_argument
 from vbl.clock import SYSTEM
-from vbl.errors import RunBlocked, RunFailed, UsageError
+from vbl.errors import RunBlocked, RunFailed, RunWaiting, UsageError
 from vbl.history.narration import duration
 
 if TYPE_CHECKING:
+    from vbl.cli.progress import Watch
     from vbl.client import Client
     from vbl.engine.definitions import Workflow
     from vbl.engine.runtime import Runtime
@@ -67,9 +68,15 @@ def command(
             run = runtime.start(workflow, *args, **options)
             _say_started(terminal, runtime, run)
             try:
-                _watch(terminal, runtime, run, cursor)
+                _see_through(terminal, runtime, run, cursor)
             except KeyboardInterrupt:
                 _say_left(terminal, runtime, run, target, key)
+                raise
+            except RunWaiting:
+                if terminal.as_json:
+                    from vbl.cli.documents import run_document
+
+                    terminal.document(run_document(run.refresh()) | {"output": None, "error": None})
                 raise
             _say_outcome(terminal, run)
 
@@ -121,29 +128,48 @@ def _cursor(terminal: Terminal) -> int:
         return client.cursor()
 
 
-def _watch(terminal: Terminal, runtime: Runtime, run: Run, cursor: int) -> None:
-    """Show what happens until the run has ended or is blocked."""
-    from vbl.cli.progress import Watch, display
+def _see_through(terminal: Terminal, runtime: Runtime, run: Run, cursor: int) -> None:
+    """Watch the run to its end; ask whoever sits here where only a person can move it.
+
+    Raises RunWaiting where nobody sits here, or they leave the question.
+    """
+    from vbl.cli import person
+    from vbl.cli.progress import Watch
 
     watch = Watch(SYSTEM.now())
     watch.begin(run.state())
+    while gates := _watch(terminal, runtime, run, watch, cursor):
+        cursor = runtime.cursor()
+        gate = runtime.gate(gates[0])
+        if not terminal.asks:
+            raise person.waits(run, [gate, *map(runtime.gate, gates[1:])])
+        if not person.ask(terminal, runtime, gate, lambda gate=gate: runtime.gate(gate.id).status == "open"):
+            raise person.waits(run, [gate])
+    for line in watch.rest():
+        terminal.note(f"    {line}", "dim")
+
+
+def _watch(terminal: Terminal, runtime: Runtime, run: Run, watch: Watch, cursor: int) -> list[str]:
+    """Show what happens until the run has ended or is blocked, or only a person can move it: then the gates."""
+    from vbl.cli.person import asked_of
+    from vbl.cli.progress import display
+
     alone = False
     with display(terminal) as screen:
         while True:
             over = _settled(run)
+            gates = [] if over else asked_of(run, SYSTEM.now())
             events = runtime.events(after=cursor, run=run.id)
             screen.say(watch, events)
             cursor = events[-1].id if events else cursor
-            if over and not events:
-                break
+            if (over or gates) and not events:
+                return gates
             screen.tick(watch, SYSTEM.now())
             if runtime.attached and not alone and runtime.supervisor() is None:
                 alone = True
                 terminal.note(f"the supervisor has gone; the run waits for the next one: vbl why {run.id}", "warn")
             with contextlib.suppress(TimeoutError):
                 run.wait(timeout=TICK_S)
-    for line in watch.rest():
-        terminal.note(f"    {line}", "dim")
 
 
 def _settled(run: Run) -> bool:

@@ -1,0 +1,191 @@
+"""`vbl inbox` and `vbl gate`: what waits for a person, and one question in full."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vbl.cli.documents import instant
+from vbl.cli.terminal import Terminal, dumps, shared
+from vbl.cli.words import field, local
+from vbl.history.narration import duration, printable
+
+if TYPE_CHECKING:
+    from vbl.decisions import Gate, Question
+
+
+def gate_argument(function: Any) -> Any:
+    """The argument GATE: an id, a unique prefix, or RUN:NAME."""
+    return click.argument("ref", metavar="GATE")(function)
+
+
+def gate_document(gate: Gate) -> dict[str, Any]:
+    """A gate as `--json` has it."""
+    return {
+        "id": gate.id,
+        "run_id": gate.run_id,
+        "workflow": gate.workflow,
+        "name": gate.name,
+        "status": gate.status,
+        "requested_at": instant(gate.requested_at),
+        "expires_at": instant(gate.expires_at),
+        "decided_at": instant(gate.decided_at),
+        "decided_by": gate.decided_by,
+        "reason": gate.reason,
+        "data": gate.data,
+        "sentence": gate.sentence,
+        "show": gate.show,
+        "to": list(gate.to),
+        "need": gate.need,
+        "not_starter": gate.not_starter,
+        "votes": [dict(vote) for vote in gate.votes],
+        "refused": [dict(one) for one in gate.refused],
+        "call": gate.call,
+        "edit": gate.edit,
+        "schema": gate.schema,
+        "on_timeout": gate.on_timeout,
+        "problem": gate.problem,
+        "reopens": gate.reopens,
+    }
+
+
+def question_document(question: Question) -> dict[str, Any]:
+    """A question as `--json` has it."""
+    return {
+        "kind": question.kind,
+        "run_id": question.run_id,
+        "workflow": question.workflow,
+        "since": instant(question.since),
+        "detail": question.detail,
+        "step": question.step,
+        "gate": None if question.gate is None else gate_document(question.gate),
+    }
+
+
+@click.command(short_help="List what waits for a person.")
+@click.option("--to", metavar="NAME", help="Only what this person may decide.")
+@click.option("--limit", "-n", type=click.IntRange(min=1), default=50, show_default=True)
+@shared
+def inbox(terminal: Terminal, to: str | None, limit: int) -> None:
+    """List what waits for a person, the oldest first: gates, and steps whose outcome nobody knows.
+
+    \b
+    Examples:
+      vbl inbox
+      vbl inbox --to ada --json
+    """
+    with terminal.connect() as client:
+        questions = client.questions(to=to, limit=limit)
+    if terminal.as_json:
+        for question in questions:
+            terminal.emit(question_document(question))
+        return
+    if not questions:
+        terminal.note("nothing waits for a person")
+    now = time.time_ns() // 1000
+    for number, question in enumerate(questions):
+        if number:
+            terminal.line()
+        _brief(terminal, question, now)
+
+
+def _brief(terminal: Terminal, question: Question, now: int) -> None:
+    gate = question.gate
+    head = gate.id if gate is not None else question.run_id
+    terminal.line(f"{terminal.paint(head, 'strong')}  {printable(question.detail)}")
+    since = f"{duration(max(now - question.since, 0))} ago"
+    field(terminal, "asked", f"{since} by {question.workflow} {question.run_id}")
+    if gate is None:
+        field(terminal, "next", f"vbl resolve {question.run_id} --happened JSON | --did-not | --fail", "strong")
+        return
+    _asked(terminal, gate, now)
+    field(terminal, "next", f"vbl approve {gate.id}   or   vbl deny {gate.id}   look: vbl gate {gate.id}", "strong")
+
+
+def _asked(terminal: Terminal, gate: Gate, now: int) -> None:
+    who = ", ".join(gate.to) or "anybody"
+    need = f", {gate.need} of them" if gate.need > 1 else ""
+    barred = ", not who started the run" if gate.not_starter else ""
+    field(terminal, "of", f"{who}{need}{barred}")
+    if gate.expires_at is not None and gate.status == "open":
+        left = duration(gate.expires_at - now) if gate.expires_at > now else "no time"
+        field(terminal, "expires", f"in {left} ({local(gate.expires_at)}), then: {gate.on_timeout}")
+
+
+@click.command(short_help="Show one question in full.")
+@gate_argument
+@click.option("--link", type=click.Choice(["approve", "deny"]), help="Print a signed link that decides so, once.")
+@click.option("--for", "person", metavar="NAME", help="Whose decision the link is; else yours.")
+@click.option("--valid-for", type=float, default=86_400.0, metavar="SECONDS", help="How long the link is good.")
+@shared
+def gate(terminal: Terminal, ref: str, link: str | None, person: str | None, valid_for: float) -> None:
+    """Show one question in full: what is asked of whom, on which information, and who decided.
+
+    \b
+    Examples:
+      vbl gate g_4m0
+      vbl gate r_01h:send_reply
+      vbl gate g_4m0 --link approve --for ada
+    """
+    with terminal.connect() as client:
+        found = client.gate(ref)
+        if link is not None:
+            text = client.link(found, "approve" if link == "approve" else "deny", by=person, valid_for=valid_for)
+            if terminal.as_json:
+                terminal.document({"gate": found.id, "decision": link, "link": text})
+            else:
+                terminal.line(text)
+            return
+    if terminal.as_json:
+        terminal.document(gate_document(found))
+        return
+    say_gate(terminal, found)
+
+
+def say_gate(terminal: Terminal, gate: Gate) -> None:
+    """A gate in full."""
+    now = time.time_ns() // 1000
+    style = {"open": "warn", "granted": "good", "denied": "bad"}.get(gate.status, "dim")
+    terminal.line(f"{terminal.paint(gate.id, 'strong')}  {gate.name}  {terminal.paint(gate.status, style)}")
+    field(terminal, "run", f"{gate.workflow} {gate.run_id}")
+    field(terminal, "asked", local(gate.requested_at))
+    _asked(terminal, gate, now)
+    if gate.problem is not None:
+        field(terminal, "again", gate.problem, "warn")
+    if gate.call is not None:
+        may = "; the arguments may be edited" if gate.edit else ""
+        field(terminal, "call", f"{gate.sentence}{may}")
+    if gate.show is not None:
+        lines = gate.show.splitlines() if isinstance(gate.show, str) else dumps(gate.show, indent=2).splitlines()
+        for number, line in enumerate(lines):
+            field(terminal, "" if number else "shows", line)
+    if gate.schema is not None:
+        from vbl.history.schemas import described
+
+        field(terminal, "data", described(gate.schema))
+    for vote in gate.votes:
+        field(terminal, "approved", _said(vote), "good")
+    for refused in gate.refused:
+        field(terminal, "refused", f"{refused['decision']} by {refused['actor']}: {refused['why']}", "bad")
+    if gate.decided_at is not None:
+        reason = f": {gate.reason}" if gate.reason else ""
+        field(terminal, gate.status, f"by {gate.decided_by or 'time'}, {local(gate.decided_at)}{reason}", style)
+    if gate.status == "open":
+        field(terminal, "next", f"vbl approve {gate.id}   or   vbl deny {gate.id}", "strong")
+
+
+def _said(vote: dict[str, Any]) -> str:
+    parts = [vote["actor"]]
+    if vote.get("member_of"):
+        parts.append(f"of group {vote['member_of']}")
+    if vote.get("via"):
+        parts.append(f"from {vote['via']}")
+    if vote.get("edit"):
+        parts.append(f"edited {dumps(vote['edit'])}")
+    if vote.get("data") is not None:
+        parts.append(f"gave {dumps(vote['data'])}")
+    if vote.get("reason"):
+        parts.append(f"because: {vote['reason']}")
+    return ", ".join(parts)
