@@ -13,7 +13,7 @@ from collections import deque
 from typing import Any, Protocol
 
 from vbl import ids
-from vbl.engine import children
+from vbl.engine import children, overdue
 from vbl.engine.advance import MISSING, Ask, Execution
 from vbl.engine.attempt import Failed, Succeeded, failure
 from vbl.engine.calls import StepCall
@@ -152,6 +152,8 @@ class ActiveRun:
             if self._held(record.state):
                 self._drop_code()
                 self._land_undigested(record)
+                if record.state.outcome is not None:
+                    self.to_cancel += self.in_flight
                 self._facts = []  # what lands from now on is not among them
             elif self.execution is None and not self._prepare(record):
                 self._land_undigested(record)
@@ -192,6 +194,9 @@ class ActiveRun:
             reason = "the process that ran it died"
             for payload in transitions.interrupt(record.state, self.host.epoch, counted=True, reason=reason, but=ours):
                 record.payload(self.host.now(), payload)
+        if overdue.counts(record.state) and record.state.epoch != self.host.epoch:
+            reason = "another supervisor goes on with its clean-up"
+            record.payload(self.host.now(), RunResumed(epoch=self.host.epoch, reason=reason))
         return record
 
     def _prepare(self, record: Record) -> bool:
@@ -223,6 +228,8 @@ class ActiveRun:
                 self._next_replayed(record, execution)
             elif not self._next_live(record, execution):
                 return
+        if overdue.over_since(record.state, self.host.now()) is not None:
+            self._end_overdue(record, execution)
 
     def _activate(self, execution: Execution, fact: Fact, value: Any = MISSING) -> None:
         self._digesting = fact
@@ -304,6 +311,10 @@ class ActiveRun:
         deadline = state.deadline if state.cancel is None and (state.deadline or now + 1) <= now else None
         due = (passing[0] if passing else None, deadline, fired[0] if fired else None)
         first = min((at for at in due if at is not None), default=None)
+        over = overdue.over_since(state, now)
+        if over is not None and (first is None or over < first):
+            self._end_overdue(record, execution)
+            return False
         if passing is not None and passing[0] == first:
             fact = record.append(*draft(now, passing[1]))
             if is_input(fact.type, fact.payload):
@@ -312,7 +323,8 @@ class ActiveRun:
                 self.host.asked(self, fact.type, fact.payload["gate"])
             return True
         if deadline is not None and deadline == first:
-            asked = {"v": 1, "actor": "deadline", "reason": "the run's deadline has passed"}
+            until = now + transitions.CLEAN_UP_US
+            asked = {"v": 1, "actor": "deadline", "reason": "the run's deadline has passed", "until": until}
             self._activate(execution, record.append("CANCEL_REQUESTED", now, asked))
             return True
         if fired is not None:
@@ -326,6 +338,12 @@ class ActiveRun:
         for step in ready:
             self._again(record, execution, step)
         return False
+
+    def _end_overdue(self, record: Record, execution: Execution) -> None:
+        """The time to clean up is over: the run ends whatever its code does."""
+        self.to_cancel += overdue.end(record, execution, self.host.now())
+        self._drop_code()
+        self.host.ended(self)
 
     def _record_outcome(self, record: Record, landed: Attempt) -> tuple[Fact | None, Any]:
         """Record how an attempt ended. Returns the input for the code, where it is one, and the value."""

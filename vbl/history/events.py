@@ -177,12 +177,14 @@ class CancelRequested(Payload):
 
 class RunCancelled(Payload):
     """Written by the supervisor when the workflow let the cancel through, or by a client when it had not started.
-    Effect: the run is finished.
+    Effect: the run is finished; `undone` says what was undone. `forced`: the code was not asked, for it had not begun,
+    was blocked, or took too long to clean up.
     Rejected when the run is finished."""
 
     TYPE = EventType.RUN_CANCELLED
     reason: str | None = None
     undone: list[dict[str, Any]] = []
+    forced: bool = False
 
 
 class StepStarted(Payload):

@@ -69,14 +69,16 @@ def script_of(facts: list[Fact]) -> Script:
     asked: set[str] = set()
     ended: set[str] = set()
     late: dict[str, Fact] = {}
-    expected = 0
+    expected = settled = 0
     for fact in facts:
         type, payload = fact.type, fact.payload
         if type == "RUN_STARTED":
             script.inputs.append(fact)
             script.applied, expected = fact.seq, payload.get("commands", 0)
+            settled = fact.seq + expected
         elif type == "CHECKPOINT_WRITTEN":
             script.applied, expected = payload["applied"], payload.get("commands", 0)
+            settled = fact.seq + expected
         elif type == "RUN_RETRIED":
             _void(script, asked, ended, late, fact)
             expected = -1
@@ -93,6 +95,10 @@ def script_of(facts: list[Fact]) -> Script:
             script.inputs.append(fact)
             expected = -1
         elif type in COMMANDS:
+            if type == "RUN_CANCELLED" and payload.get("forced"):
+                # the code was not asked: what stands behind its last commands is not of its doing
+                expected = _cut(script, settled, expected)
+                continue
             subject = subject_of(type, payload)
             if type in ("STEP_STARTED", "CHILD_STARTED"):
                 if subject in asked:
@@ -104,6 +110,13 @@ def script_of(facts: list[Fact]) -> Script:
             expected -= 1
     script.whole = expected == 0
     return script
+
+
+def _cut(script: Script, settled: int, expected: int) -> int:
+    """Take out what was closed over the head of the code, behind the event `settled`; how many commands of its own are
+    still to come, below zero where it had not digested its last input."""
+    script.commands = [c for c in script.commands if c.seq <= settled]
+    return 0 if script.inputs and script.applied >= script.inputs[-1].seq else expected
 
 
 def _void(script: Script, asked: set[str], ended: set[str], late: dict[str, Fact], retry: Fact) -> None:

@@ -274,6 +274,7 @@ def _run_queued(state: RunState, fact: Fact) -> None:
 def _run_resumed(state: RunState, fact: Fact) -> None:
     state.epoch = fact.payload["epoch"]
     state.reopened = False
+    _clean_up_anew(state, fact.at)
     if fact.payload.get("unblocked"):
         state.blocked, state.blocked_by = None, []
 
@@ -316,6 +317,7 @@ def _run_retried(state: RunState, fact: Fact) -> None:
         if state.blocked is not None and state.blocked["reason"] == "unknown_outcome":
             step.interrupted = False  # somebody who was told of it says: run it again
     state.blocked, state.blocked_by, state.reopened = None, [], True
+    _clean_up_anew(state, fact.at)
     failed_at = fact.payload.get("from_seq")
     if state.outcome is not None:
         state.outcome = state.error = state.output = state.finished_at = None
@@ -388,8 +390,16 @@ def _close(state: RunState, step: StepState) -> None:
 
 def _cancel_requested(state: RunState, fact: Fact) -> None:
     p = fact.payload
-    state.cancel = {"at": fact.at, "actor": p.get("actor"), "reason": p.get("reason"), "until": p.get("until")}
+    until: int | None = p.get("until")
+    span = None if until is None else until - fact.at
+    state.cancel = {"at": fact.at, "actor": p.get("actor"), "reason": p.get("reason"), "until": until, "span": span}
     state.last_input = fact.seq
+
+
+def _clean_up_anew(state: RunState, at: int) -> None:
+    """Nobody could clean up meanwhile: a cancelled run has all of its time from now on."""
+    if state.cancel is not None and state.cancel["span"] is not None:
+        state.cancel = {**state.cancel, "until": max(state.cancel["until"], at + state.cancel["span"])}
 
 
 def _step_started(state: RunState, fact: Fact) -> None:

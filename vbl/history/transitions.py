@@ -34,22 +34,23 @@ CLEAN_UP_US = 300_000_000
 
 def cancel(state: RunState, actor: str | None, reason: str | None, until: int | None = None) -> list[Payload]:
     """Ask for a cancel. A run whose code cannot see it, because it has not started or is blocked, is cancelled at
-    once; a paused one goes on, to be cancelled. It may clean up until the instant `until`."""
+    once, also where it was blocked while it cleaned up; a paused one goes on, to be cancelled. It may clean up until
+    the instant `until`."""
     if state.finished:
         raise Conflict(
             f"run {state.run_id} is finished ({state.status})",
             f"Look at it: vbl show {state.run_id}",
             code="run_finished",
         )
-    if state.cancel is not None:
+    if state.cancel is not None and state.blocked is None:
         by = state.cancel.get("actor") or "somebody"
         raise Conflict(
             f"a cancel of run {state.run_id} was asked for already, by {by}",
             f"See what it waits for: vbl why {state.run_id}",
         )
-    asked: list[Payload] = [CancelRequested(actor=actor, reason=reason, until=until)]
+    asked: list[Payload] = [CancelRequested(actor=actor, reason=reason, until=until)] if state.cancel is None else []
     if state.started_at is None or state.blocked is not None:
-        return [*asked, *close_all(state), RunCancelled(reason=reason)]
+        return [*asked, *close_all(state), RunCancelled(reason=reason, forced=True)]
     return [RunUnpaused(actor=actor, reason="a cancel was asked for"), *asked] if state.paused else asked
 
 
@@ -116,6 +117,7 @@ def retry(state: RunState, actor: str | None, reason: str | None) -> list[Payloa
         if failed is None or failed.status != "failed":
             # a mistake in the code: what it did since it digested its last input is void, the input stays
             return [RunRetried(actor=actor, reason=reason, from_seq=state.applied)]
+        _refuse_undone(state, failed.ended_seq or state.seq)
         return [RunRetried(actor=actor, reason=reason, step=step, from_seq=failed.ended_seq)]
     if state.blocked is not None:
         return [RunRetried(actor=actor, reason=reason, step=state.blocked.get("step"))]
@@ -126,6 +128,17 @@ def retry(state: RunState, actor: str | None, reason: str | None) -> list[Payloa
         f"run {state.run_id} is {status}: only a failed, a blocked or a backing-off run can be retried",
         f"See what it waits for: vbl why {state.run_id}",
     )
+
+
+def _refuse_undone(state: RunState, failed_at: int) -> None:
+    """A saga has taken back what the failed step was to build on: going on from there would be a lie."""
+    undone = [told["step"] for told in state.undone if state.steps[told["step"]].asked_seq > failed_at]
+    if undone:
+        raise Conflict(
+            f"run {state.run_id} has undone what it did before it failed ({', '.join(undone)})",
+            "Start it anew: a retry would go on as if that still held",
+            code="undone",
+        )
 
 
 def resolve(

@@ -244,14 +244,17 @@ class Journal:
         if not history.rows:
             return []
         from vbl.history.kin import left_behind, told
-        from vbl.history.transitions import cancel, retry
+        from vbl.history.transitions import CLEAN_UP_US, cancel, retry
 
         state, kin = history.state, list[History]()
         if state.finished and not finished:
             if state.parent is not None:
                 kin += self._also(state.parent, lambda parent: told(parent, state))
+            until = self.clock.now() + CLEAN_UP_US
             for child in left_behind(state):
-                kin += self._also(child, lambda it: [] if it.finished or it.cancel else cancel(it, "parent", None))
+                kin += self._also(
+                    child, lambda it: [] if it.finished or it.cancel else cancel(it, "parent", None, until)
+                )
         elif history.rows[0][1] == "RUN_RETRIED" and (child := state.children.get(_retried(history))) is not None:
             kin += self._also(child.id, lambda it: retry(it, state.actor, "its parent was retried"))
         return [history, *kin]
