@@ -87,6 +87,22 @@ async def patient() -> None:
 async def nap(seconds: float = 3600.0) -> str:
     await vbl.sleep(seconds)
     return "awake"
+
+
+@vbl.workflow
+async def asks(name: str = "you") -> str:
+    gate = await vbl.approve(greet.call(name), to="ada", timeout=3600)
+    return await gate.run() if gate.approved else "denied"
+
+
+@vbl.workflow
+async def family() -> list[str]:
+    return await asyncio.gather(asks("Ada"), asks("Bob"))
+
+
+@vbl.workflow
+async def hears() -> str:
+    return await vbl.wait("payment")
 '''
 
 
@@ -127,6 +143,7 @@ class Shell:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("VBL_", "_VBL"))}
         return kept | {
             "VBL_DB": str(self.db),
+            "VBL_ACTOR": "ada",
             "PYTHONPATH": str(ROOT),
             "COLUMNS": "120",
             "TZ": "UTC",

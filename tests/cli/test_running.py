@@ -151,6 +151,55 @@ def test_a_cancelled_run_exits_with_8(shell):
     assert "cancelled" in ended.err
 
 
+def test_without_a_terminal_a_run_that_waits_for_a_person_exits_with_6_and_goes_on_later(shell):
+    args = ("run", "flows.py:asks", "--key", "k")
+    ended = shell.vbl(*args, code=6)
+    with vbl.connect(shell.db) as client:
+        (gate,) = client.gates()
+    assert ended.out == ""
+    assert f"waits for a person: gate greet ({gate.id})" in ended.err
+    assert f"vbl approve {gate.id}" in ended.err
+    ended = shell.vbl(*args, "--json", code=6)
+    assert (ended.document["status"], ended.error["code"]) == ("waiting_for_approval", "run_waiting")
+    with vbl.connect(shell.db) as client:
+        client.approve(gate.id, by="ada")
+    assert shell.vbl(*args).out == "hello you\n"
+
+
+def test_a_run_whose_children_wait_for_people_waits_for_a_person(shell):
+    ended = shell.vbl("run", "flows.py:family", code=6)
+    with vbl.connect(shell.db) as client:
+        assert {gate.id in ended.err for gate in client.gates()} == {True, False}, "one is named, the other counted"
+    assert "and 1 more" in ended.err
+
+
+@pytest.mark.parametrize(("answer", "output", "code"), [("a", "hello you", 0), ("d", "denied", 0), ("l", None, 6)])
+def test_on_a_terminal_the_gate_is_asked_where_somebody_sits(shell, answer, output, code):
+    keyboard, theirs = pty.openpty()
+    process = shell.start("run", "flows.py:asks", stdin=theirs)
+    os.close(theirs)
+    with vbl.connect(shell.db) as client:
+        shell.until(lambda: client.gates(), "the gate")
+    os.write(keyboard, f"{answer}\n".encode())
+    ended = shell.end(process)
+    os.close(keyboard)
+    assert ended.code == code, ended.err
+    assert "[a]pprove, [d]eny or [l]eave?" in ended.err
+    assert ended.out == (f"{output}\n" if output else "")
+
+
+def test_a_gate_that_is_decided_elsewhere_ends_the_question(shell):
+    keyboard, theirs = pty.openpty()
+    process = shell.start("run", "flows.py:asks", stdin=theirs)
+    os.close(theirs)
+    with vbl.connect(shell.db) as client:
+        (gate,) = shell.until(lambda: client.gates(), "the gate")
+        client.approve(gate.id, by="ada")
+    ended = shell.end(process)
+    os.close(keyboard)
+    assert (ended.code, ended.out) == (0, "hello you\n")
+
+
 @pytest.mark.slow
 def test_a_blocked_run_exits_with_4_and_goes_on_with_its_old_code(shell):
     flows = shell.folder / "flows.py"
