@@ -140,6 +140,16 @@ def test_ls_pages_through_all_runs(vbl_here, made, monkeypatch):
     assert len(vbl_here("ls", "--limit", "3", "--json", db=made).objects) == 3
 
 
+def test_ls_leaves_out_our_own_workflows_unless_they_are_asked_for(vbl_here, file):
+    with vbl.connect(file) as client:
+        own = client.start("vbl.schedule").id
+    listed = [document["id"] for document in vbl_here("ls", "--json", db=file).objects]
+    assert listed == [run for run in ids(file) if run != own]
+    assert vbl_here("ls", "--limit", "1", "--json", db=file).objects[0]["id"] == listed[0]
+    for asked in (["--all"], ["--workflow", "vbl.schedule"]):
+        assert vbl_here("ls", *asked, "--json", db=file).objects[0]["id"] == own
+
+
 @pytest.fixture
 def spoilt(file) -> Path:
     """A file of which no payload can be decoded."""
@@ -443,7 +453,7 @@ def test_an_argument_that_is_no_text_is_refused_in_words(vbl_here, made, command
 
 
 def test_an_error_of_ours_is_json_too_when_json_was_asked_for(vbl_here, made, monkeypatch):
-    monkeypatch.setattr(ls, "_runs", lambda *_: 1 / 0)
+    monkeypatch.setattr(ls, "_runs", lambda *_, **__: 1 / 0)
     ended = vbl_here("ls", "--json", db=made, code=1)
     assert ended.error["code"] == "internal"
     assert json.loads(ended.err)

@@ -48,21 +48,33 @@ class Age(_Instant):
 @click.option("--workflow", metavar="NAME", help="Only runs of this workflow.")
 @click.option("--since", metavar="AGE", type=Age(), help="Only runs created within 90s, 15m, 1h, 2d, 1w.")
 @click.option("--tag", metavar="TAG", help="Only runs with this tag.")
+@click.option("--waiting", is_flag=True, help="Only runs that wait for a person's approval.")
+@click.option("--all", "whole", is_flag=True, help="Also the runs of vbl's own workflows, schedules for one.")
 @click.option("--limit", type=click.IntRange(min=0), default=50, show_default=True, help="So many at most; 0 for all.")
 @shared
 def command(
-    terminal: Terminal, statuses: tuple[str, ...], workflow: str | None, since: int | None, tag: str | None, limit: int
+    terminal: Terminal,
+    statuses: tuple[str, ...],
+    workflow: str | None,
+    since: int | None,
+    tag: str | None,
+    waiting: bool,
+    whole: bool,
+    limit: int,
 ) -> None:
-    """List runs, the newest first.
+    """List runs, the newest first. Those of vbl's own workflows (vbl.…) are left out unless asked for.
 
     \b
     Examples:
       vbl ls --status failed --since 1d
+      vbl ls --waiting
       vbl ls --json | jq -r .id
     """
+    if waiting:
+        statuses = (*statuses, "waiting_for_approval")
     filters: dict[str, Any] = {"status": list(statuses) or None, "workflow": workflow, "since": since, "tag": tag}
     with terminal.connect() as client:
-        runs = _runs(client, limit, filters)
+        runs = _runs(client, limit, filters, own=whole or workflow is not None)
         if terminal.as_json:
             from vbl.cli.documents import run_document
 
@@ -83,17 +95,19 @@ def command(
             terminal.note(f"the newest {limit}; see more with --limit 0", "dim")
 
 
-def _runs(client: Client, limit: int, filters: dict[str, Any]) -> Iterator[Run]:
-    """Page through the runs, so that a long list needs neither memory nor a long read."""
+def _runs(client: Client, limit: int, filters: dict[str, Any], *, own: bool) -> Iterator[Run]:
+    """Page through the runs, so that a long list needs neither memory nor a long read; `own`: vbl's own ones too."""
     left = limit or None
     before: str | None = None
     while left is None or left > 0:
-        page = client.runs(**filters, before=before, limit=PAGE if left is None else min(PAGE, left))
-        yield from page
-        if len(page) < PAGE:
+        size = PAGE if left is None else min(PAGE, left)
+        page = client.runs(**filters, before=before, limit=size)
+        shown = [run for run in page if own or not run.workflow.startswith("vbl.")]
+        yield from shown
+        if len(page) < size:
             return
         before = page[-1].id
-        left = None if left is None else left - len(page)
+        left = None if left is None else left - len(shown)
 
 
 def _table(terminal: Terminal, runs: list[Run]) -> None:
