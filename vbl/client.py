@@ -349,6 +349,8 @@ class Client(Scheduling):
             payload["deadline"] = now + round(_seconds(deadline) * 1e6)
         if priority:
             payload["priority"] = priority
+        if not isinstance(workflow, str) and (place := workflow.place(plain))[0] is not None:
+            payload["queue"], payload["lane"] = place
         payload["actor"] = self._actor
         return Draft("RUN_CREATED", now, {**payload, "input": plain}, f'{dumps(payload)[:-1]},"input":{text}}}')
 

@@ -175,9 +175,16 @@ class _Watched(Supervisor):
             return f"the bodies of {', '.join(attempt.key for attempt in awake)}"
         if self.store.head().last_id != self.seen.last_id:
             return "other people's events"
+        if self._lookout.admission.pending:
+            return "queues to be looked at"
         due = {key for name in list(REGISTRY) for key in self.journal.due(name, clock.now(), 100)}
         left = due - self.quarantine.waiting - self.broken
         return f"{len(left)} due runs" if left else ""
+
+    @property
+    def next_place(self) -> int | None:
+        """When time alone may let a run of a queue begin."""
+        return self.ask(lambda: self._lookout.admission.wake_at)
 
     def die(self) -> None:
         self.fail(Crash("killed"))
@@ -400,7 +407,8 @@ class Trial(Client):
     def _next_instant(self) -> int | None:
         now = self.clock.now()
         due = [self._journal.next_due(name, now) for name in list(REGISTRY)]
-        moments = [self.clock.next_instant, *due]
+        place = self._supervisor.next_place if self._supervisor is not None else None
+        moments = [self.clock.next_instant, place, *due]
         return min((moment for moment in moments if moment is not None), default=None)
 
 

@@ -57,6 +57,10 @@ class Host(Protocol):
         """Move this run in the next tick; from a workflow's thread."""
         ...
 
+    def may_begin(self, active: ActiveRun) -> bool:
+        """Whether the run need not wait for a place in a queue; if it must, it is woken when it may."""
+        ...
+
     def may_start_alone(self, active: ActiveRun, step: StepState) -> bool:
         """Whether a quarantined step may start now; if not, the run is woken when it may."""
         ...
@@ -155,7 +159,7 @@ class ActiveRun:
                 if record.state.outcome is not None:
                     self.to_cancel += self.in_flight
                 self._facts = []  # what lands from now on is not among them
-            elif self.execution is None and not self._prepare(record):
+            elif self.execution is None and not (self._may_begin(record) and self._prepare(record)):
                 self._land_undigested(record)
                 self._facts = []
             else:
@@ -178,6 +182,14 @@ class ActiveRun:
         if state.paused or state.outcome is not None or self.host.stopping:
             return True
         return state.blocked is not None and not self._may_unblock(state)
+
+    def _may_begin(self, record: Record) -> bool:
+        """Whether it has its place, where it needs one. One whose deadline passes while it waits has ended here."""
+        if self.host.may_begin(self):
+            return True
+        if record.state.outcome is not None:
+            self.host.ended(self)
+        return False
 
     def _may_unblock(self, state: RunState) -> bool:
         workflow = REGISTRY.get(state.workflow)
@@ -244,12 +256,13 @@ class ActiveRun:
         extra, self._tail = self._tail, []
         execution.check_whole(extra)
         state, now = record.state, self.host.now()
+        place = state.queue if state.waits_for_place and state.started_at is not None else None
         if self._unblocking:
             self._unblocking = False
             reason = "another version of the code follows its history"
-            record.payload(now, RunResumed(epoch=self.host.epoch, reason=reason, unblocked=True))
-        elif state.reopened:
-            record.payload(now, RunResumed(epoch=self.host.epoch, reason="a retry was asked for"))
+            record.payload(now, RunResumed(epoch=self.host.epoch, reason=reason, unblocked=True, queue=place))
+        elif state.reopened or place is not None:
+            record.payload(now, RunResumed(epoch=self.host.epoch, reason="a retry was asked for", queue=place))
             for call in sorted(state.open_children):
                 self.host.reunite(self, state.children[call].id)  # it may have ended while there was nobody to tell
         if state.started_at is None:
@@ -275,7 +288,8 @@ class ActiveRun:
             self._tail += asks
             return
         if fact.type == "RUN_STARTED":
-            record.run_started(fact.at, self.host.epoch, len(asks))
+            place = execution.workflow.place(record.state.input)
+            record.run_started(fact.at, self.host.epoch, len(asks), *place)
         else:
             record.checkpoint(fact.seq, len(asks), execution.variables)
         self._carry_out(record, execution, asks)

@@ -21,13 +21,15 @@ from pydantic import ValidationError
 from vbl.engine.context import CURRENT, Attempt
 from vbl.engine.version import version_of
 from vbl.errors import InvalidInput, UsageError
+from vbl.history import queues
 from vbl.history.retry import ONCE, Retry
 from vbl.store.codec import Codec
-from vbl.store.payloads import Json, same
+from vbl.store.payloads import Json, Recorder, same
 
 if TYPE_CHECKING:
     from vbl.engine.gates import BoundCall
 
+_VAR_POSITIONAL, _VAR_KEYWORD = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
 P = ParamSpec("P")
 R = TypeVar("R")
 Effect = Literal["pure", "read", "write"]
@@ -326,7 +328,18 @@ class Workflow(Generic[P, R]):
     Called outside a run it is the plain function, so that it can be tested as one.
     """
 
-    def __init__(self, function: Callable[P, Any], *, name: str | None = None) -> None:
+    def __init__(
+        self,
+        function: Callable[P, Any],
+        *,
+        name: str | None = None,
+        queue: str | None = None,
+        concurrency: int | None = None,
+        key: str | None = None,
+        key_concurrency: int | None = None,
+        rate: str | None = None,
+        key_rate: str | None = None,
+    ) -> None:
         if not callable(function):
             raise UsageError(f"@vbl.workflow was given {function!r}", "Put it above a function: @vbl.workflow")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
@@ -339,7 +352,48 @@ class Workflow(Generic[P, R]):
         self._versions: dict[int, tuple[types.CodeType, str]] = {}
         self._source: tuple[str, str, int] | None = None
         functools.update_wrapper(self, function)
+        if queue is None and (concurrency, key, key_concurrency, rate, key_rate) != (None,) * 5:
+            queue = self.name
+        self.options = queues.options(
+            f"workflow {self.name}",
+            queue=None if queue is None else _checked_name(queue, "queue"),
+            concurrency=concurrency,
+            key=key,
+            key_concurrency=key_concurrency,
+            rate=rate,
+            key_rate=key_rate,
+        )
+        self._check_queue()
         REGISTRY[self.name] = self
+
+    def _check_queue(self) -> None:
+        """Raises UsageError where the key is no parameter, or another workflow of the queue states another limit."""
+        key = self.options.get("key")
+        parameters = inspect.signature(self.function).parameters
+        if key is not None and (key not in parameters or parameters[key].kind in (_VAR_POSITIONAL, _VAR_KEYWORD)):
+            has = ", ".join(parameters) or "none"
+            raise UsageError(f"workflow {self.name}: key={key!r} is none of its parameters", f"It has: {has}")
+        for other in list(REGISTRY.values()):
+            if other.name == self.name or self.options.get("queue", self) != other.options.get("queue"):
+                continue
+            if (limit := queues.contradiction(self.options, other.options)) is not None:
+                raise UsageError(
+                    f"queue {self.options['queue']!r}: workflow {self.name} says {limit}={self.options[limit]!r}, "
+                    f"workflow {other.name} says {limit}={other.options[limit]!r}",
+                    f"Give {limit} in one of them, or the same in both",
+                )
+
+    def place(self, given: Any) -> tuple[str | None, str | None]:
+        """The queue of a run with this recorded input, and its lane: the JSON text of its key."""
+        queue, key = self.options.get("queue"), self.options.get("key")
+        if queue is None or key is None:
+            return queue, None
+        if isinstance(given, dict) and key in given:
+            return queue, queues.lane_of(given[key])
+        default = inspect.signature(self.function).parameters[key].default
+        if default is inspect.Parameter.empty:
+            return queue, queues.lane_of(None)
+        return queue, queues.lane_of(self.signature.codecs[key].record(default, Recorder()).plain)
 
     @functools.cached_property
     def signature(self) -> Signature:
@@ -401,11 +455,26 @@ class Workflow(Generic[P, R]):
 @overload
 def workflow(function: Callable[P, R], /) -> Workflow[P, R]: ...
 @overload
-def workflow(*, name: str | None = None) -> Callable[[Callable[P, R]], Workflow[P, R]]: ...
+def workflow(
+    *,
+    name: str | None = None,
+    queue: str | None = None,
+    concurrency: int | None = None,
+    key: str | None = None,
+    key_concurrency: int | None = None,
+    rate: str | None = None,
+    key_rate: str | None = None,
+) -> Callable[[Callable[P, R]], Workflow[P, R]]: ...
 
 
-def workflow(function: Any = None, /, *, name: str | None = None) -> Any:
-    """Register a function as a workflow, under its own name or `name`."""
-    return cast(
-        "Any", Workflow(function, name=name) if function is not None else functools.partial(Workflow, name=name)
-    )
+def workflow(function: Any = None, /, **options: Any) -> Any:
+    """Register a function as a workflow, under its own name or `name`.
+
+    Its runs wait for a place in `queue` (the workflow's own name where only limits are given): `concurrency` runs of it
+    at once, begun at no more than `rate` ("60/min"; s, min, h, day). `key` names a parameter: `key_concurrency` runs at
+    once (1 unless said) for each of its values, begun at no more than `key_rate`. Workflows may share a queue.
+
+    Raises UsageError for limits that make no sense, or contradict those of another workflow of the queue.
+    """
+    made = cast("Any", functools.partial(Workflow, **options))
+    return made if function is None else made(function)

@@ -8,11 +8,13 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vbl.engine.activity import ActiveRun
+from vbl.engine.admission import Admission
 from vbl.engine.definitions import REGISTRY
 from vbl.errors import EpochLost, StorageError
+from vbl.store.payloads import dumps
 
 if TYPE_CHECKING:
     from vbl.engine.supervisor import Supervisor
@@ -37,6 +39,9 @@ class Lookout:
         self._loop = loop
         self._data_version = -1
         self._versions: dict[str, str] = {}
+        self._options: dict[str, dict[str, Any]] = {}
+        self._admitting = False
+        self.admission = Admission(supervisor, self._admit_soon)
         self._wake_at: int | None = None
         self._wake: asyncio.TimerHandle | None = None
         self._more_due = False
@@ -100,6 +105,8 @@ class Lookout:
     def newcomers(self, keys: Iterable[int]) -> None:
         """Others appended to these runs: those in memory are loaded again, unless their own events clash anyway."""
         supervisor = self._supervisor
+        keys = list(keys)
+        self.admission.newcomers(keys)
         for key in keys:
             supervisor.broken.discard(key)
             run = supervisor.runs.get(key)
@@ -131,6 +138,24 @@ class Lookout:
             following = supervisor.journal.next_due(name, now)
             if following is not None:
                 self.plan(following)
+        self._admit()
+
+    def _admit_soon(self) -> None:
+        if not self._admitting:
+            self._admitting = True
+            self._loop.call_soon(self._safely, self._admit)
+
+    def _admit(self) -> None:
+        """Let runs of queues begin, as far as there are places, and room in memory."""
+        supervisor = self._supervisor
+        self._admitting = False
+        if supervisor.stopping or supervisor.trouble is not None or supervisor.stopped.is_set():
+            return
+        for key in self.admission.admit(supervisor.clock.now(), MAX_ACTIVE - len(supervisor.runs)):
+            supervisor.activate(key)
+        self._more_due = self._more_due or self.admission.pending
+        if (wake_at := self.admission.wake_at) is not None:
+            self.plan(wake_at)
 
     def plan(self, at: int) -> None:
         """Look for due runs at that instant, or earlier."""
@@ -170,6 +195,7 @@ class Lookout:
                 if key not in supervisor.runs and key not in supervisor.broken:
                     supervisor.activate(key)
             self._try_blocked()
+            self.admission.touch()
         if self._rounds > 1:
             supervisor.quarantine.look(any(map(_flies_alone, supervisor.runs.values())))
         self._look()
@@ -186,16 +212,21 @@ class Lookout:
         supervisor = self._supervisor
         workflows = dict(list(REGISTRY.items()))
         versions = {name: workflow.version for name, workflow in workflows.items()}
-        if versions == self._versions:
+        options = {name: workflow.options for name, workflow in workflows.items()}
+        if versions == self._versions and options == self._options:
             return
         fresh = [name for name, version in versions.items() if self._versions.get(name) != version]
+        told = fresh + [name for name in options if name not in fresh and self._options[name] != options[name]]
         python = ".".join(map(str, sys.version_info[:3]))
         now = supervisor.clock.now()
         with supervisor.store.write():
-            rows = [(name, versions[name], *workflows[name].source(), python, now) for name in fresh]
+            rows = [
+                (name, versions[name], *workflows[name].source(), python, dumps(options[name]), now) for name in told
+            ]
             supervisor.store.many("insert_definition", rows)
             supervisor.lease.announce(sorted(versions))
-        self._versions = versions
+        self._versions, self._options = versions, options
+        self.admission.touch()
         self._blocked = [key for key, workflow in supervisor.store.all("blocked") if workflow in fresh]
         self._try_blocked()
         self.check_due()

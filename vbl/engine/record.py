@@ -139,9 +139,11 @@ class Record:
 
     # The run -------------------------------------------------------------------------------------------------------
 
-    def run_started(self, at: int, epoch: int, commands: int) -> None:
-        """The workflow function was entered."""
-        self.append("RUN_STARTED", at, {"v": 1, "epoch": epoch, "commands": commands})
+    def run_started(self, at: int, epoch: int, commands: int, queue: str | None, lane: str | None) -> None:
+        """The workflow function was entered; the run holds a place in that queue, where there is one."""
+        payload = {"v": 1, "epoch": epoch, "commands": commands}
+        place = {} if queue is None and self.state.queue is None else {"queue": queue, "lane": lane}
+        self.append("RUN_STARTED", at, payload | place)
 
     def checkpoint(self, applied: int, commands: int, variables: Variables) -> None:
         """The code has digested the input at `applied`. Raises ValueNotStorable, naming the field of the state."""

@@ -473,6 +473,8 @@ class Supervisor:
             due_at, history.due_at = history.due_at, None
             if due_at > active.touched_at:
                 self._lookout.plan(due_at)
+        if state.queue is not None and (state.outcome is not None or state.waits_for_place):
+            self._lookout.admission.touch(state.queue)
         if state.outcome is not None or (active.idle and (active.execution is None or self._lookout.crowded)):
             self._lookout.park(active)
 
@@ -540,6 +542,11 @@ class Supervisor:
         attempt.cancel()
         if attempt.alone:
             self.quarantine.leave(active.key, key)
+
+    def may_begin(self, active: ActiveRun) -> bool:
+        """Whether the run need not wait for a place in a queue; if it must, it is woken when it may."""
+        assert active.record is not None
+        return self._lookout.admission.may_begin(active.key, active.record, self.now())
 
     def may_start_alone(self, active: ActiveRun, step: StepState) -> bool:
         """Whether a quarantined step may start now; if not, its run is woken when it may."""

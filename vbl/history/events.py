@@ -78,9 +78,9 @@ class RunStarted(Payload):
 
 
 class RunQueued(Payload):
-    """Written by the supervisor for a run that was created where the queue of its workflow was not known.
+    """Written by the supervisor for a run whose workflow has another queue than was known when it was created.
     Effect: the run waits in that queue, in the lane of its key.
-    Rejected when the run has started or is in a queue."""
+    Rejected when the run has started."""
 
     TYPE = EventType.RUN_QUEUED
     queue: str
@@ -89,13 +89,15 @@ class RunQueued(Payload):
 
 class RunResumed(Payload):
     """Written by the supervisor that takes over a run which another one left in flight, or that unblocks it.
-    Effect: the run belongs to this epoch; if `unblocked`, a block is lifted.
+    Effect: the run belongs to this epoch; if `unblocked`, a block is lifted; with `queue`, a run that was opened again
+    holds a place there.
     Rejected when the run is finished."""
 
     TYPE = EventType.RUN_RESUMED
     epoch: int
     reason: str
     unblocked: bool = False
+    queue: str | None = None
 
 
 class RunCompleted(Payload):

@@ -28,9 +28,9 @@ _LONG_LANE = 200
 
 
 class Rate(NamedTuple):
-    """So many may begin within any `window_us` microseconds."""
+    """`most` may begin within any `window_us` microseconds."""
 
-    count: int
+    most: int
     window_us: int
 
     @classmethod
@@ -46,14 +46,14 @@ class Rate(NamedTuple):
 
     def __str__(self) -> str:
         unit = next(unit for unit, window in WINDOWS_US.items() if window == self.window_us)
-        return f"{self.count}/{unit}"
+        return f"{self.most}/{unit}"
 
     def next_at(self, begun: Sequence[int], now: int) -> int | None:
         """When one more may begin, where those in `begun` (instants, ascending) did; None for now. What began at s
         counts until s + window, and no longer then."""
-        if len(begun) < self.count:
+        if len(begun) < self.most:
             return None
-        free_at = begun[-self.count] + self.window_us
+        free_at = begun[-self.most] + self.window_us
         return free_at if free_at > now else None
 
 
@@ -218,7 +218,7 @@ def _free(limits: Limits, now: int, use: Use, room: int) -> int:
     free = room if limits.concurrency is None else min(room, limits.concurrency - use.held)
     if limits.rate is None:
         return free
-    return min(free, limits.rate.count - sum(1 for at in use.begun if at + limits.rate.window_us > now))
+    return min(free, limits.rate.most - sum(1 for at in use.begun if at + limits.rate.window_us > now))
 
 
 def _open(limits: Limits, now: int, lane: Lane, blocked: list[int]) -> bool:

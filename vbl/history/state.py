@@ -113,6 +113,7 @@ class RunState:
     priority: int = 0
     queue: str | None = None
     lane: str | None = None
+    placed: bool = False
     actor: str | None = None
     created_at: int = 0
     started_at: int | None = None
@@ -151,6 +152,11 @@ class RunState:
     usage: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     @property
+    def waits_for_place(self) -> bool:
+        """Whether the run needs a place in its queue to begin, or to go on after a retry; no cancelled one does."""
+        return self.queue is not None and not self.placed and self.cancel is None
+
+    @property
     def finished(self) -> bool:
         """Whether the run has ended."""
         return self.outcome is not None
@@ -181,7 +187,7 @@ class RunState:
             return Status.BLOCKED
         if self.paused:
             return Status.PAUSED
-        if self.started_at is None:
+        if self.started_at is None or self.waits_for_place:
             return Status.QUEUED
         if self.in_flight or self.due or self.due_children or self.last_input > self.applied or self.reopened:
             return Status.RUNNING
@@ -219,7 +225,9 @@ class RunState:
         if self.outcome is not None or self.paused or self.blocked is not None:
             return None
         if self.started_at is None:
-            return self.created_at if self.queue is None else None
+            return self.created_at if self.queue is None else self.deadline
+        if self.waits_for_place:
+            return self.deadline
         if self.due or self.due_children or self.last_input > self.applied or self.reopened:
             return self.at
         wake = self.wake_at
@@ -261,6 +269,7 @@ def _run_created(state: RunState, fact: Fact) -> None:
 
 def _run_started(state: RunState, fact: Fact) -> None:
     state.started_at = fact.at
+    state.placed = True
     state.epoch = fact.payload["epoch"]
     if "queue" in fact.payload:
         _run_queued(state, fact)
@@ -273,6 +282,7 @@ def _run_queued(state: RunState, fact: Fact) -> None:
 
 def _run_resumed(state: RunState, fact: Fact) -> None:
     state.epoch = fact.payload["epoch"]
+    state.placed = state.placed or "queue" in fact.payload
     state.reopened = False
     _clean_up_anew(state, fact.at)
     if fact.payload.get("unblocked"):
@@ -320,6 +330,7 @@ def _run_retried(state: RunState, fact: Fact) -> None:
     _clean_up_anew(state, fact.at)
     failed_at = fact.payload.get("from_seq")
     if state.outcome is not None:
+        state.placed = False
         state.outcome = state.error = state.output = state.finished_at = None
     if failed_at is not None:
         _void_after(state, failed_at, key, fact.at)

@@ -125,7 +125,7 @@ def _reasons(
     state: RunState, now: int, mover: Reason | None, children: Mapping[str, str], place: Reason | None
 ) -> list[Reason]:
     """What the run waits for, the first thing first; there is always one."""
-    if state.started_at is None:
+    if state.started_at is None or state.waits_for_place:
         return [mover or (_next_up(state) if state.queue is None else queued(state, place))]
     if _has_news(state):
         return [mover or _next_up(state)]

@@ -225,7 +225,7 @@ def _stranded(state: RunState, now: int, supervised: bool) -> list[Finding]:
                 )
             ]
         return []
-    if state.open_gates or state.open_waits or state.open_children or (state.queue and state.started_at is None):
+    if state.open_gates or state.open_waits or state.open_children or state.waits_for_place:
         return []
     due = state.due_at
     if due is None:

@@ -199,8 +199,11 @@ where workflow = ?
     and version = ?
 
 -- name: insert_definition
-insert or ignore into definitions (workflow, version, source, file, line, python, seen_at)
-values (?, ?, ?, ?, ?, ?, ?)
+-- (one that was there before is the present one again)
+insert into definitions (workflow, version, source, file, line, python, options, seen_at)
+values (?, ?, ?, ?, ?, ?, ?, ?)
+on conflict (workflow, version) do update
+set options = excluded.options, seen_at = excluded.seen_at
 
 -- name: insert_checkpoint
 insert or replace into checkpoints (run, checkpoint, seq, variables)
@@ -238,3 +241,133 @@ where one = 1
 select id, workflow, version, status, start_key, parent_id, tags, created_at, updated_at, finished_at, wake_at, seq, key
 from runs
 where key = ?
+
+-- name: definitions_latest
+select workflow, options, max(seen_at)
+from definitions
+group by workflow
+
+-- name: queue_of
+select queue
+from runs
+where key = ?
+
+-- name: queues_waiting
+with recursive queues (queue) as (
+    select min(queue)
+    from lanes
+    union all
+    select (
+        select min(queue)
+        from lanes
+        where lanes.queue > queues.queue
+    )
+    from queues
+    where queue is not null
+)
+select queue
+from queues
+where queue is not null
+
+-- name: workflows_waiting
+with recursive workflows (workflow) as (
+    select min(workflow)
+    from lanes
+    where queue = ?
+    union all
+    select (
+        select min(workflow)
+        from lanes
+        where queue = ?
+            and lanes.workflow > workflows.workflow
+    )
+    from workflows
+    where workflow is not null
+)
+select workflow
+from workflows
+where workflow is not null
+
+-- name: priorities_waiting
+with recursive priorities (priority) as (
+    select max(priority)
+    from lanes
+    where queue = ?
+        and workflow = ?
+    union all
+    select (
+        select max(priority)
+        from lanes
+        where queue = ?
+            and workflow = ?
+            and lanes.priority < priorities.priority
+    )
+    from priorities
+    where priority is not null
+)
+select priority
+from priorities
+where priority is not null
+
+-- name: lanes_after
+select held, turn_at, head, lane
+from lanes
+where queue = ?
+    and workflow = ?
+    and priority = ?
+    and held < ?
+    and (held, turn_at, head) > (?, ?, ?)
+order by held, turn_at, head
+limit ?
+
+-- name: waiting_in_lane
+select priority, key
+from runs
+where queue = ?
+    and lane is ?
+    and workflow = ?
+    and status = 'queued'
+order by priority desc, created_at, key
+limit ?
+
+-- name: held
+select count(*)
+from (
+    select 1
+    from runs indexed by runs_holding
+    where queue = ?
+        and started_at is not null
+        and finished_at is null
+        and status <> 'queued'
+    limit ?
+)
+
+-- name: held_in_lane
+select count(*)
+from (
+    select 1
+    from runs indexed by runs_holding
+    where queue = ?
+        and lane = ?
+        and started_at is not null
+        and finished_at is null
+        and status <> 'queued'
+    limit ?
+)
+
+-- name: begun
+select started_at
+from runs
+where queue = ?
+    and started_at > ?
+order by started_at desc
+limit ?
+
+-- name: begun_in_lane
+select started_at
+from runs
+where queue = ?
+    and lane = ?
+    and started_at > ?
+order by started_at desc
+limit ?
