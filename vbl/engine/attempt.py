@@ -151,6 +151,7 @@ async def run_sync(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any]
         async with asyncio.timeout(step.timeout):
             return await job.done
     except TimeoutError:
+        attempt.stopped = True  # the thread goes on: let it know
         return timed_out(step)
     except asyncio.CancelledError:
         return Stopped()
