@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vbl.engine.definitions import Workflow
     from vbl.store.codec import Recorded
     from vbl.store.doctor import Finding
+    from vbl.store.queues import LaneState, QueueState
 
 _PYTHON = ".".join(map(str, sys.version_info[:3]))
 _COLUMNS = (
@@ -152,6 +153,23 @@ class Client(Scheduling):
             Resolver(self._journal.blob).resolve(seq, text) if alone else self._journal.load(key, seq)[1][-1].payload
         )
         return Event(id, run_id, seq, EventType(type), at, payload_model(type, plain))
+
+    def queues(self) -> list[QueueState]:
+        """The queues of the file: those of the last supervisor's workflows, and those in which runs are."""
+        from vbl.store.queues import states
+
+        with self._store.read():
+            return states(self._store, self._clock.now())
+
+    def lanes(self, queue: str, limit: int = 1_000) -> list[LaneState]:
+        """The lanes of a queue in which runs are, by name. Raises NotFound where there is no such queue."""
+        from vbl.store.queues import lane_states, states
+
+        with self._store.read():
+            known = [one.name for one in states(self._store, self._clock.now())]
+            if queue not in known:
+                raise NotFound(f"there is no queue {queue!r}", f"There are: {', '.join(known) or 'none'}")
+            return lane_states(self._store, queue, self._clock.now(), limit)
 
     def supervisor(self) -> SupervisorInfo | None:
         """Who moves the runs of this file now; None where nobody does."""

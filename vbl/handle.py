@@ -359,7 +359,14 @@ class Run:
         children = {child.id: child.last_status.value for child in self.children()} if state.open_children else {}
         silent = self._access.silent() if info is not None else None
         now = self._access.clock.now()
-        return why(state, now, loaded, info is not None, file, children=children, silent=silent)
+        place = None
+        if state.waits_for_place:
+            from vbl.history.queues import place_in
+            from vbl.store.queues import in_the_way
+
+            with self._access.store.read():
+                place = place_in(state, in_the_way(self._access.store, state, now), now)
+        return why(state, now, loaded, info is not None, file, children=children, silent=silent, place=place)
 
     def children(self, limit: int = 1_000) -> list[Run]:
         """The runs that this one started, in the order in which it did, `limit` at most."""

@@ -74,7 +74,7 @@ def test_an_open_run_waits_for_something_that_will_wake_it(facts: list[Fact]) ->
         in_line = state.started_at is None and state.queue is not None
         if not state.finished and not state.paused and state.blocked is None:
             assert state.in_flight or outside or in_line or state.due_at is not None
-            assert not in_line or state.due_at is None, "the queue says when it begins"
+            assert not in_line or state.due_at == state.deadline, "the queue says when it begins"
         else:
             assert state.due_at is None
             assert state.wake_at is None

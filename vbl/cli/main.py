@@ -54,6 +54,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "unpause": Entry("control", "Let a paused run go on."),
         "retry": Entry("control", "Open a failed run again, from its failed step."),
         "schedules": Entry("schedules", "List schedules, and steer them."),
+        "queues": Entry("queues", "Show queues: their limits, and who waits."),
     },
     "The file": {
         "doctor": Entry("doctor", "Check the file, and say what to do."),

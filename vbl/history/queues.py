@@ -11,11 +11,15 @@ from __future__ import annotations
 import heapq
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 from vbl.errors import UsageError
+from vbl.history.narration import printable
+from vbl.history.reasons import Reason, when
+from vbl.history.state import RunState
 
 WINDOWS_US = {"s": 1_000_000, "min": 60_000_000, "h": 3_600_000_000, "day": 86_400_000_000}
 """The windows of a rate, in microseconds."""
@@ -233,4 +237,49 @@ def _open(limits: Limits, now: int, lane: Lane, blocked: list[int]) -> bool:
     return at is None
 
 
-__all__ = ["Choice", "Lane", "Limits", "Rate", "Use", "choose", "contradiction", "lane_of", "limits_of", "options"]
+# What is said of one that waits -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InTheWay:
+    """What keeps a run from its place: runs (ids) that hold those which it could have, `taken` of `most`, or a rate
+    that lets it begin at `next_at`; and how many wait before it in its lane."""
+
+    taken: int
+    most: int | None
+    holders: list[str]
+    lane: str | None
+    rate: Rate | None
+    next_at: int | None
+    before: int
+
+
+def place_in(state: RunState, way: InTheWay, now: int) -> Reason:
+    """What a run waits for that waits for a place in its queue."""
+    told = f"waits for a place in queue {printable(state.queue or '')}"
+    if way.lane is not None:
+        told += f", lane {printable(way.lane)}"
+    if way.most is not None:
+        more = f" and {way.taken - len(way.holders)} more" if way.taken > len(way.holders) else ""
+        told += f": {way.taken} of {way.most} taken by {', '.join(way.holders)}{more}"
+    elif way.rate is not None and way.next_at is not None:
+        told += f": rate {way.rate}; next place {when(way.next_at, now)}"
+    told += f"; {way.before} before it" if way.before else ""
+    hint = f"vbl queues {shlex.quote(state.queue or '')}"
+    return Reason("queue", told, way.next_at, hint)
+
+
+__all__ = [
+    "Choice",
+    "InTheWay",
+    "Lane",
+    "Limits",
+    "Rate",
+    "Use",
+    "choose",
+    "contradiction",
+    "lane_of",
+    "limits_of",
+    "options",
+    "place_in",
+]

@@ -371,3 +371,87 @@ where queue = ?
     and started_at > ?
 order by started_at desc
 limit ?
+
+-- name: queues_held
+with recursive queues (queue) as (
+    select min(queue)
+    from runs indexed by runs_holding
+    where queue is not null
+        and started_at is not null
+        and finished_at is null
+        and status <> 'queued'
+    union all
+    select (
+        select min(queue)
+        from runs indexed by runs_holding
+        where runs.queue > queues.queue
+            and runs.queue is not null
+            and started_at is not null
+            and finished_at is null
+            and status <> 'queued'
+    )
+    from queues
+    where queue is not null
+)
+select queue
+from queues
+where queue is not null
+
+-- name: waiting
+select count(*)
+from runs
+where queue = ?
+    and status = 'queued'
+
+-- name: lanes_held
+select lane, count(*)
+from runs indexed by runs_holding
+where queue = ?
+    and started_at is not null
+    and finished_at is null
+    and status <> 'queued'
+group by lane
+
+-- name: lanes_waiting
+select lane, count(*)
+from runs
+where queue = ?
+    and status = 'queued'
+group by lane
+
+-- name: holders
+select id
+from runs indexed by runs_holding
+where queue = ?
+    and started_at is not null
+    and finished_at is null
+    and status <> 'queued'
+limit ?
+
+-- name: holders_in_lane
+select id
+from runs indexed by runs_holding
+where queue = ?
+    and lane = ?
+    and started_at is not null
+    and finished_at is null
+    and status <> 'queued'
+limit ?
+
+-- name: waiting_before
+select (
+    select count(*)
+    from runs
+    where queue = ?
+        and lane is ?
+        and status = 'queued'
+        and priority > ?
+) + (
+    select count(*)
+    from runs
+    where queue = ?
+        and lane is ?
+        and status = 'queued'
+        and priority = ?
+        and created_at < ?
+)

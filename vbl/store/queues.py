@@ -10,8 +10,10 @@ import heapq
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from vbl.history.queues import MOST_IN_A_LANE, Lane, Limits, Rate, Use
+from vbl.history.queues import MOST_IN_A_LANE, InTheWay, Lane, Limits, Rate, Use, limits_of
+from vbl.history.state import RunState
 from vbl.store.payloads import loads
 from vbl.store.protocol import Store
 
@@ -127,11 +129,11 @@ def _line(store: Store, queue: str, workflow: str, limits: Limits) -> Iterator[t
 # For people -------------------------------------------------------------------------------------------------------
 
 
-def declared(store: Store) -> dict[str, dict[str, dict[str, str | int]]]:
+def declared(store: Store) -> dict[str, dict[str, dict[str, Any]]]:
     """The options of the workflows that the last supervisor had, by queue and workflow."""
     row = store.one("supervisor")
     known: list[str] = loads(row[2]) if row is not None and row[2] else []
-    found: dict[str, dict[str, dict[str, str | int]]] = {}
+    found: dict[str, dict[str, dict[str, Any]]] = {}
     for workflow, text, _ in store.all("definitions_latest"):
         options = loads(text)
         if workflow in known and "queue" in options:
@@ -139,4 +141,64 @@ def declared(store: Store) -> dict[str, dict[str, dict[str, str | int]]]:
     return found
 
 
-__all__ = ["LaneState", "QueueState", "declared", "lane_use", "lanes", "names", "use", "workflows"]
+def states(store: Store, now: int) -> list[QueueState]:
+    """Every queue that the code has, or in which a run is."""
+    known = declared(store)
+    found: list[QueueState] = []
+    held = {name for (name,) in store.all("queues_held")}
+    for name in sorted({*known, *names(store), *held}):
+        limits = limits_of(known.get(name, {}).values())
+        begun = use(store, name, limits, now).begun
+        running = _count(store, "held", (name, -1))
+        next_at = limits.rate.next_at(begun, now) if limits.rate is not None else None
+        inside = sorted({*known.get(name, {}), *workflows(store, name)})
+        waiting = _count(store, "waiting", (name,))
+        found.append(QueueState(name, limits, inside, running, waiting, len(begun), next_at))
+    return found
+
+
+def lane_states(store: Store, queue: str, now: int, limit: int) -> list[LaneState]:
+    """The lanes of a queue in which a run waits or is under way, by name, `limit` at most."""
+    limits = limits_of(declared(store).get(queue, {}).values())
+    running = {lane or "": count for lane, count in store.all("lanes_held", (queue,))}
+    waiting = {lane or "": count for lane, count in store.all("lanes_waiting", (queue,))}
+    found: list[LaneState] = []
+    for lane in sorted({*running, *waiting})[:limit]:
+        own = lane_use(store, queue, lane or None, limits, now)
+        next_at = limits.key_rate.next_at(own.begun, now) if limits.key_rate is not None and lane else None
+        found.append(LaneState(lane, running.get(lane, 0), waiting.get(lane, 0), next_at))
+    return found
+
+
+def in_the_way(store: Store, state: RunState, now: int) -> InTheWay:
+    """What keeps this run, which waits for a place, from it."""
+    queue, lane = state.queue or "", state.lane
+    limits = limits_of(declared(store).get(queue, {}).values())
+    whole, own = use(store, queue, limits, now), lane_use(store, queue, lane, limits, now)
+    row = store.one("waiting_before", (queue, lane, state.priority, queue, lane, state.priority, state.created_at))
+    before = row[0] if row is not None else 0
+    if lane is not None and limits.key_concurrency is not None and own.held >= limits.key_concurrency:
+        ids = [id for (id,) in store.all("holders_in_lane", (queue, lane, 3))]
+        return InTheWay(own.held, limits.key_concurrency, ids, lane, None, None, before)
+    if limits.concurrency is not None and whole.held >= limits.concurrency:
+        ids = [id for (id,) in store.all("holders", (queue, 3))]
+        return InTheWay(_count(store, "held", (queue, -1)), limits.concurrency, ids, None, None, None, before)
+    for rate, begun, where in ((limits.rate, whole.begun, None), (limits.key_rate, own.begun, lane)):
+        if rate is not None and (next_at := rate.next_at(begun, now)) is not None:
+            return InTheWay(0, None, [], where, rate, next_at, before)
+    return InTheWay(0, None, [], lane, None, None, before)
+
+
+__all__ = [
+    "LaneState",
+    "QueueState",
+    "declared",
+    "in_the_way",
+    "lane_states",
+    "lane_use",
+    "lanes",
+    "names",
+    "states",
+    "use",
+    "workflows",
+]

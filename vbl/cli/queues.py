@@ -1,0 +1,122 @@
+"""`vbl queues`: the queues of the file, and the lanes of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vbl.cli.terminal import Terminal, fit, shared
+from vbl.clock import SYSTEM
+
+if TYPE_CHECKING:
+    from vbl.store.queues import LaneState, QueueState
+
+
+@click.command("queues", short_help="Show queues: their limits, and who waits.")
+@click.argument("name", metavar="[QUEUE]", required=False)
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="So many lanes at most.")
+@shared
+def command(terminal: Terminal, name: str | None, limit: int) -> None:
+    """Show the queues of the file: their limits, the runs that hold places and those that wait, and when the next one
+    may begin. With QUEUE, its lanes: one for each value of the key.
+
+    \b
+    Examples:
+      vbl queues
+      vbl queues mail --json
+    """
+    with terminal.connect() as client:
+        if name is None:
+            _queues(terminal, client.queues())
+        else:
+            _lanes(terminal, client.lanes(name, limit + 1), limit)
+
+
+def _queues(terminal: Terminal, found: list[QueueState]) -> None:
+    if terminal.as_json:
+        for queue in found:
+            terminal.emit(queue_document(queue))
+        return
+    if not found:
+        terminal.note('no queues yet; give a workflow one: @vbl.workflow(queue="mail", concurrency=2)')
+        return
+    heads = ["queue", "limits", "running", "waiting", "begun", "next", "workflows"]
+    rows = [
+        [
+            fit(queue.name, 32),
+            str(queue.limits),
+            str(queue.running),
+            str(queue.waiting),
+            str(queue.begun) if queue.limits.rate is not None else "",
+            _next(queue),
+            fit(", ".join(queue.workflows), 48),
+        ]
+        for queue in found
+    ]
+    terminal.table(heads, rows, (2, 3, 4))
+
+
+def _next(queue: QueueState) -> str:
+    """When the next run begins, in words."""
+    if not queue.waiting:
+        return ""
+    most = queue.limits.concurrency
+    return "when a place is free" if most is not None and queue.running >= most else _when(queue.next_at)
+
+
+def _when(at: int | None) -> str:
+    from vbl.history.reasons import when
+
+    return when(at, SYSTEM.now()) if at is not None else "now"
+
+
+def _lanes(terminal: Terminal, found: list[LaneState], limit: int) -> None:
+    if terminal.as_json:
+        for lane in found[:limit]:
+            terminal.emit(lane_document(lane))
+        return
+    if not found:
+        terminal.note("no run waits in it, and none is under way")
+        return
+    rows = [
+        [fit(lane.lane, 48) or "(no key)", str(lane.running), str(lane.waiting), _when(lane.next_at)]
+        if lane.waiting
+        else [fit(lane.lane, 48) or "(no key)", str(lane.running), "0", ""]
+        for lane in found[:limit]
+    ]
+    terminal.table(["lane", "running", "waiting", "next"], rows, (1, 2))
+    if len(found) > limit:
+        terminal.note(f"the first {limit}; see more with --limit", "dim")
+
+
+def queue_document(queue: QueueState) -> dict[str, Any]:
+    """A queue as JSON."""
+    from vbl.cli.documents import instant
+
+    limits = queue.limits
+    return {
+        "name": queue.name,
+        "workflows": queue.workflows,
+        "concurrency": limits.concurrency,
+        "key_concurrency": limits.key_concurrency,
+        "rate": str(limits.rate) if limits.rate is not None else None,
+        "key_rate": str(limits.key_rate) if limits.key_rate is not None else None,
+        "running": queue.running,
+        "waiting": queue.waiting,
+        "begun": queue.begun,
+        "next_at": instant(queue.next_at),
+    }
+
+
+def lane_document(lane: LaneState) -> dict[str, Any]:
+    """A lane as JSON; `key` is the value of the parameter."""
+    import json
+
+    from vbl.cli.documents import instant
+
+    try:
+        key = json.loads(lane.lane) if lane.lane else None
+    except ValueError:  # a long one is named by its beginning
+        key = lane.lane
+    return {"key": key, "running": lane.running, "waiting": lane.waiting, "next_at": instant(lane.next_at)}
