@@ -89,6 +89,24 @@ def test_a_late_timer_says_so():
     assert any(line.startswith("  asleep") and line.endswith("40 s, 30 s late") for line in picture(h))
 
 
+def test_a_gate_a_signal_and_a_child_have_rows_of_their_own():
+    h = (
+        History()
+        .started()
+        .add("APPROVAL_REQUESTED", gate="g_1", key="send", name="send", expires_at=START + 60 * SECOND)
+    )
+    h.add("SIGNAL_AWAITED", wait=1, name="payment").add("CHILD_STARTED", call="trip", child="r_2", workflow="trip")
+    rows = {line[2:17].strip(): line.split("  ")[-1] for line in picture(h, after=20)[:3]}
+    assert rows == {"ask send": "ends in 40 s", "signal payment": "open", "child trip": "open"}
+    h.add("APPROVAL_DENIED", 30, gate="g_1", actor="ada").add(
+        "CHILD_FINISHED", call="trip", child="r_2", status="failed"
+    )
+    shown = "\n".join(picture(h, after=20))
+    assert "denied by ada" in shown
+    assert "failed" in shown
+    assert all(line.isascii() for line in picture(h, after=20, unicode=False))
+
+
 def test_waits_that_overlap_are_not_counted_twice():
     h = (
         History()

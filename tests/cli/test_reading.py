@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import apsw
@@ -19,6 +21,7 @@ from tests.cli.conftest import FLOWS
 from vbl.cli import ls
 from vbl.cli.main import COMMANDS, cli
 from vbl.history.facts import EventType
+from vbl.store import holder
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
@@ -198,6 +201,82 @@ def test_show_as_json_has_the_timeline(vbl_here, made):
     assert isinstance(lane["bars"][0]["duration_ms"], int)
     assert document["why"]["waits_for"] == "retry"
     assert document["error"]["message"]
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory) -> Path:
+    """A file with a parent whose two children wait for a person, and a run that waits for a signal."""
+    path = tmp_path_factory.mktemp("asked") / "asked.db"
+    scope: dict = {"__name__": "asked_flows"}
+    exec(compile(FLOWS, "flows.py", "exec"), scope)
+    with vbl.open(path) as runtime:
+        parent = runtime.start(scope["family"])
+        parent.wait("waiting", timeout=20)
+        for child in parent.children():
+            child.wait("waiting_for_approval", timeout=20)
+        runtime.start(scope["hears"]).wait("waiting", timeout=20)
+    return path
+
+
+def test_show_has_the_tree_of_the_children_and_the_way_back(vbl_here, asked):
+    (parent,) = ids(asked, workflow="family")
+    children = ids(asked, workflow="asks")
+    shown = vbl_here("show", parent, db=asked).out
+    assert re.search(r"child asks +▓+ +2 of 2 open", shown)
+    assert all(re.search(rf"    asks  {child}  \? waiting for approval", shown) for child in children)
+    assert "children" not in vbl_here("show", parent, "--depth", "0", db=asked).out
+    document = vbl_here("show", parent, "--json", db=asked).document
+    assert sorted((child["id"], child["depth"]) for child in document["children"]) == sorted((c, 1) for c in children)
+    below = vbl_here("show", children[0], db=asked).out
+    assert re.search(rf"child of +family {parent}, waiting", below)
+    assert re.search(r"ask greet +╲+ +ends in", below)
+    (gate,) = vbl_here("show", children[0], "--json", db=asked).document["gates"]
+    assert (gate["name"], gate["status"], gate["to"]) == ("greet", "open", ["ada"])
+
+
+def test_the_state_has_what_a_run_waits_for_from_outside(vbl_here, asked):
+    child, (parent,), (hears,) = (
+        ids(asked, workflow="asks")[0], ids(asked, workflow="family"), ids(asked, workflow="hears")
+    )  # fmt: skip
+    document = vbl_here("state", child, "--json", db=asked).document
+    assert [gate["status"] for gate in document["gates"]] == ["open"]
+    assert RFC3339.fullmatch(document["gates"][0]["expires_at"])
+    assert f"gate greet  {document['gates'][0]['id']}  asks ada  until" in vbl_here("state", child, db=asked).out
+    document = vbl_here("state", parent, "--json", db=asked).document
+    assert sorted(c["id"] for c in document["children"]) == sorted(ids(asked, workflow="asks"))
+    assert vbl_here("state", hears, "--json", db=asked).document["waits"] == [
+        {"wait": 1, "signal": "payment", "until": None}
+    ]
+    assert "signal payment" in vbl_here("state", hears, db=asked).out
+
+
+def test_why_and_ls_name_what_others_have_to_do(vbl_here, asked):
+    child, (parent,), (hears,) = (
+        ids(asked, workflow="asks")[0], ids(asked, workflow="family"), ids(asked, workflow="hears")
+    )  # fmt: skip
+    document = vbl_here("why", parent, "--json", db=asked).document
+    assert document["waits_for"] == "child"
+    assert [one["waits_for"] for one in document["also"]] == ["child", "supervisor"]
+    assert "waiting for approval" in document["detail"]
+    assert "vbl approve g_" in vbl_here("why", child, db=asked).out
+    assert f"vbl signal {hears} payment" in vbl_here("why", hears, db=asked).out
+    waiting = vbl_here("ls", "--waiting", "--json", db=asked).objects
+    assert {(run["workflow"], run["parent_id"]) for run in waiting} == {("asks", parent)}
+
+
+def test_why_names_a_holder_of_the_file_that_does_not_answer(vbl_here, file):
+    vbl_here("retry", "@failed", db=file)
+    lock = holder.try_lock(file)
+    try:
+        holder.write(file, {"pid": 7, "program": "vbl", "host": "here", "since": 0, "epoch": 1})
+        os.utime(holder.lock_path(file), (0, time.time() - 60))
+        document = vbl_here("why", ids(file, workflow="bad")[0], "--json", db=file).document
+        assert document["waits_for"] == "lock"
+        assert "process 7 (vbl) on here" in document["detail"]
+        holder.write(file, {"pid": 7, "program": "vbl", "host": "here", "since": 0, "epoch": 1})
+        assert vbl_here("why", ids(file, workflow="bad")[0], "--json", db=file).document["waits_for"] == "supervisor"
+    finally:
+        os.close(lock)
 
 
 def test_the_state_at_any_event_and_checkpoint_can_be_printed(vbl_here, made):

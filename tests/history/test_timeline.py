@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.history.hand import SECOND, START, History
+from tests.history.legal import histories
 from vbl.history.axis import axis
+from vbl.history.state import fold
 from vbl.history.timeline import Outcome, Stand, Timeline, remarks, timeline
 
 
@@ -144,6 +146,99 @@ def test_a_step_given_up_in_a_race_ends_cancelled_also_when_its_result_comes_lat
     h.add("STEP_COMPLETED", 5, step="slow", attempt=1, output=1)
     slow = lane(timeline(h.facts, h.now), "slow")
     assert (spans(slow.bars), slow.status) == ([(1, "cancelled", 0, 1)], "cancelled")
+
+
+GATE, CHILD = "g_abcdefghjkmn", "r_fedcba9876543210"
+
+
+def outside(picture: Timeline):
+    """(kind, name, start, end, outcome) of what others end, with times in seconds since the run was created."""
+    return [
+        (w.stand.value, w.name, (w.start_at - START) / SECOND, w.end_at and (w.end_at - START) / SECOND, w.outcome)
+        for w in picture.waits
+        if w.name
+    ]
+
+
+def asking(**more) -> History:
+    return History().started().add("APPROVAL_REQUESTED", **{"gate": GATE, "key": "send", "name": "send", **more})
+
+
+@pytest.mark.parametrize(
+    ("type", "payload", "outcome"),
+    [
+        ("APPROVAL_GRANTED", {"actor": "ada"}, "granted by ada"),
+        ("APPROVAL_GRANTED", {"actor": "ada", "edit": {"text": "x"}}, "granted by ada, edited"),
+        ("APPROVAL_DENIED", {"actor": "ada"}, "denied by ada"),
+        ("APPROVAL_EXPIRED", {"outcome": "approve"}, "expired, which approves it"),
+        ("APPROVAL_CLOSED", {}, "not needed"),
+    ],
+)
+def test_a_gate_is_a_stretch_from_the_question_to_the_decision(type, payload, outcome):
+    h = asking().add(type, 60, gate=GATE, **payload)
+    assert outside(timeline(h.facts, h.now)) == [("gate", "send", 0, 60, outcome)]
+    open_gate = timeline(asking().facts, h.now)
+    assert outside(open_gate) == [("gate", "send", 0, None, "")]
+
+
+def test_what_happens_to_an_open_gate_is_a_mark():
+    h = asking(to=["ada"], need=2, expires_at=START + 90 * SECOND).add("APPROVAL_REMINDED", 10, gate=GATE)
+    h.add("DECISION_REFUSED", 10, gate=GATE, actor="bob", decision="approve", why="bob may not")
+    h.add("APPROVAL_ESCALATED", 10, gate=GATE, to=["eve"], expires_at=START + 180 * SECOND)
+    h.add("APPROVAL_GRANTED", 10, gate=GATE, actor="ada", final=False)
+    picture = timeline(h.facts, h.now)
+    assert [mark.text for mark in picture.marks] == [
+        "gate send still open: a reminder",
+        "gate send: approve by bob refused, bob may not",
+        "gate send escalated to eve",
+        "gate send approved by ada, more are needed",
+    ]
+    (wait,) = [w for w in picture.waits if w.name]
+    assert (wait.end_at, wait.until_at) == (None, START + 180 * SECOND)
+
+
+def test_a_wait_for_a_signal_ends_when_one_comes_or_none_did():
+    h = History().started().add("SIGNAL_AWAITED", wait=1, name="a").add("SIGNAL_AWAITED", wait=2, name="a")
+    h.add("SIGNAL_RECEIVED", 5, name="a", actor="shop").add("WAIT_EXPIRED", 5, wait=2)
+    h.add("SIGNAL_RECEIVED", 1, name="a").add("SIGNAL_AWAITED", 1, wait=3, name="a")
+    h.add("SIGNAL_AWAITED", wait=4, name="a").add("WAIT_CANCELLED", 1, wait=4)
+    picture = timeline(h.facts, h.now)
+    assert sorted(outside(picture), key=lambda w: w[2:4]) == [
+        ("signal", "a", 0, 5, "received by shop"),
+        ("signal", "a", 0, 10, "none came in time"),
+        ("signal", "a", 12, 12, "had come before"),
+        ("signal", "a", 12, 13, "not needed"),
+    ]
+    assert [mark.text for mark in picture.marks] == ["signal a came before it was waited for"]
+
+
+def test_a_child_is_a_stretch_of_its_life_and_says_how_it_ended():
+    h = History().started().add("CHILD_STARTED", call="trip", child=CHILD, workflow="trip")
+    assert outside(timeline(h.facts, h.now)) == [("child", "trip", 0, None, "")]
+    error = {"kind": "bug", "type": "E", "message": "x"}
+    h.add("CHILD_FINISHED", 7, call="trip", child=CHILD, status="failed", error=error)
+    picture = timeline(h.facts, h.now)
+    assert outside(picture) == [("child", "trip", 0, 7, "failed (bug: E: x)")]
+    assert [r.text for r in remarks(picture)] == [f"child trip ({CHILD}): failed (bug: E: x) after 7 s"]
+    h.add("CHILD_STARTED", call="trip#2", child="r_2", workflow="trip").add(
+        "CHILD_CANCELLED", call="trip#2", child="r_2"
+    )
+    assert outside(timeline(h.facts, h.now))[-1] == ("child", "trip", 7, 7, "given up")
+
+
+@given(histories())
+def test_every_history_can_be_drawn_and_every_gate_wait_and_child_has_its_stretch(facts):
+    picture = timeline(facts, facts[-1].at + SECOND)
+    state = fold(facts)
+    for stand, type, is_open in [
+        (Stand.GATE, "APPROVAL_REQUESTED", len(state.open_gates)),
+        (Stand.SIGNAL, "SIGNAL_AWAITED", len(state.open_waits)),
+        (Stand.CHILD, "CHILD_STARTED", len(state.open_children)),
+    ]:
+        drawn = [wait for wait in picture.waits if wait.stand is stand]
+        assert len(drawn) == sum(fact.type == type for fact in facts)
+        retried = any(fact.type == "RUN_RETRIED" for fact in facts)
+        assert state.finished or retried or sum(wait.end_at is None for wait in drawn) == is_open
 
 
 def test_what_is_worth_a_sentence_is_told_once_and_in_order():

@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from vbl.history.why import Why
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_INSTANTS = {"RUN_CREATED": ("deadline",), "RETRY_SCHEDULED": ("at",), "TIMER_SET": ("at",)}
+_INSTANTS = {
+    "RUN_CREATED": ("deadline",),
+    "RETRY_SCHEDULED": ("at",),
+    "TIMER_SET": ("at",),
+    "CANCEL_REQUESTED": ("until",),
+    "SIGNAL_AWAITED": ("expires_at",),
+    "APPROVAL_REQUESTED": ("expires_at",),
+    "APPROVAL_ESCALATED": ("expires_at",),
+    "SCHEDULE_FIRED": ("due_at",),
+    "SCHEDULE_SKIPPED": ("due_at",),
+}
 """Fields of payloads that are instants."""
 
 
@@ -82,6 +92,44 @@ def why_document(answer: Why) -> dict[str, Any]:
         "detail": answer.detail,
         "until": instant(answer.until),
         "hint": answer.hint,
+        "also": [
+            {"waits_for": one.waits_for, "detail": one.detail, "until": instant(one.until), "hint": one.hint}
+            for one in answer.also
+        ],
+    }
+
+
+def gate_documents(state: RunState) -> list[dict[str, Any]]:
+    """The gates of a run, in the order in which they were asked."""
+    return [
+        {
+            "id": gate.id,
+            "name": gate.name,
+            "status": gate.status,
+            "to": gate.to,
+            "requested_at": instant(gate.requested_at),
+            "expires_at": instant(gate.expires_at),
+            "decided_at": instant(gate.decided_at),
+            "decided_by": gate.decided_by,
+        }
+        for gate in sorted(state.gates.values(), key=lambda gate: gate.asked_seq)
+    ]
+
+
+def _outside_documents(state: RunState) -> dict[str, Any]:
+    """What the run waits for from outside, and what came and was not taken."""
+    return {
+        "gates": gate_documents(state),
+        "waits": [
+            {"wait": number, "signal": state.waits[number].name, "until": instant(state.waits[number].expires_at)}
+            for number in sorted(state.open_waits)
+        ],
+        "signals": {name: len(kept) for name, kept in state.signals.items() if kept},
+        "children": [
+            {"call": child.call, "id": child.id, "workflow": child.workflow, "status": child.status}
+            for child in state.children.values()
+            if not child.void
+        ],
     }
 
 
@@ -109,6 +157,7 @@ def state_document(state: RunState) -> dict[str, Any]:
         "timers": [
             {"timer": number, "until": instant(state.timers[number].at)} for number in sorted(state.open_timers)
         ],
+        **_outside_documents(state),
         "attempts": state.attempts,
         "usage": state.usage,
         "output": state.output,
@@ -162,4 +211,7 @@ def _wait(wait: Wait, present: int) -> dict[str, Any]:
         "duration_ms": milliseconds((present if wait.end_at is None else wait.end_at) - wait.start_at),
         "late_ms": milliseconds(wait.late),
         "text": wait.text,
+        "name": wait.name,
+        "subject": wait.subject,
+        "outcome": wait.outcome,
     }

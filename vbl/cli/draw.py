@@ -39,6 +39,9 @@ FILL: dict[str, tuple[str, str, str]] = {
     Stand.BLOCKED: ("╳", "#", "bad"),
     Stand.ENDED: ("╳", "#", "bad"),
     Stand.DOWN: ("╌", "~", "bad"),
+    Stand.GATE: ("╲", "\\", "warn"),
+    Stand.SIGNAL: ("┈", "^", "live"),
+    Stand.CHILD: ("▓", "%", "live"),
 }
 """What fills an attempt or a wait: the character, its ASCII form, its style."""
 
@@ -58,6 +61,9 @@ TITLES: dict[Stand, str] = {
     Stand.BLOCKED: "blocked",
     Stand.ENDED: "failed",
     Stand.DOWN: "no supervisor",
+    Stand.GATE: "waits for a person",
+    Stand.SIGNAL: "waits for a signal",
+    Stand.CHILD: "child",
 }
 
 
@@ -111,7 +117,7 @@ class Pen:
 def draw(picture: Timeline, width: int, unicode: bool, paint: Paint, whole: bool = False) -> list[str]:
     """The lines of the picture for a terminal of `width` columns. `whole` folds no rows."""
     families = _families(picture.lanes, whole)
-    names = [_family_name(family, unicode) for family in families] + [TITLES[wait.stand] for wait in picture.waits]
+    names = [_family_name(family, unicode) for family in families] + [_stand_name(wait) for wait in picture.waits]
     name_width = min(max((columns(name) for name in names), default=0), NAME_WIDTH)
     name_width = max(name_width, 12) if len(names) > MOST_ROWS else name_width
     chart = max(width - name_width - NOTE_WIDTH - 6, LEAST_CHART)
@@ -199,12 +205,12 @@ def _middle(numbers: list[int]) -> int:
 
 def _stand_rows(pen: Pen, picture: Timeline) -> list[Row]:
     """A row for each way in which the whole run stood still."""
-    families: dict[Stand, list[Wait]] = {}
+    families: dict[tuple[Stand, str], list[Wait]] = {}
     for wait in picture.waits:
-        families.setdefault(wait.stand, []).append(wait)
+        families.setdefault((wait.stand, wait.name), []).append(wait)
     whole = picture.end_at - picture.start_at
     rows: list[Row] = []
-    for stand, waits in families.items():
+    for (stand, _), waits in families.items():
         spans = merged((w.start_at, picture.end_at if w.end_at is None else w.end_at) for w in waits)
         total = sum(end_at - start_at for start_at, end_at in spans)
         if stand is Stand.QUEUED and waits[0].end_at is not None and total <= whole * SHORTEST_QUEUE:
@@ -214,7 +220,7 @@ def _stand_rows(pen: Pen, picture: Timeline) -> list[Row]:
             pen.fill(cells, stand, wait.start_at, wait.end_at)
         rows.append(
             Row(
-                TITLES[stand],
+                _stand_name(waits[0]),
                 waits[0].start_at,
                 cells,
                 _stand_note(waits, total, len(spans), picture.end_at),
@@ -224,8 +230,28 @@ def _stand_rows(pen: Pen, picture: Timeline) -> list[Row]:
     return rows
 
 
+def _stand_name(wait: Wait) -> str:
+    """The name of a row: of a gate, a signal and a child its own."""
+    kind = {Stand.GATE: "ask", Stand.SIGNAL: "signal", Stand.CHILD: "child"}.get(wait.stand)
+    return f"{kind} {wait.name}" if kind else TITLES[wait.stand]
+
+
+def _outside_note(waits: list[Wait], present: int) -> str:
+    """How a gate, a signal or a child stands; of several under one name, how many are open."""
+    open_now = [wait for wait in waits if wait.end_at is None]
+    if len(waits) > 1:
+        return f"{len(open_now)} of {len(waits)} open" if open_now else f"{len(waits)} times"
+    (wait,) = waits
+    if wait.end_at is not None:
+        return wait.outcome or duration(wait.end_at - wait.start_at)
+    until = wait.until_at
+    return f"ends in {duration(until - present)}" if until is not None and until > present else "open"
+
+
 def _stand_note(waits: list[Wait], total: int, times: int, present: int) -> str:
     last = waits[-1]
+    if last.name:
+        return _outside_note(waits, present)
     late = max(wait.late for wait in waits)
     if late:
         return f"{duration(total)}, {duration(late)} late"

@@ -11,11 +11,16 @@ from vbl.clock import SYSTEM
 from vbl.history.narration import duration, offset, preview
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vbl.client import Client
     from vbl.handle import Run
     from vbl.history.state import RunState
     from vbl.history.timeline import Timeline
     from vbl.history.why import Why
 
+CHILDREN = 20
+"""So many children of one run are listed."""
 REMARKS = 12
 """So many remarks below the picture; the history has the rest."""
 
@@ -25,9 +30,12 @@ REMARKS = 12
 @click.option("--at", type=click.IntRange(min=1), metavar="SEQ", help="Print the state as it was after this event.")
 @click.option("--checkpoint", type=click.IntRange(min=1), metavar="N", help="Print the state at this checkpoint.")
 @click.option("--all", "whole", is_flag=True, help="A row for every step, however many.")
+@click.option(
+    "--depth", type=click.IntRange(min=0), default=3, show_default=True, metavar="N", help="So many levels of children."
+)
 @shared
-def command(terminal: Terminal, ref: str, at: int | None, checkpoint: int | None, whole: bool) -> None:
-    """Show a run: where it is and why, and its timeline, a bar for each attempt.
+def command(terminal: Terminal, ref: str, at: int | None, checkpoint: int | None, whole: bool, depth: int) -> None:
+    """Show a run: where it is and why, its timeline, a bar for each attempt, and the tree of its children.
 
     With --at or --checkpoint: the accumulated state at that point instead.
 
@@ -49,24 +57,65 @@ def command(terminal: Terminal, ref: str, at: int | None, checkpoint: int | None
         facts = run.facts()
         answer = run.why()
         supervised = client.supervisor() is not None
+        parent = client.run(run.parent_id) if run.parent_id and _is_there(client, run.parent_id) else None
+        tree = list(branches(run, depth, None if whole else CHILDREN))
     state = fold(facts)
     picture = timeline(facts, SYSTEM.now(), supervised=supervised)
     if terminal.as_json:
-        from vbl.cli.documents import run_document, timeline_document, why_document
+        from vbl.cli.documents import gate_documents, run_document, timeline_document, why_document
 
         run_part = run_document(run) | {"input": state.input, "output": state.output, "error": state.error}
-        terminal.document(run_part | {"why": why_document(answer), "timeline": timeline_document(picture)})
+        asked = gate_documents(state) if state.gates else []
+        rest = {"gates": asked, "children": [run_document(child) | {"depth": level} for level, child in tree]}
+        terminal.document(run_part | {"why": why_document(answer), "timeline": timeline_document(picture)} | rest)
         return
-    _head(terminal, run, state, answer, picture)
+    _head(terminal, run, state, answer, picture, parent)
     from vbl.cli.draw import draw
 
     terminal.line()
     for line in draw(picture, terminal.width, terminal.unicode, terminal.paint, whole):
         terminal.line(line)
+    _tree(terminal, run, tree, whole)
     _remarks(terminal, picture, run)
 
 
-def _head(terminal: Terminal, run: Run, state: RunState, answer: Why, picture: Timeline) -> None:
+def _is_there(client: Client, id: str) -> bool:
+    """Whether the run is still in the file: retention may have struck a parent that has ended."""
+    from vbl.errors import NotFound
+
+    try:
+        client.run(id)
+    except NotFound:
+        return False
+    return True
+
+
+def branches(run: Run, depth: int, most: int | None) -> Iterator[tuple[int, Run]]:
+    """The runs below a run, each with its level, a child before the next one's siblings; `most` of each parent."""
+    stack = [(1, child) for child in reversed(run.children(most or -1))] if depth else []
+    while stack:
+        level, child = stack.pop()
+        yield level, child
+        if level < depth:
+            stack += [(level + 1, below) for below in reversed(child.children(most or -1))]
+
+
+def _tree(terminal: Terminal, run: Run, tree: list[tuple[int, Run]], whole: bool) -> None:
+    """The children, indented below their parents, each with its status."""
+    if not tree:
+        return
+    now = SYSTEM.now()
+    terminal.line()
+    terminal.line(f"  {terminal.paint('children', 'strong')}")
+    for level, child in tree:
+        took = duration((now if child.finished_at is None else child.finished_at) - child.created_at)
+        name = fit(child.workflow, 32)
+        terminal.line(f"  {'  ' * level}{name}  {child.id}  {terminal.status(child.last_status)}  {took}")
+    if not whole and sum(level == 1 for level, _ in tree) == CHILDREN:
+        terminal.line(terminal.paint(f"  the first {CHILDREN} of each; all: vbl show {run.id} --all", "dim"))
+
+
+def _head(terminal: Terminal, run: Run, state: RunState, answer: Why, picture: Timeline, parent: Run | None) -> None:
     """Who it is, how it stands, what went in and what came out."""
     from vbl.cli.words import field, local, say_why
 
@@ -78,6 +127,9 @@ def _head(terminal: Terminal, run: Run, state: RunState, answer: Why, picture: T
     room = max(terminal.width - 14, 40)
     by = f" by {state.actor}" if state.actor else ""
     field(terminal, "created", f"{local(state.created_at)}{by}")
+    if run.parent_id is not None:
+        named = f"{parent.workflow} {parent.id}, {parent.last_status}" if parent is not None else run.parent_id
+        field(terminal, "child of", fit(named, room))
     if state.key or state.tags:
         field(
             terminal, "key, tags", fit("  ".join([state.key or "", *(f"#{tag}" for tag in state.tags)]).strip(), room)

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from vbl.cli.terminal import Terminal, dumps, fit
-from vbl.history.narration import cause, printable
+from vbl.history.narration import cause, people, printable
 
 if TYPE_CHECKING:
     from vbl.history.state import RunState
@@ -60,6 +60,7 @@ def say_state(terminal: Terminal, state: RunState) -> None:
             step = state.steps[key]
             until = f" until {local(step.retry_at)}" if step.retry_at else ""
             terminal.line(f"  {printable(key)}  {step.status}, attempt {step.attempt}{until}")
+    say_open(terminal, state)
     for number in sorted(state.open_timers):
         terminal.line(f"  timer {number}  until {local(state.timers[number].at)}")
     if state.output is not None:
@@ -68,6 +69,22 @@ def say_state(terminal: Terminal, state: RunState) -> None:
         terminal.line()
         terminal.line(terminal.paint("error", "strong"))
         terminal.line(f"  {printable(cause(state.error))}")
+
+
+def say_open(terminal: Terminal, state: RunState) -> None:
+    """A line for each gate, wait for a signal and child that is open."""
+    if not state.open_gates and not state.open_waits and not state.open_children:
+        return
+    terminal.line()
+    terminal.line(terminal.paint("waits for", "strong"))
+    for gate in sorted((state.gates[id] for id in state.open_gates), key=lambda gate: gate.asked_seq):
+        until = f"  until {local(gate.expires_at)}" if gate.expires_at is not None else ""
+        terminal.line(f"  gate {printable(gate.name)}  {gate.id}  asks {printable(people(gate.to))}{until}")
+    for wait in (state.waits[number] for number in sorted(state.open_waits)):
+        until = f"  until {local(wait.expires_at)}" if wait.expires_at is not None else ""
+        terminal.line(f"  signal {printable(wait.name)}{until}")
+    for child in (state.children[call] for call in sorted(state.open_children)):
+        terminal.line(f"  child {printable(child.workflow)}  {child.id}")
 
 
 def _section(terminal: Terminal, title: str, value: Any) -> None:

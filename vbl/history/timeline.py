@@ -1,7 +1,8 @@
 """A run's history as a picture on one line of time: `timeline(facts) -> Timeline`.
 
 A lane for each step, a bar for each attempt, and a wait for each stretch in which the run stood still for a reason:
-queued, backing off, asleep, paused, blocked, ended until somebody retried it, or without a supervisor. The terminal,
+queued, backing off, asleep, paused, blocked, ended until somebody retried it, without a supervisor, or waiting for a
+person, a signal or a child. The terminal,
 a page, a notebook and a static file all draw this very model; so there are no characters, colours or widths in it.
 `history.axis` maps its instants to places on a line.
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from vbl.history.narration import cause, duration, tries
+from vbl.history.narration import EXPIRY, cause, duration, people, tries
 from vbl.history.state import Status, fold
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class Stand(StrEnum):
     BLOCKED = "blocked"
     ENDED = "ended"
     DOWN = "down"
+    GATE = "gate"
+    SIGNAL = "signal"
+    CHILD = "child"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A stretch without motion. `until_at` is the planned end of a timer or a backoff; `text` a sentence."""
+    """A stretch without motion. `until_at` is the planned end of a timer or a backoff; `text` a sentence.
+
+    A gate, a signal and a child have a `name`; `subject` is the id of the gate or the child; `outcome` tells how it
+    ended: granted by ada, expired, received, completed."""
 
     stand: Stand
     start_at: int
@@ -73,6 +80,9 @@ class Wait:
     text: str
     until_at: int | None = None
     step: str | None = None
+    name: str = ""
+    subject: str = ""
+    outcome: str = ""
 
     @property
     def late(self) -> int:
@@ -157,6 +167,7 @@ class _Draft:
     running: dict[str, Bar] = field(default_factory=dict[str, Bar])
     seqs: dict[str, int] = field(default_factory=dict[str, int])
     failures: dict[str, int] = field(default_factory=dict[str, int])
+    kept: dict[str, int] = field(default_factory=dict[str, int])
     sign_at: int = 0
     gone_at: int | None = None
     back_at: int | None = None
@@ -167,6 +178,14 @@ class _Draft:
             draw(self, fact, fact.payload)
         if fact.type not in _NOT_A_SIGN:
             self.sign_at = max(self.sign_at, fact.at)
+
+    def mark(self, fact: Fact, text: str) -> None:
+        self.marks.append(Mark(fact.at, fact.seq, text))
+
+    def gate(self, p: dict[str, Any]) -> str:
+        """What the gate of the payload is called, while it is open; else its id."""
+        wait = self.open.get((Stand.GATE, p["gate"]))
+        return f"gate {wait.name if wait is not None else p['gate']}"
 
     def lane(self, key: str, name: str | None = None) -> Lane:
         if key not in self.lanes:
@@ -182,6 +201,13 @@ class _Draft:
         wait = self.open.pop((stand, name), None)
         if wait is not None:
             self.keep(replace(wait, end_at=max(at, wait.start_at)))
+
+    def settle(self, stand: Stand, at: int, name: object, outcome: str) -> None:
+        """End a wait and say how; one that is closed already stays as it is."""
+        wait = self.open.get((stand, name))
+        if wait is not None:
+            self.open[stand, name] = replace(wait, outcome=outcome)
+            self.end(stand, at, name)
 
     def keep(self, wait: Wait) -> None:
         (self.waits if wait.step is None else self.lane(wait.step).waits).append(wait)
@@ -240,7 +266,7 @@ _NUMBERING = re.compile(r"#\d+$|\[.*$", re.DOTALL)
 _NOT_A_SIGN = frozenset(
     {
         "RUN_CREATED", "RUN_PAUSED", "RUN_UNPAUSED", "RUN_RETRIED", "CANCEL_REQUESTED", "STEP_INTERRUPTED",
-        "STEP_RESOLVED", "RUN_RESUMED",
+        "STEP_RESOLVED", "RUN_RESUMED", "SIGNAL_RECEIVED", "APPROVAL_GRANTED", "APPROVAL_DENIED", "DECISION_REFUSED",
     }
 )  # fmt: skip
 """Events of clients, and those by which a new supervisor records the loss of an old one."""
@@ -365,6 +391,86 @@ def _by(p: dict[str, Any]) -> str:
     return f" by {p['actor']}" if p.get("actor") else ""
 
 
+def _requested(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    text = f"{p['name']} asked of {people(p.get('to') or ())}"
+    gate = p["gate"]
+    draft.wait(Wait(Stand.GATE, fact.at, None, text, p.get("expires_at"), name=p["name"], subject=gate), gate)
+
+
+def _granted(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    edited = ", edited" if p.get("edit") else ""
+    if p.get("final", True):
+        draft.settle(Stand.GATE, fact.at, p["gate"], f"granted by {p['actor']}{edited}")
+    else:
+        draft.mark(fact, f"{draft.gate(p)} approved by {p['actor']}, more are needed")
+
+
+def _denied(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.settle(Stand.GATE, fact.at, p["gate"], f"denied by {p['actor']}")
+
+
+def _expired(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.settle(Stand.GATE, fact.at, p["gate"], f"expired, which {EXPIRY.get(p['outcome'], 'ends it')}")
+
+
+def _closed(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.settle(Stand.GATE, fact.at, p["gate"], "not needed")
+
+
+def _escalated(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    wait = draft.open.get((Stand.GATE, p["gate"]))
+    if wait is not None and p.get("expires_at") is not None:
+        draft.open[Stand.GATE, p["gate"]] = replace(wait, until_at=p["expires_at"])
+    draft.mark(fact, f"{draft.gate(p)} escalated to {people(p['to'])}")
+
+
+def _reminded(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.mark(fact, f"{draft.gate(p)} still open: a reminder")
+
+
+def _refused(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.mark(fact, f"{draft.gate(p)}: {p['decision']} by {p['actor']} refused, {p['why']}")
+
+
+def _awaited(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    wait = Wait(Stand.SIGNAL, fact.at, None, f"waits for signal {p['name']}", p.get("expires_at"), name=p["name"])
+    draft.wait(wait, p["wait"])
+    if draft.kept.get(p["name"], 0):
+        draft.kept[p["name"]] -= 1
+        draft.settle(Stand.SIGNAL, fact.at, p["wait"], "had come before")
+
+
+def _received(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    name = p["name"]
+    numbers = [
+        number for stand, number in draft.open if stand is Stand.SIGNAL and draft.open[stand, number].name == name
+    ]
+    if numbers:
+        draft.settle(Stand.SIGNAL, fact.at, numbers[0], "received" + _by(p))
+    else:
+        draft.kept[name] = draft.kept.get(name, 0) + 1
+        draft.mark(fact, f"signal {name} came before it was waited for")
+
+
+def _unheard(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    expired = fact.type == "WAIT_EXPIRED"
+    draft.settle(Stand.SIGNAL, fact.at, p["wait"], "none came in time" if expired else "not needed")
+
+
+def _child_started(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    text = f"child {p['workflow']} ({p['child']})"
+    draft.wait(Wait(Stand.CHILD, fact.at, None, text, name=p["workflow"], subject=p["child"]), p["call"])
+
+
+def _child_finished(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    error = f" ({cause(p['error'])})" if p.get("error") else ""
+    draft.settle(Stand.CHILD, fact.at, p["call"], f"{p['status']}{error}")
+
+
+def _child_cancelled(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
+    draft.settle(Stand.CHILD, fact.at, p["call"], "given up")
+
+
 _DRAW: dict[str, Callable[[_Draft, Fact, dict[str, Any]], None]] = {
     "RUN_CREATED": _created,
     "RUN_STARTED": _started,
@@ -388,6 +494,21 @@ _DRAW: dict[str, Callable[[_Draft, Fact, dict[str, Any]], None]] = {
     "TIMER_SET": _timer_set,
     "TIMER_FIRED": _timer_fired,
     "TIMER_CANCELLED": _timer_cancelled,
+    "APPROVAL_REQUESTED": _requested,
+    "APPROVAL_GRANTED": _granted,
+    "APPROVAL_DENIED": _denied,
+    "APPROVAL_EXPIRED": _expired,
+    "APPROVAL_CLOSED": _closed,
+    "APPROVAL_ESCALATED": _escalated,
+    "APPROVAL_REMINDED": _reminded,
+    "DECISION_REFUSED": _refused,
+    "SIGNAL_AWAITED": _awaited,
+    "SIGNAL_RECEIVED": _received,
+    "WAIT_EXPIRED": _unheard,
+    "WAIT_CANCELLED": _unheard,
+    "CHILD_STARTED": _child_started,
+    "CHILD_FINISHED": _child_finished,
+    "CHILD_CANCELLED": _child_cancelled,
 }
 
 
@@ -419,9 +540,18 @@ def remarks(picture: Timeline) -> list[Remark]:
             elif bar.outcome is Outcome.INTERRUPTED:
                 told.append(Remark(bar.end_at, f"{lane.step} interrupted on attempt {bar.attempt}: {bar.text}"))
     for wait in picture.waits:
-        if wait.late or wait.stand not in (Stand.TIMER, Stand.QUEUED):
+        if wait.stand is Stand.CHILD and wait.outcome in ("", "completed"):
+            continue  # its bar says as much
+        if wait.stand in _OUTSIDE:
+            ended = f": {wait.outcome} after {duration(wait.end_at - wait.start_at)}" if wait.end_at is not None else ""
+            told.append(Remark(wait.start_at, f"{wait.text}{ended}"))
+        elif wait.late or wait.stand not in (Stand.TIMER, Stand.QUEUED):
             told.append(Remark(wait.start_at, f"{wait.text}{_lateness(wait)}", wait.stand is Stand.BLOCKED))
     return sorted(told, key=lambda remark: remark.at)
+
+
+_OUTSIDE = frozenset({Stand.GATE, Stand.SIGNAL, Stand.CHILD})
+"""Stands that somebody or something else ends."""
 
 
 def _lateness(wait: Wait) -> str:
