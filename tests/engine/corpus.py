@@ -657,6 +657,158 @@ async def step_in_a_step() -> int:
     return await outer(5)
 
 
+# Cancels of the run, shields and sagas ----------------------------------------------------------------------------
+
+
+@vbl.step
+async def unbook(what: str) -> None:
+    WORLD.did()
+    if what == "broken":
+        raise ValueError("it cannot be undone")
+
+
+@vbl.step
+def unbook_plainly(what: str) -> None:
+    WORLD.did()
+
+
+@shape(None, {"slow": 1, "work": 1, "work#2": 1}, status=Status.CANCELLED, options={"deadline": 20})
+@vbl.workflow
+async def cancelled_in_a_shield() -> None:
+    """The run's cancel arrives while its clean-up is under way already, and waits."""
+    try:
+        async with vbl.shield():
+            await slow(1, 60)
+            await work(1)
+        await labour.aio(2)
+    finally:
+        async with vbl.shield():
+            await work(3)
+
+
+@shape(None, {"work": 1}, status=Status.CANCELLED, options={"deadline": 20})
+@vbl.workflow
+async def cancelled_in_a_sleep() -> None:
+    try:
+        await asyncio.sleep(1_000)
+    finally:
+        await work(1)
+
+
+@shape(["cleaned up", True], {"slow": 1, "slow#2": 1, "work": 1})
+@vbl.workflow
+async def second_cancel_in_a_shield() -> list[Any]:
+    log: list[Any] = []
+
+    async def job() -> None:
+        try:
+            await slow(1, 60)
+        finally:
+            async with vbl.shield():
+                await slow(2, 20)
+                await work(1)
+                log.append("cleaned up")
+
+    task = asyncio.create_task(job())
+    await asyncio.sleep(5)
+    task.cancel()
+    await asyncio.sleep(5)
+    task.cancel()
+    await asyncio.wait([task])
+    return [*log, task.cancelled()]
+
+
+@shape(["time-out", 1], {"slow": 1, "work": 1})
+@vbl.workflow
+async def shield_with_a_time_out() -> list[Any]:
+    try:
+        async with vbl.shield(timeout=30):
+            return [await slow(1, 60)]
+    except TimeoutError:
+        return ["time-out", await work(1)]
+
+
+@shape(None, {"slow": 1}, status=Status.CANCELLED, options={"deadline": 20})
+@vbl.workflow
+async def clean_up_that_is_too_long() -> None:
+    try:
+        await asyncio.sleep(1_000)
+    finally:
+        async with vbl.shield():
+            await slow(1, 100_000)
+            await work(1)
+
+
+def _saga_failing_at(point: int) -> tuple[list[Any], dict[str, int]]:
+    done = {**calls("work", point), "broken": 1}
+    keys = ["unbook" if n == 0 else f"unbook#{n + 1}" for n in range(point)]
+    return [[{"step": key, "ok": True} for key in reversed(keys)], "ValueError"], {**done, **dict.fromkeys(keys, 1)}
+
+
+def _saga(point: int) -> None:
+    """A saga of three steps; the one behind `point` of them fails."""
+    outcome, effects = _saga_failing_at(point)
+
+    @shape(outcome, effects, args=(point,))
+    @vbl.workflow(name=f"saga_failing_at_{point}")
+    async def failing_saga(point: int) -> list[Any]:
+        saga = vbl.saga()
+        try:
+            async with saga:
+                for n in range(4):
+                    await (work(n) if n < point else broken("no"))
+                    saga.undo(unbook, str(n))
+        except vbl.StepFailed as failure:
+            return [saga.undone, failure.type]
+        return []
+
+    globals()[f"saga_failing_at_{point}"] = failing_saga
+
+
+for _point in range(4):
+    _saga(_point)
+
+
+@shape(
+    [["unbook#3", "unbook#2", "unbook"], [True, False, True]], {"unbook": 1, "unbook#2": 1, "unbook#3": 1, "broken": 1}
+)
+@vbl.workflow
+async def saga_with_a_failing_undo() -> list[Any]:
+    saga = vbl.saga()
+    try:
+        async with saga:
+            saga.undo(unbook, "a")
+            saga.undo(unbook, "broken")
+            saga.undo(unbook, "c")
+            await broken("no")
+    except vbl.StepFailed:
+        return [[told["step"] for told in saga.undone], [told["ok"] for told in saga.undone]]
+    return []
+
+
+@shape(None, {"work": 1, "unbook": 1, "unbook#2": 1, "slow": 1}, status=Status.CANCELLED, options={"deadline": 20})
+@vbl.workflow
+async def saga_cancelled() -> None:
+    async with vbl.saga() as outer:
+        outer.undo(unbook, "outer")
+        async with vbl.saga() as inner:
+            await work(1)
+            inner.undo(unbook, "inner")
+            await slow(1, 60)
+
+
+@shape(None, {"labour": 1, "unbook_plainly": 1}, status=Status.CANCELLED, options={"deadline": 20})
+@vbl.workflow
+def plain_saga_cancelled() -> None:
+    with vbl.saga() as saga:
+        saga.undo(unbook_plainly, "a")
+        with vbl.shield():
+            labour(1)
+            vbl.sleep(60)
+        saga.undo(unbook_plainly, "b")
+        vbl.sleep(1)
+
+
 # Sync workflows ---------------------------------------------------------------------------------------------------
 
 
