@@ -40,7 +40,10 @@ LINES = {
     "RUN_UNPAUSED": ({"actor": "ada"}, "run unpaused by ada"),
     "RUN_RETRIED": ({"step": "fetch", "actor": "ada"}, "run retried from step fetch by ada"),
     "CANCEL_REQUESTED": ({}, "cancel requested"),
-    "RUN_CANCELLED": ({"reason": "too late"}, "run cancelled: too late"),
+    "RUN_CANCELLED": (
+        {"reason": "too late", "undone": [{"step": "a", "ok": True}, {"step": "b", "ok": False, "error": "E: no"}]},
+        "run cancelled: too late; undone: a; not undone: b",
+    ),
     "STEP_STARTED": ({"step": "fetch", "attempt": 2, "idempotency_key": "x"}, "fetch started, attempt 2"),
     "STEP_COMPLETED": ({"step": "fetch", "attempt": 1, "output": "text"}, 'fetch completed: "text"'),
     "STEP_FAILED": (

@@ -168,7 +168,7 @@ def _created(p: _Fields, at: int) -> str:
 def _failed(p: _Fields, at: int) -> str:
     error = _error(p)
     step = error.get("step")
-    return "run failed" + (f" in step {step}" if step else "") + f" ({cause(error)})"
+    return "run failed" + (f" in step {step}" if step else "") + f" ({cause(error)})" + _undone(p)
 
 
 def _step_started(p: _Fields, at: int) -> str:
@@ -215,7 +215,14 @@ def _blocked(p: _Fields, at: int) -> str:
 
 def _cancelled(p: _Fields, at: int) -> str:
     reason = _field(p, "reason")
-    return "run cancelled" + (f": {reason}" if reason else "")
+    return "run cancelled" + (f": {reason}" if reason else "") + _undone(p)
+
+
+def _undone(p: _Fields) -> str:
+    told: list[Mapping[str, Any]] = list(_field(p, "undone", ()))
+    done = [str(one["step"]) for one in told if one["ok"]]
+    left = [str(one["step"]) for one in told if not one["ok"]]
+    return (f"; undone: {', '.join(done)}" if done else "") + (f"; not undone: {', '.join(left)}" if left else "")
 
 
 def people(to: Iterable[str]) -> str:
