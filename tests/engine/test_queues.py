@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import vbl
@@ -278,15 +280,34 @@ def test_children_go_through_queues_like_any_run(trial: Trial) -> None:
     assert_sound(trial)
 
 
-def test_long_queues_cost_no_more_than_short_ones(trial: Trial) -> None:
-    def work_of_an_admission(waiting: int) -> int:
-        trial.down()
-        trial.start_many(serve, [{"customer": f"c{n % (waiting // 2)}", "n": n} for n in range(waiting)])
-        trial.start_many(desk, [{"customer": f"d{n}", "n": n} for n in range(waiting)])
-        trial.up()
-        return 0
+def instructions_of_admissions(path: Path, waiting: int, lanes: int) -> int:
+    """What SQLite does, in instructions of its machine, while 30 runs begin and end beside those that wait."""
+    done = 0
 
-    assert work_of_an_admission(10) == 0
+    def count() -> bool:
+        nonlocal done
+        done += 1
+        return False
+
+    with Trial(path, clock=WORLD.clock) as trial:
+        trial.down()
+        trial.start_many(desk, [{"customer": f"c{n % lanes}", "n": n} for n in range(waiting)])
+        trial.start_many(send, range(waiting))
+        trial.up()
+        trial.settle()
+        supervisor = trial._supervisor
+        assert supervisor is not None
+        supervisor.ask(lambda: supervisor.store._db.set_progress_handler(count, 1))  # type: ignore[attr-defined]
+        trial.advance(100)
+        assert sum(run.status == "completed" for run in trial.runs(limit=None)) == 30
+    return done
+
+
+def test_admission_is_as_cheap_where_20_000_runs_wait(tmp_path: Path) -> None:
+    short = instructions_of_admissions(tmp_path / "short.db", 200, 100)
+    assert short > 1_000, "nothing was counted"
+    assert instructions_of_admissions(tmp_path / "lanes.db", 20_000, 20_000) < 1.2 * short
+    assert instructions_of_admissions(tmp_path / "lane.db", 20_000, 3) < 1.2 * short
 
 
 @pytest.mark.parametrize(
