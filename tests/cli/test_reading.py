@@ -381,6 +381,17 @@ def test_steering_is_recorded_with_its_actor_and_reason(vbl_here, file, monkeypa
     assert (retried.type, retried.payload["step"]) == (EventType.RUN_RETRIED, "boom")
 
 
+def test_a_cancel_says_how_long_the_run_may_clean_up(vbl_here, file):
+    (run,) = ids(file, workflow="nap", status="waiting")
+    vbl_here("cancel", run, "--within", "-1", db=file, code=2)
+    vbl_here("cancel", run, "--within", "soon", db=file, code=2)
+    vbl_here("cancel", run, "--within", "60", db=file)
+    with vbl.connect(file) as client:
+        asked = client.run(run).events()[-1]
+    assert asked.type is EventType.CANCEL_REQUESTED
+    assert asked.payload["until"] - asked.at == 60_000_000
+
+
 @pytest.mark.parametrize("command", ["cancel", "pause", "retry"])
 def test_steering_a_finished_run_is_a_conflict(vbl_here, made, command):
     (run,) = ids(made, workflow="hello")
