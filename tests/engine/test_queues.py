@@ -266,6 +266,20 @@ def test_a_workflow_that_is_not_loaded_holds_up_no_other_of_its_queue(trial: Tri
     assert run.result() == 7
 
 
+def test_the_table_of_lanes_is_derived_and_can_be_made_anew(trial: Trial) -> None:
+    for n in range(6):
+        trial.start(desk, f"c{n % 3}", n, priority=n % 2)
+        trial.start(serve, "ada", n)
+    trial.settle()
+    lanes = trial._store.select("select * from lanes")[1]
+    assert len(lanes) == 4
+    assert trial.doctor() == [one for one in trial.doctor() if one.severity != "error"]
+    trial._store.execute("update lanes set head = 99, held = 7 where queue = 'desk'")
+    assert [one.code for one in trial.doctor() if one.severity == "error"] == ["lanes"]
+    trial.doctor(rebuild=True)
+    assert trial._store.select("select * from lanes")[1] == lanes
+
+
 @vbl.workflow
 async def parent(n: int) -> list[int]:
     children = [vbl.start(send, i) for i in range(n)]

@@ -44,7 +44,7 @@ def examine(store: Sqlite, now: int, *, supervised: bool) -> list[Finding]:
     for key, rows in _histories(store):
         histories += 1
         problems += _examine_run(store, key, rows, now, supervised)
-    problems += _orphans(store) + _tags(store) + _blobs(store)
+    problems += _orphans(store) + _tags(store) + _lanes(store) + _blobs(store)
     findings += problems or [
         Finding("histories", "ok", f"{histories} histories: no gap, every chain whole, every summary as its events say")
     ]
@@ -202,6 +202,37 @@ def _tags(store: Sqlite) -> list[Finding]:
     return [Finding("tags", "error", message, "vbl doctor --rebuild")]
 
 
+_NEXT_IN_LANES = """
+select queue, coalesce(lane, ''), workflow, priority, created_at, key,
+    (
+        select min(count(*), 1000)
+        from runs as other
+        where other.queue = runs.queue
+            and other.lane is runs.lane
+            and started_at is not null
+            and finished_at is null
+            and status <> 'queued'
+    ),
+    max(created_at, coalesce((
+        select max(started_at) from runs as other where other.queue = runs.queue and other.lane is runs.lane
+    ), 0))
+from runs
+where queue is not null and status = 'queued'
+order by queue, lane, workflow, priority desc, created_at, key
+"""
+
+
+def _lanes(store: Sqlite) -> list[Finding]:
+    rows = store.select("select queue, lane, workflow, priority, asked_at, head, held, turn_at from lanes")[1]
+    first: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for row in store.select(_NEXT_IN_LANES)[1]:
+        first.setdefault(row[:3], row)
+    wrong = set(rows) ^ set(first.values())
+    if not wrong:
+        return []
+    return [Finding("lanes", "error", f"{len(wrong)} rows of lanes are not what the runs say", "vbl doctor --rebuild")]
+
+
 def _gates(store: Sqlite, name: str, history: History, key: int) -> list[Finding]:
     rows = {row[0]: row for row in store.all("gates_of", (key,))}
     if rows == {id: gate_row(history, id) for id in history.state.gates}:
@@ -325,6 +356,9 @@ def rebuild(store: Sqlite) -> None:
         store.execute("delete from runs where not exists (select 1 from events where run = runs.key)")
         store.execute("delete from gates where run not in (select key from runs)")
         store.execute("delete from checkpoints where run not in (select key from runs)")
+        store.execute("delete from lanes")
+        waiting = "from runs where queue is not null and status = 'queued'"
+        store.execute(f"insert into changed_lanes select distinct queue, lane, workflow {waiting}")
         store.execute("delete from run_tags")
         for key, tags in store.select("select key, tags from runs where tags <> ''")[1]:
             store.many("insert_tag", [(tag, key) for tag in tags.split("\n")])
