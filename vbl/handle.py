@@ -287,11 +287,7 @@ class Run:
         from vbl.history.transitions import CLEAN_UP_US, cancel
 
         span = CLEAN_UP_US if within is None else _clean_up_time(within)
-
-        def asked(state: RunState, actor: str | None, why: str | None) -> list[Payload]:
-            return cancel(state, actor, why, max(self._access.clock.now(), state.at) + span)
-
-        return self._decide(asked, by, reason)
+        return self._decide(cancel, by, reason, span)
 
     def signal(self, name: str, data: Any = None, *, key: str | None = None, by: str | None = None) -> Status:
         """Send a message to the run: the oldest `vbl.wait(name)` gets it, or it is kept until there is one.
@@ -337,13 +333,15 @@ class Run:
         return self._decide(retry, by, reason)
 
     def _decide(
-        self, what: Callable[[RunState, str | None, str | None], list[Payload]], by: str | None, reason: str | None
+        self, what: Callable[..., list[Payload]], by: str | None, reason: str | None, span: int | None = None
     ) -> Status:
+        """Commit what a transition makes of the state; one with a `span` is told the instant that lies so far ahead."""
         clock = self._access.clock
 
         def decide(state: RunState) -> list[Draft]:
             at = max(clock.now(), state.at)
-            return [draft(at, payload) for payload in what(state, by or config.actor(), reason)]
+            until = () if span is None else (at + span,)
+            return [draft(at, payload) for payload in what(state, by or config.actor(), reason, *until)]
 
         status = self._access.journal.commit(self.id, decide).status
         self._access.nudge()
