@@ -36,7 +36,7 @@ class Writer:
 
     def add_all(self, payloads: list[Payload]) -> None:
         for payload in payloads:
-            self.add(payload.TYPE.value, **payload.model_dump(mode="json", exclude={"v"}))
+            self.add(payload.TYPE.value, **payload.model_dump(mode="json", exclude={"v"}, exclude_defaults=True))
 
     def likely(self, share: float) -> bool:
         return self.chance.random() < share
@@ -126,6 +126,8 @@ class Writer:
             return moves
         if state.started_at is None:
             return [self.started, *([self.queued] if state.queue is None else [])]
+        if state.waits_for_place:
+            return [*moves, self.placed]
         due = [step for step in state.steps.values() if step.status == "due"]
         moves += [lambda key=key: self.again(key) for key in sorted(state.backing_off)]
         moves += [lambda key=step.key: self.again(key) for step in due]
@@ -147,6 +149,10 @@ class Writer:
         commands = self.chance.randint(0, 3)
         self.add("RUN_STARTED", epoch=1, commands=commands, queue=self.state.queue, lane=self.state.lane)
         self.commands(commands)
+
+    def placed(self) -> None:
+        """A run that was retried has its turn in the queue again."""
+        self.add("RUN_RESUMED", epoch=self.state.epoch, reason="its turn", queue=self.state.queue)
 
     def commands(self, count: int) -> None:
         for _ in range(count):

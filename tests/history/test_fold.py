@@ -71,7 +71,7 @@ def test_an_open_run_waits_for_something_that_will_wake_it(facts: list[Fact]) ->
     """A body in flight, a time, a supervisor that finds it due, or something from outside; else a person holds it."""
     for state in states(facts):
         outside = state.open_gates or state.open_waits or state.open_children
-        in_line = state.started_at is None and state.queue is not None
+        in_line = state.waits_for_place or (state.started_at is None and state.queue is not None)
         if not state.finished and not state.paused and state.blocked is None:
             assert state.in_flight or outside or in_line or state.due_at is not None
             assert not in_line or state.due_at == state.deadline, "the queue says when it begins"
@@ -122,7 +122,7 @@ def test_what_a_person_may_do_follows_from_the_state(facts: list[Fact], what: ob
     elif what is transitions.retry:
         assert not after.finished
         assert after.blocked is None
-        assert after.due_at is not None or after.paused, "a retried run is due"
+        assert after.due_at is not None or after.paused or after.waits_for_place, "a retried run is due"
     else:
         assert after.paused is (what is transitions.pause)
 
