@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from vbl import config
+from vbl.clock import SYSTEM
 from vbl.errors import Conflict, NotFound, UsageError
 from vbl.handle import Access, Run
 from vbl.history import planning, transitions
@@ -68,9 +69,9 @@ class Schedule:
         self.waiting, self.going = [at for at, _ in book.waiting], list(book.going)
         if state.status in (Status.PAUSED, Status.BLOCKED) or state.finished:
             self.next_at = None
-        elif book.spec == spec:
+        elif book.spec == spec and book.next_at is not None:
             self.next_at = book.next_at
-        else:  # no supervisor has read it yet
+        else:  # no supervisor has looked at it yet
             self.next_at = next(iter(planning.upcoming(spec.cron, spec.tz, self._file.instant(), 1)), None)
 
     @property
@@ -86,7 +87,7 @@ class Schedule:
     def upcoming(self, count: int = 5, after: int | None = None) -> list[int]:
         """The next instants of its plan, behind `after` or now."""
         if after is None:
-            after = self._file.instant() if self._file is not None else _now()
+            after = self._file.instant() if self._file is not None else SYSTEM.now()
         return planning.upcoming(self.cron, self.tz, after, count)
 
     def pause(self, by: str | None = None, reason: str | None = None) -> None:
@@ -299,7 +300,7 @@ class Scheduling:
             if word is None:
                 return []
             numbered = None if key is None else f"{key} {len(state.signal_keys) + 1}"
-            data = word.model_dump(mode="json", exclude_none=True)
+            data = word.model_dump(mode="json")
             at = max(clock.now(), state.at)
             return [draft(at, one) for one in transitions.signal(state, SIGNAL, data, numbered, config.actor())]
 
@@ -323,7 +324,7 @@ def _change(state: RunState, spec: Spec) -> Word | None:
 def declared(state: RunState) -> Spec:
     """What was last declared for a schedule, whether it has heard of it or not."""
     words: list[Any] = [one.get("data") for one in state.signal_keys.values() if one["name"] == SIGNAL]
-    said: list[Any] = [word["spec"] for word in words if isinstance(word, dict) and "spec" in word]
+    said: list[Any] = [word["spec"] for word in words if isinstance(word, dict) and word.get("spec")]
     return Spec.model_validate(said[-1] if said else state.input["spec"])
 
 
@@ -391,12 +392,6 @@ def _tag(name: str) -> str:
 
 def _name_of(run: Run) -> str:
     return next(tag.partition("=")[2] for tag in run.tags if tag.startswith("schedule="))
-
-
-def _now() -> int:
-    from vbl.clock import SYSTEM
-
-    return SYSTEM.now()
 
 
 __all__ = ["Schedule", "Scheduling"]

@@ -195,7 +195,7 @@ class _Keeper:
             before, self.spec = self.spec, word.spec
             self.book.spec = word.spec
             if (before.cron, before.tz) != (word.spec.cron, word.spec.tz):
-                self.book.planned_at = self._now
+                self.book.planned_at, self.book.next_at = self._now, None
                 self.seldom = False
             await self._plan()
 
