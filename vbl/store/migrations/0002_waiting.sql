@@ -30,6 +30,7 @@ create table gates (
 -- vbl inbox: those that are open, the oldest first; vbl gate: those of a run
 create index gates_open on gates (requested_at) where status = 'open';
 create index gates_by_run on gates (run, seq);
+create index gates_by_age on gates (requested_at, run, seq);
 
 create view vbl_gates as
 select gates.id, runs.id as run_id, gates.name, gates.status, gates.requested_at, gates.expires_at, gates.decided_at,
