@@ -225,12 +225,25 @@ class _Maker:
 
     def _reference(self, ref: str, depth: int) -> CoreSchema:
         target = _target(self._root, ref)
-        if target is None:
+        if target is None or self._endless(ref):
             return core_schema.any_schema()
         if ref not in self._made:
             self._made[ref] = None
             self._made[ref] = self.made(target, depth + 1)
         return core_schema.definition_reference_schema(ref)
+
+    def _endless(self, ref: str) -> bool:
+        """Whether a definition leads back to itself before any data is looked into: a validator would never end."""
+        seen: set[str] = set()
+        ahead = [ref]
+        while ahead:
+            for other in _alternatives(_target(self._root, ahead.pop()), 0):
+                if other == ref:
+                    return True
+                if other not in seen:
+                    seen.add(other)
+                    ahead.append(other)
+        return False
 
     def _union(self, schema: Schema, depth: int) -> CoreSchema:
         told = _mapping(schema.get("discriminator"))
@@ -289,6 +302,17 @@ class _Maker:
         if more is None or more is False:
             return core_schema.typed_dict_schema(made, extra_behavior="forbid")
         return core_schema.typed_dict_schema(made, extra_behavior="allow", extras_schema=self.made(more, depth + 1))
+
+
+def _alternatives(schema: Any, depth: int) -> list[str]:
+    """The references that stand for the same value as the schema itself."""
+    whole = _mapping(schema)
+    found = [str(whole["$ref"])] if "$ref" in whole else []
+    found += [str(ref) for ref in _mapping(_mapping(whole.get("discriminator")).get("mapping")).values()]
+    for word in ("anyOf", "oneOf", "allOf") if depth < _DEEPEST else ():
+        for part in _several(whole.get(word)):
+            found += _alternatives(part, depth + 1)
+    return found
 
 
 def _nothing_fits(value: Any) -> Any:
