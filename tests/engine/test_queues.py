@@ -317,6 +317,7 @@ def instructions_of_admissions(path: Path, waiting: int, lanes: int) -> int:
     return done
 
 
+@pytest.mark.slow
 def test_admission_is_as_cheap_where_20_000_runs_wait(tmp_path: Path) -> None:
     short = instructions_of_admissions(tmp_path / "short.db", 200, 100)
     assert short > 1_000, "nothing was counted"

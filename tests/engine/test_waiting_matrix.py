@@ -87,6 +87,7 @@ def test_what_is_done_while_nobody_is_alive_counts(shape: Waiting, trial: Trial)
         assert_attempts_ran_once(one, WORLD.effects)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", WAITING.values(), ids=WAITING)
 def test_shape_survives_being_parked_at_each_wait(shape: Waiting, trial: Trial, parks_at_once: None) -> None:
     run = trial.start(shape.workflow, *shape.args, **shape.options)
