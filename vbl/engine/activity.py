@@ -13,17 +13,18 @@ from collections import deque
 from typing import Any, Protocol
 
 from vbl import ids
-from vbl.engine import children, overdue
+from vbl.engine import children, doubt, overdue
 from vbl.engine.advance import MISSING, Ask, Execution
-from vbl.engine.attempt import Failed, Succeeded, failure
+from vbl.engine.attempt import Failed, Stopped, Succeeded, failure
 from vbl.engine.calls import StepCall
 from vbl.engine.context import Attempt
 from vbl.engine.definitions import REGISTRY, Workflow
+from vbl.engine.doubt import InDoubt
 from vbl.engine.record import Record
 from vbl.engine.telling import ASKING
 from vbl.errors import Divergence, StorageError, ValueNotStorable, WorkflowError
 from vbl.history import moments, retry, transitions
-from vbl.history.events import Payload, RunBlocked, RunResumed
+from vbl.history.events import Payload, RunBlocked, RunResumed, StepInterrupted
 from vbl.history.facts import Fact, is_input
 from vbl.history.script import script_of
 from vbl.history.state import DEATHS_ALONE, QUARANTINE_AFTER, RunState, Status, StepState
@@ -63,6 +64,10 @@ class Host(Protocol):
 
     def may_start_alone(self, active: ActiveRun, step: StepState) -> bool:
         """Whether a quarantined step may start now; if not, the run is woken when it may."""
+        ...
+
+    def still_at_work(self, active: ActiveRun, step: str) -> bool:
+        """Whether the body of a write that was given up goes on; the run is woken when it ends."""
         ...
 
     def ended(self, active: ActiveRun) -> None:
@@ -110,6 +115,7 @@ class ActiveRun:
         self._digesting: Fact | None = None
         self._loading = False
         self._unblocking = False
+        self._unanswered: list[InDoubt] = []
 
     @property
     def state(self) -> RunState:
@@ -164,6 +170,8 @@ class ActiveRun:
                 self._facts = []
             else:
                 self._digest(record)
+                if record.state.outcome is not None:
+                    self._land_undigested(record)  # writes that were given up with the run
         except Divergence as divergence:
             self._block(record, "diverged", divergence)
         except (WorkflowError, ValueNotStorable) as error:
@@ -310,6 +318,7 @@ class ActiveRun:
             if fact is not None:
                 self._activate(execution, fact, value)
                 return True
+        self._settle_unanswered(record)
         state = record.state
         waits = state.open_timers or state.backing_off or state.due or state.open_gates or state.open_waits
         if waits or state.due_children or state.deadline is not None or state.cancel is not None:
@@ -363,9 +372,17 @@ class ActiveRun:
         """Record how an attempt ended. Returns the input for the code, where it is one, and the value."""
         state, now = record.state, self.host.now()
         step = state.steps.get(landed.key)
-        if step is None or step.status != "running" or step.attempt != landed.number or state.outcome is not None:
+        if step is None:
+            return None, MISSING
+        if doubt.ended_late(step, landed):
+            doubt.keep(record, now, landed)
+            return None, MISSING
+        ours = step.status == "running" and step.attempt == landed.number and step.probing == landed.probing
+        if not (ours or doubt.still_counts(step, landed)) or state.outcome is not None:
             return None, MISSING
         outcome = landed.outcome
+        if landed.probing and not isinstance(outcome, Stopped):
+            return self._record_answer(record, landed)
         if isinstance(outcome, Succeeded):
             try:
                 return record.completed(now, landed, outcome.value)
@@ -378,6 +395,30 @@ class ActiveRun:
         for payload in transitions.interrupt(state, self.host.epoch, counted=False, but=others):
             record.payload(now, payload)
         return None, MISSING
+
+    def _record_answer(self, record: Record, asked: Attempt) -> tuple[Fact | None, Any]:
+        """Record what a step's probe said. Where it could not say the run is blocked, when all that has come is
+        recorded; one that is blocked already asks again when it goes on."""
+        said = doubt.answered(record, self.host.now(), asked)
+        if not isinstance(said, InDoubt):
+            fact, value = said
+            return (fact, value) if is_input(fact.type, fact.payload) else (None, MISSING)
+        self._unanswered.append(said)
+        return None, MISSING
+
+    def _settle_unanswered(self, record: Record) -> None:
+        """Block the run where a probe could not say; one question at a time, the other probes are asked again."""
+        if not self._unanswered:
+            return
+        unanswered, self._unanswered = self._unanswered, []
+        steps = record.state.steps
+        open_ = [said for said in unanswered if steps[said.step or ""].probing]
+        for said in open_ if record.state.blocked is not None else open_[1:]:
+            step = steps[said.step or ""]
+            lost = StepInterrupted(step=step.key, attempt=step.attempt, epoch=self.host.epoch, counted=False)
+            record.payload(self.host.now(), lost)
+        if open_ and record.state.blocked is None:
+            raise open_[0]
 
     def _record_failure(self, record: Record, landed: Attempt, outcome: Failed, step: StepState) -> Fact | None:
         now = self.host.now()
@@ -404,6 +445,7 @@ class ActiveRun:
             landed = self.inbox.popleft()
             self.consumed.append(landed)
             self._record_outcome(record, landed)
+        self._settle_unanswered(record)
 
     # Commands ------------------------------------------------------------------------------------------------------
 
@@ -454,6 +496,10 @@ class ActiveRun:
             result = call.step.signature.result
             attempt.outcome = Succeeded(result.recall(before.output, f"the recorded result of {call.key}"))
             self.inbox.append(attempt)
+        elif repeated and before.void and before.interrupted and before.effect == "write":
+            # nobody knows whether the call that is void did what it was to do: it is in doubt, not to be started
+            lost = StepInterrupted(step=call.key, attempt=number, epoch=self.host.epoch, counted=False)
+            record.payload(self.host.now(), lost)
         else:
             self.to_start.append(attempt)
 
@@ -506,19 +552,19 @@ class ActiveRun:
                 code="poisoned",
                 step=step.key,
             )
-        if step.interrupted and step.effect == "write" and not call.step.idempotent:
-            raise WorkflowError(
-                f"step {step.key} writes to the world, and its process died before the outcome was recorded",
-                f"Find out whether it happened. To run it again: vbl retry {record.state.run_id}",
-                code="unknown_outcome",
-                step=step.key,
-            )
-        alone = step.interruptions >= QUARANTINE_AFTER
-        if not alone or self.host.may_start_alone(self, step):
-            key = step.idempotency_key
-            self.to_start.append(
-                record.started(self.host.now(), call, step.attempt + 1, alone=alone, idempotency_key=key)
-            )
+        in_doubt = step.interrupted and step.effect == "write"
+        if in_doubt and self.host.still_at_work(self, step.key):
+            return
+        if in_doubt and call.step.verify is None and not call.step.idempotent:
+            raise InDoubt(record.state.run_id, call)
+        now, alone = self.host.now(), step.interruptions >= QUARANTINE_AFTER
+        if alone and not self.host.may_start_alone(self, step):
+            return
+        if in_doubt and call.step.verify is not None:
+            self.to_start.append(doubt.ask(record, now, call, step, alone=alone))
+            return
+        key = step.idempotency_key
+        self.to_start.append(record.started(now, call, step.attempt + 1, alone=alone, idempotency_key=key))
 
     # Blocking, dropping, loading again -----------------------------------------------------------------------------
 
@@ -535,7 +581,10 @@ class ActiveRun:
             message += self._changes(workflow, state.version)
         unblock = error.hint or "Bring the old code back, or cancel the run"
         step = error.step if isinstance(error, WorkflowError) else None
-        blocked = RunBlocked(reason=reason, version=version, message=message, unblock=unblock, step=step)
+        schema = error.json_schema if isinstance(error, InDoubt) else None
+        blocked = RunBlocked(
+            reason=reason, version=version, message=message, unblock=unblock, step=step, json_schema=schema
+        )
         record.payload(self.host.now(), blocked)
         if reason == "unknown_outcome":
             self.host.asked(self, "RUN_BLOCKED", None)
@@ -586,6 +635,7 @@ class ActiveRun:
         self.to_cancel.clear()
         self.newborn.clear()
         self.bound.clear()
+        self._unanswered.clear()
         self.inbox.extendleft(reversed([landed for landed in self.consumed if landed.launched]))
         self.consumed.clear()
 

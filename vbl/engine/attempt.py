@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from vbl.engine.context import CURRENT, Attempt
 from vbl.engine.definitions import Step
+from vbl.engine.probe import probe_of
 from vbl.errors import VblError
 from vbl.history.retry import Kind, kind_of, retry_after_of
 
@@ -51,7 +52,10 @@ class Failed:
 
 @dataclass(slots=True)
 class Stopped:
-    """The supervisor took the attempt back: a graceful stop, or the step was given up."""
+    """The supervisor took the attempt back: a graceful stop, or the step was given up. `later` is how it ends after
+    all, where its body is a write in a thread, which cannot be stopped."""
+
+    later: asyncio.Future[Outcome] | None = None
 
 
 Outcome = Succeeded | Failed | Stopped
@@ -101,7 +105,9 @@ async def run(attempt: Attempt, pool: Pool, landed: Callable[[H, Attempt], None]
     assert call is not None
     step = call.step
     try:
-        if attempt.number == 1:
+        if attempt.probing:
+            step = probe_of(step)
+        if attempt.number == 1 and not attempt.probing:
             bound = call.args
         else:
             # an earlier attempt may have changed what it was given
@@ -142,19 +148,21 @@ async def run_async(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any
 
 
 async def run_sync(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any], pool: Pool) -> Outcome:
-    """Run a sync body in a thread. At its time-out the thread is left to itself and its result is dropped."""
+    """Run a sync body in a thread. At its time-out the thread is left to itself and its result is dropped; the end of
+    a write that is given up is not."""
     job = Job(step, attempt, bound)
     pool.submit(job)
     try:
         if job.begun is not None:  # it waits for a thread: its time has not come
             await job.begun
         async with asyncio.timeout(step.timeout):
-            return await job.done
+            return await (asyncio.shield(job.done) if step.effect == "write" else job.done)
     except TimeoutError:
         attempt.stopped = True  # the thread goes on: let it know
         return timed_out(step)
     except asyncio.CancelledError:
-        return Stopped()
+        goes_on = pool.abandon(job) and step.effect == "write"
+        return Stopped(job.done if goes_on else None)
     finally:
         if not job.done.done() or job.done.cancelled():
             pool.abandon(job)
@@ -164,7 +172,7 @@ class Job:
     """A sync body on its way through a thread; `done` is its outcome, on the loop that asked for it. `begun` is there
     where it has to wait for a thread."""
 
-    __slots__ = ("abandoned", "attempt", "begun", "bound", "context", "done", "running", "step")
+    __slots__ = ("abandoned", "attempt", "begun", "bound", "context", "done", "running", "step", "taken")
 
     def __init__(self, step: Step[..., Any], attempt: Attempt, bound: dict[str, Any]) -> None:
         self.step = step
@@ -173,6 +181,7 @@ class Job:
         self.context = contextvars.copy_context()
         self.done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.begun: asyncio.Future[None] | None = None
+        self.taken = False
         self.running = False
         self.abandoned = False
 
@@ -213,15 +222,16 @@ class Pool:
                     job.begun = job.done.get_loop().create_future()
         self._work.put(job)
 
-    def abandon(self, job: Job) -> None:
-        """Nobody waits for the job any more."""
+    def abandon(self, job: Job) -> bool:
+        """Nobody waits for the job any more. Whether its body has begun."""
         with self._lock:
-            job.abandoned = True
-            if job.running:
+            if job.running and not job.abandoned:
                 self._threads -= 1
                 if self._idle < 0:
                     self._idle += 1
                     self._hire()
+            job.abandoned = True
+            return job.taken
 
     def _hire(self) -> None:
         self._threads += 1
@@ -230,7 +240,7 @@ class Pool:
     def _run(self) -> None:
         while (job := self._work.get()) is not None:
             with self._lock:
-                job.running = not (job.abandoned or job.attempt.stopped)
+                job.running = job.taken = not (job.abandoned or job.attempt.stopped)
             if job.running:
                 job.run()
             with self._lock:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vbl.engine.advance import Execution
     from vbl.engine.calls import StepCall
     from vbl.engine.definitions import Step
+    from vbl.store.sqlite import Connection
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -36,18 +37,21 @@ class Attempt:
     """One attempt of a step in flight: what its body may ask for, and what the supervisor knows of it.
 
     `number` counts from 1; `alone` says that it runs in quarantine, `launched` that its body was begun, `stopped` that
-    we took it back; `outcome` is None until it has ended; `file` is where the run is recorded.
+    we took it back, `probing` that the step's probe is asked and not its body; `outcome` is None until it has ended;
+    `file` is where the run is recorded, `connection` that of a transaction while its body runs.
     """
 
     __slots__ = (
         "alone",
         "call",
+        "connection",
         "file",
         "idempotency_key",
         "key",
         "launched",
         "number",
         "outcome",
+        "probing",
         "run_id",
         "stopped",
         "task",
@@ -64,6 +68,8 @@ class Attempt:
         self.alone = alone
         self.launched = False
         self.stopped = False
+        self.probing = False
+        self.connection: Connection | None = None
         self.task: asyncio.Task[None] | None = None
         self.file: Path | None = None
         self.outcome: Any = None

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cas
 from pydantic import ValidationError
 
 from vbl.engine.context import CURRENT, Attempt
+from vbl.engine.probe import checked_probe
 from vbl.engine.version import version_of
 from vbl.errors import InvalidInput, UsageError
 from vbl.history import queues
@@ -140,7 +141,7 @@ class Step(Generic[P, R]):
     """A named piece of work; the unit of retry. Made by `@vbl.step`.
 
     Attributes: `name`, `function`, `retry` (Retry), `timeout` (seconds an attempt, or None), `effect`, `idempotent`,
-    `isolation`.
+    `verify` (the probe, or None), `isolation`.
     """
 
     is_async = False
@@ -154,6 +155,7 @@ class Step(Generic[P, R]):
         timeout: float | None = None,
         effect: Effect | None = None,
         idempotent: bool = False,
+        verify: Callable[..., Any] | None = None,
         isolation: Literal["process"] | None = None,
     ) -> None:
         self.function = function
@@ -166,6 +168,7 @@ class Step(Generic[P, R]):
             raise UsageError(f"step {self.name}: isolation={isolation!r}", 'It is "process", or left out')
         self.effect: Effect | None = effect
         self.idempotent = idempotent
+        self.verify = checked_probe(self.name, verify, effect)
         self.isolation = isolation
         self.key: str | None = None
         self._version: tuple[types.CodeType, str] | None = None
@@ -281,14 +284,16 @@ def step(
     timeout: float | None = None,
     effect: Effect | None = None,
     idempotent: bool = False,
+    verify: Callable[..., Any] | None = None,
     isolation: Literal["process"] | None = None,
 ) -> _StepDecorator: ...
 
 
 def step(function: Any = None, /, **options: Any) -> Any:
     """Mark a function as a step. Options: `name`, `retry` (a vbl.Retry, or True for the default policy), `timeout`
-    (seconds an attempt), `effect` ("pure", "read", "write"), `idempotent`, `isolation` ("process": the body runs in
-    a child process that is killed at its time-out).
+    (seconds an attempt), `effect` ("pure", "read", "write"), `idempotent`, `verify` (a probe: where a write has no end
+    on record it is called with the step's arguments, and returns vbl.Happened(result), vbl.DidNotHappen() or
+    vbl.Unknown()), `isolation` ("process": the body runs in a child process that is killed at its time-out).
 
     Raises UsageError for generators and for limits that make no sense.
     """

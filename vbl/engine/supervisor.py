@@ -18,7 +18,7 @@ from typing import Any
 
 from vbl.clock import SYSTEM, Clock
 from vbl.engine.activity import ActiveRun
-from vbl.engine.attempt import Pool, Stopped, run
+from vbl.engine.attempt import Outcome, Pool, Stopped, run
 from vbl.engine.context import Attempt
 from vbl.engine.definitions import REGISTRY
 from vbl.engine.garbage import rare_collections
@@ -89,6 +89,7 @@ class Supervisor:
         self._on_fact = on_fact
         self._make_journal = journal
         self._dirty: list[ActiveRun] = []
+        self._going_on: dict[tuple[int, str], Attempt] = {}
         self._ticking = False
         self._now = 0
         # ticks run in it, not in the context of what woke them: a body's variables must not reach the next body
@@ -473,6 +474,9 @@ class Supervisor:
             due_at, history.due_at = history.due_at, None
             if due_at > active.touched_at:
                 self._lookout.plan(due_at)
+        if state.outcome is not None:
+            for key in list(active.in_flight):
+                self._give_up(active, key)  # somebody else ended the run
         if state.queue is not None and (state.outcome is not None or state.waits_for_place):
             self._lookout.admission.touch(state.queue)
         if state.outcome is not None or (active.idle and (active.execution is None or self._lookout.crowded)):
@@ -522,14 +526,44 @@ class Supervisor:
     def _land(self, active: ActiveRun, attempt: Attempt) -> None:
         """An attempt has ended; its run digests that in the next tick."""
         attempt.task = None  # its context refers back to the attempt, and would wait for the garbage collection
-        if active.in_flight.get(attempt.key) is not attempt:
+        if active.in_flight.get(attempt.key) is attempt:
+            del active.in_flight[attempt.key]
+            if attempt.alone:
+                self.quarantine.leave(active.key, attempt.key)
+            if self.runs.get(active.key) is active:
+                active.inbox.append(attempt)
+                self.wake(active)
+                return
+        self._land_late(active.key, attempt)
+
+    def _land_late(self, key: int, attempt: Attempt) -> None:
+        """A body that was given up has ended, or will: what a write did is recorded all the same, by the run of this
+        key, which may have ended long ago."""
+        outcome = attempt.outcome
+        if isinstance(outcome, Stopped) and outcome.later is not None:
+            later, outcome.later = outcome.later, None
+            later.add_done_callback(lambda done: self._ended_late(key, attempt, done.result()))
+        else:
+            self._ended_late(key, attempt, outcome)
+
+    def _ended_late(self, key: int, attempt: Attempt, outcome: Outcome) -> None:
+        waited_for = self._going_on.get((key, attempt.key)) is attempt
+        if waited_for:
+            del self._going_on[key, attempt.key]
+        if attempt.call is None or attempt.call.step.effect != "write" or self.stopped.is_set():
             return
-        del active.in_flight[attempt.key]
-        if attempt.alone:
-            self.quarantine.leave(active.key, attempt.key)
-        if self.runs.get(active.key) is active:
-            active.inbox.append(attempt)
-            self.wake(active)
+        if isinstance(outcome, Stopped):
+            if waited_for and key in self.runs:
+                self.activate(key)
+            return
+        attempt.outcome = outcome
+        active = self.member(key)
+        active.inbox.append(attempt)
+        self.wake(active)
+
+    def still_at_work(self, active: ActiveRun, step: str) -> bool:
+        """Whether the body of a write that was given up goes on; its run is woken when it ends."""
+        return (active.key, step) in self._going_on
 
     def _give_up(self, active: ActiveRun, key: str) -> None:
         """The code no longer waits for a step: stop its body, or never start it."""
@@ -539,6 +573,8 @@ class Supervisor:
             if attempt is None:
                 return
             active.to_start.remove(attempt)
+        if attempt.launched and attempt.call is not None and attempt.call.step.effect == "write":
+            self._going_on[active.key, key] = attempt
         attempt.cancel()
         if attempt.alone:
             self.quarantine.leave(active.key, key)

@@ -22,6 +22,7 @@ from vbl.store.protocol import Head
 
 APPLICATION_ID = 0x76626C31  # "vbl1"
 Durability = Literal["power", "process"]
+Connection = apsw.Connection
 
 _HERE = Path(__file__).parent
 PAGE_BYTES = 4_096
