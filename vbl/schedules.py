@@ -323,8 +323,9 @@ def _change(state: RunState, spec: Spec) -> Word | None:
 
 def declared(state: RunState) -> Spec:
     """What was last declared for a schedule, whether it has heard of it or not."""
-    words: list[Any] = [one.get("data") for one in state.signal_keys.values() if one["name"] == SIGNAL]
-    said: list[Any] = [word["spec"] for word in words if isinstance(word, dict) and word.get("spec")]
+    words = [one.get("data") for one in state.signal_keys.values() if one["name"] == SIGNAL]
+    named = [cast("dict[str, Any]", word) for word in words if isinstance(word, dict)]
+    said = [word["spec"] for word in named if word.get("spec")]
     return Spec.model_validate(said[-1] if said else state.input["spec"])
 
 
