@@ -14,8 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
-from pydantic_core import to_jsonable_python
-
 from vbl import config, ids
 from vbl.clock import SYSTEM, Clock
 from vbl.errors import AmbiguousRun, InvalidInput, KeyTaken, NotFound, UsageError, ValueNotStorable
@@ -26,7 +24,7 @@ from vbl.schedules import Scheduling
 from vbl.store import holder
 from vbl.store.holder import SupervisorInfo
 from vbl.store.journal import Draft
-from vbl.store.payloads import Blob, Json, Recorder, Resolver, dumps, has_surrogate, same
+from vbl.store.payloads import Blob, Json, Recorder, Resolver, dumps, has_surrogate, received, same
 from vbl.store.sqlite import Durability, Reader
 
 if TYPE_CHECKING:
@@ -229,8 +227,8 @@ class Client(Scheduling):
         model). Raises NotFound; Conflict where it is decided (it says by whom), closed or its time is over;
         NotEntitled where this person may not decide, which leaves a trace; InvalidInput for what does not fit.
         """
-        plain: Any = to_jsonable_python(data)
-        edited: Any = None if edit is None else to_jsonable_python(dict(edit))
+        plain = received("the data", data)
+        edited = None if edit is None else received("the edit", dict(edit))
         return self._decisions.decide(gate, "approve", by, reason, via, edit=edited, data=plain)
 
     def deny(self, gate: str | Gate, *, by: str | None = None, reason: str | None = None, via: str = "python") -> Gate:

@@ -20,7 +20,7 @@ from vbl.history.state import RunState, Status, fold
 from vbl.store import holder
 from vbl.store.holder import SupervisorInfo
 from vbl.store.journal import Draft, Journal, chained, draft
-from vbl.store.payloads import Resolver, loads
+from vbl.store.payloads import Resolver, loads, received
 from vbl.store.sqlite import Durability, Sqlite
 
 if TYPE_CHECKING:
@@ -189,13 +189,16 @@ class Run:
 
     def proof(self) -> tuple[str | None, int]:
         """The digest at the end of the history's chain, once every event is seen to be what was written, and how many
-        events there are; None for the digest where one is not."""
+        events there are; None for the digest where one is not, or where the last ones are gone."""
+        written = self.refresh().seq
         rows = self._access.journal.rows(self._key)
         digest = self.id.encode()
         for row in rows:
             digest = chained(digest, row.seq, row.type, row.at, row.payload)
             if digest != row.chain:
                 return None, len(rows)
+        if len(rows) < written:  # what is left of a chain that was cut is a whole chain: the summary knows its length
+            return None, len(rows)
         return digest.hex(), len(rows)
 
     def state(self, at: int | None = None, checkpoint: int | None = None) -> RunState:
@@ -295,8 +298,6 @@ class Run:
         With a `key` a repeated one changes nothing. Raises Conflict for a finished run, KeyTaken for other data under a
         known key, InvalidInput where it does not fit what the run waits for, UsageError for a name that is none.
         """
-        from pydantic_core import to_jsonable_python
-
         from vbl.history.schemas import fitting
         from vbl.history.transitions import signal
 
@@ -304,13 +305,15 @@ class Run:
             raise UsageError(
                 f"signal {name!r} with key {key!r} cannot be sent", "Give a name, and a key that is not empty"
             )
-        plain: Any = to_jsonable_python(data)
+        plain = received(f"the data of signal {name}", data)
 
         def sent(state: RunState, actor: str | None, _reason: str | None) -> list[Payload]:
+            payloads = signal(state, name, plain, key, actor)
             waiting = min((n for n in state.open_waits if state.waits[n].name == name), default=None)
             schema = state.waits[waiting].json_schema if waiting is not None else None
-            fits = plain if schema is None else fitting(schema, plain, f"signal {name}")
-            return signal(state, name, fits, key, actor)
+            if payloads and schema is not None:
+                fitting(schema, plain, f"signal {name}")  # recorded as it came, so that its key knows it again
+            return payloads
 
         return self._decide(sent, by, None)
 

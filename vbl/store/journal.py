@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic_core import from_json, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from vbl.clock import SYSTEM, Clock
-from vbl.errors import EpochLost, NotFound, StorageError
+from vbl.errors import EpochLost, InvalidInput, NotFound, StorageError
 from vbl.history.facts import Fact
 from vbl.history.state import APPLY, RunState, Summary, apply, summarise
 from vbl.store.payloads import Blob, Recorder, Resolver, dumps, guard
@@ -37,8 +37,11 @@ class Draft(NamedTuple):
 
 def draft(at: int, payload: Payload) -> Draft:
     """The proposal of an event from its model. Fields that hold their default are left out."""
-    plain = {"v": payload.v, **payload.model_dump(mode="json", exclude_defaults=True)}
-    text = to_json(plain).decode()
+    try:
+        plain = {"v": payload.v, **payload.model_dump(mode="json", exclude_defaults=True)}
+        text = to_json(plain).decode()
+    except PydanticSerializationError as error:
+        raise InvalidInput(f"what {payload.TYPE} is to hold cannot be recorded: {error}", "Give plain text") from None
     plain = from_json(text)
     return Draft(payload.TYPE.value, at, plain, _guarded(plain) if '"$ref"' in text else text)
 

@@ -23,7 +23,7 @@ from typing import Any, cast
 
 from pydantic_core import from_json, to_json
 
-from vbl.errors import StorageError, ValueNotStorable
+from vbl.errors import InvalidInput, StorageError, ValueNotStorable
 
 Json = Any
 Blob = tuple[str, int, bytes]
@@ -251,6 +251,20 @@ def _looks_large(items: list[Json]) -> bool:
         if size >= LARGE_BYTES:
             return True
     return False
+
+
+def received(what: str, value: Any) -> Json:
+    """Data that came from outside as plain data; models and the like as pydantic writes them.
+
+    Raises InvalidInput for what JSON cannot hold, ValueNotStorable for what is too long.
+    """
+    try:
+        text = to_json(value, bytes_mode="base64")
+        plain = from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise InvalidInput(f"{what} is no data that JSON can hold: {error}", "Give JSON data, or a model") from None
+    check_size(what, len(text))
+    return plain
 
 
 def spill(text: str) -> tuple[str, Blob | None]:
