@@ -125,7 +125,9 @@ class Decision(Generic[R]):
     def refusal(self) -> NotApproved:
         """The error of a call that was to run although nobody approved it."""
         name, by = cast("BoundCall[R]", self.call).step.name, f", by {self.by}" if self.by else ""
-        return NotApproved(f"{name} was not approved at gate {self.gate}{by}", "Look at .approved first", gate=self.gate)
+        return NotApproved(
+            f"{name} was not approved at gate {self.gate}{by}", "Look at .approved first", gate=self.gate
+        )
 
     def lapsed(self, call: BoundCall[R]) -> str | None:
         """Why the decision does not cover the call now, or None. In a replay the history has the answer."""
