@@ -67,7 +67,7 @@ class Schedule:
         self.run_id, self.status = state.run_id, state.status
         self.last_fire, self.last_skip = book.fired, book.skipped
         self.waiting, self.going = [at for at, _ in book.waiting], list(book.going)
-        if state.status in (Status.PAUSED, Status.BLOCKED) or state.finished:
+        if state.status in (Status.PAUSED, Status.BLOCKED) or state.finished or state.cancel is not None:
             self.next_at = None
         elif book.spec == spec and book.next_at is not None:
             self.next_at = book.next_at
