@@ -207,7 +207,13 @@ class Decisions:
             if link is not None:
                 _demand_same(state.gates[known.id], asked, link)
             nonce = link.nonce if link is not None else None
-            said: dict[str, Any] = {"now": now(), "reason": reason, "via": via, "link": nonce, "groups": self.groups}
+            said: dict[str, Any] = {
+                "now": max(now(), state.at),
+                "reason": reason,
+                "via": via,
+                "link": nonce,
+                "groups": self.groups,
+            }
             if verdict == "deny":
                 return gates.deny(state, known.id, actor, **said)
             return gates.grant(state, known.id, actor, edit=edit, data=data, **said)

@@ -10,6 +10,7 @@ from vbl.cli.documents import instant
 from vbl.cli.terminal import Terminal, dumps, run_argument, shared
 from vbl.cli.words import field, local
 from vbl.errors import StorageError
+from vbl.history.narration import narrate
 
 if TYPE_CHECKING:
     from vbl.decisions import Gate
@@ -71,8 +72,9 @@ def _say(terminal: Terminal, run: Run, gates: list[Gate], facts: list[Fact]) -> 
 def _say_gate(terminal: Terminal, gate: Gate, facts: list[Fact]) -> None:
     style = {"open": "warn", "granted": "good", "denied": "bad"}.get(gate.status, "dim")
     terminal.line(f"{terminal.paint(gate.id, 'strong')}  {gate.name}  {terminal.paint(gate.status, style)}")
+    ran = {f.payload["step"] for f in facts if f.type == "STEP_STARTED" and f.payload.get("gate") == gate.id}
     for fact in facts:
-        for number, line in enumerate(_told(gate, fact)):
+        for number, line in enumerate(_told(gate, fact) or _ended(fact, ran)):
             field(terminal, "" if number else local(fact.at), line)
 
 
@@ -100,6 +102,19 @@ def _told(gate: Gate, fact: Fact) -> list[str]:
             return [f"nobody decided in time: {p['outcome']}"]
         case "APPROVAL_CLOSED":
             return ["closed: the run no longer waits for it"]
+        case _:
+            return []
+
+
+def _ended(fact: Fact, ran: set[str]) -> list[str]:
+    """How an attempt of what was approved ended."""
+    if fact.payload.get("step") not in ran:
+        return []
+    match fact.type:
+        case "STEP_COMPLETED":
+            return [f"{fact.payload['step']} completed with {dumps(fact.payload.get('output'))}"]
+        case "STEP_FAILED" | "STEP_INTERRUPTED" | "STEP_CANCELLED" | "STEP_RESOLVED":
+            return [narrate(fact)]
         case _:
             return []
 
