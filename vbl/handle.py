@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vbl.history.events import Payload
     from vbl.history.why import Why
 
+_UNSAID: Any = object()
 _FIRST_WAIT_S = 0.002
 _LAST_WAIT_S = 0.05
 _SILENT_S = 5.0
@@ -316,6 +317,31 @@ class Run:
             return payloads
 
         return self._decide(sent, by, None)
+
+    def resolve(
+        self,
+        *,
+        happened: Any = _UNSAID,
+        did_not: bool = False,
+        fail: bool = False,
+        by: str | None = None,
+        reason: str | None = None,
+    ) -> Status:
+        """Settle the write whose unknown outcome blocks the run: it `happened`, with this result; it `did_not`, so it
+        is run again; or it is to `fail`, and the code sees StepFailed.
+
+        Raises Conflict where the run does not ask, InvalidInput for a result that the step could not have returned,
+        UsageError where not exactly one of the three is said.
+        """
+        from pydantic_core import to_jsonable_python
+
+        from vbl.history.transitions import resolve
+
+        if (happened is not _UNSAID) + did_not + fail != 1:
+            raise UsageError("say one thing of the three", "happened=RESULT, did_not=True or fail=True")
+        outcome = "did_not_happen" if did_not else "failed" if fail else "happened"
+        output: Any = None if happened is _UNSAID else to_jsonable_python(happened)
+        return self._decide(lambda state, actor, why: resolve(state, outcome, output, actor, why), by, reason)
 
     def pause(self, by: str | None = None, reason: str | None = None) -> Status:
         """Hold the run: no further step starts. Raises Conflict where it is finished or paused."""

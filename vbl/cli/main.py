@@ -45,6 +45,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "gate": Entry("inbox", "Show one question in full."),
         "approve": Entry("decide", "Approve what a gate asks."),
         "deny": Entry("decide", "Deny what a gate asks."),
+        "resolve": Entry("resolve", "Settle a step whose outcome nobody knows."),
         "signal": Entry("decide", "Send a message to a run."),
         "audit": Entry("audit", "Tell who decided what, and on which information."),
     },
