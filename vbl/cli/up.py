@@ -167,7 +167,7 @@ class Keeper:
                 f"select workflow, count(*) from vbl_runs where status in {OPEN} group by workflow"
             )
         loaded = info.workflows if info is not None else []
-        names = ", ".join(loaded)
+        names = ", ".join(name for name in loaded if not name.startswith("vbl."))  # less what every supervisor has
         self.terminal.note(f"supervising {self.terminal.path} at epoch {supervisor.epoch}: {names}", "strong")
         for workflow, number in open_runs:
             if workflow not in loaded:
