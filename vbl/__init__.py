@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vbl.engine.context import key, map, now, parked, patched, random, sleep, state, uuid4  # noqa: A004
     from vbl.engine.definitions import AsyncStep, Step, Workflow, step, workflow
     from vbl.engine.gates import BoundCall, Decision, approve
+    from vbl.engine.probe import DidNotHappen, Happened, Unknown
     from vbl.engine.runtime import Runtime, open, run  # noqa: A004
     from vbl.engine.saga import Saga, saga
     from vbl.engine.schedules import schedule
@@ -60,6 +61,7 @@ _HOMES = {
     "vbl.engine.context": ("key", "map", "now", "parked", "patched", "random", "sleep", "state", "uuid4"),
     "vbl.engine.definitions": ("AsyncStep", "Step", "Workflow", "step", "workflow"),
     "vbl.engine.gates": ("BoundCall", "Decision", "approve"),
+    "vbl.engine.probe": ("DidNotHappen", "Happened", "Unknown"),
     "vbl.engine.runtime": ("Runtime", "open", "run"),
     "vbl.engine.saga": ("Saga", "saga"),
     "vbl.engine.shield": ("cancelled", "shield"),
@@ -81,12 +83,13 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AmbiguousRun", "ApprovalExpired", "AsyncStep", "BoundCall", "ChildRun", "Client", "Conflict", "Decision",
-    "Divergence", "EpochLost", "Event", "EventType", "Gate", "InvalidInput", "KeyTaken", "Kind", "NotApproved",
-    "NotEntitled", "NotFound", "NotInWorkflow", "Parked", "Question", "Retry", "Run", "RunBlocked", "RunCancelled",
-    "RunFailed", "RunState", "RunWaiting", "Runtime", "Saga", "Schedule", "Status", "Step", "StepFailed",
-    "StorageError", "SupervisorHeld", "UsageError", "ValueNotStorable", "VblError", "Workflow", "WorkflowError",
-    "approve", "cancelled", "connect", "key", "map", "now", "open", "parked", "patched", "random", "run", "saga",
-    "schedule", "shield", "sleep", "sleep_until", "start", "state", "step", "uuid4", "wait", "workflow",
+    "DidNotHappen", "Divergence", "EpochLost", "Event", "EventType", "Gate", "Happened", "InvalidInput", "KeyTaken",
+    "Kind", "NotApproved", "NotEntitled", "NotFound", "NotInWorkflow", "Parked", "Question", "Retry", "Run",
+    "RunBlocked", "RunCancelled", "RunFailed", "RunState", "RunWaiting", "Runtime", "Saga", "Schedule", "Status",
+    "Step", "StepFailed", "StorageError", "SupervisorHeld", "Unknown", "UsageError", "ValueNotStorable", "VblError",
+    "Workflow", "WorkflowError", "approve", "cancelled", "connect", "key", "map", "now", "open", "parked", "patched",
+    "random", "run", "saga", "schedule", "shield", "sleep", "sleep_until", "start", "state", "step", "uuid4", "wait",
+    "workflow",
 ]  # fmt: skip
 
 

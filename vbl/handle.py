@@ -103,7 +103,7 @@ class Access:
 
     def output(self, run: Run) -> Any:
         """A completed run's output: typed where the workflow is at hand, else plain data."""
-        plain = run.last_payload()["output"]
+        plain = run.recorded_output()
         workflow = self.workflow(run.workflow)
         return plain if workflow is None else workflow.signature.result.load(plain)
 
@@ -169,12 +169,13 @@ class Run:
         """The history as plain data, up to and with event `at`."""
         return self._access.journal.load(self._key, at)[1]
 
-    def last_payload(self) -> dict[str, Any]:
-        """The payload of the last event; the history is read only where that refers to it."""
-        (row,) = self._access.journal.rows(self._key, self.seq - 1)
-        if '"$ref"' in row.payload:
-            return self.facts()[-1].payload
-        return Resolver(self._access.journal.blob).resolve(row.seq, row.payload)
+    def recorded_output(self) -> Any:
+        """The output as it is recorded. The history is read only where the end of the run refers to it, or where a
+        write that had been given up ended behind it."""
+        row = self._access.journal.rows(self._key, self.seq - 1)[0]
+        if row.type != "RUN_COMPLETED" or '"$ref"' in row.payload:
+            return self.state().output
+        return Resolver(self._access.journal.blob).resolve(row.seq, row.payload)["output"]
 
     def events(self) -> list[Event]:
         """The history, oldest first."""
