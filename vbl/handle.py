@@ -342,7 +342,11 @@ class Run:
             raise UsageError("say one thing of the three", "happened=RESULT, did_not=True or fail=True")
         outcome = "did_not_happen" if did_not else "failed" if fail else "happened"
         output: Any = None if happened is _UNSAID else to_jsonable_python(happened)
-        return self._decide(lambda state, actor, why: resolve(state, outcome, output, actor, why), by, reason)
+
+        def resolved(state: RunState, actor: str | None, why: str | None) -> list[Payload]:
+            return resolve(state, outcome, output, actor, why)
+
+        return self._decide(resolved, by, reason)
 
     def pause(self, by: str | None = None, reason: str | None = None) -> Status:
         """Hold the run: no further step starts. Raises Conflict where it is finished or paused."""

@@ -126,6 +126,9 @@ def _summaries(numbers: Iterable[int], first_at: int) -> Iterator[tuple[Any, ...
             due_at=wake_at,
             in_flight=int(status == "running"),
             seq=7,
+            started_at=None if status == "queued" else at,
+            queue=None,
+            lane=None,
         )
         yield (*summary_row(summary), n + 1)
 

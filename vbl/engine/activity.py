@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from vbl import ids
 from vbl.engine import children, doubt, overdue
 from vbl.engine.advance import MISSING, Ask, Execution
-from vbl.engine.attempt import Failed, Stopped, Succeeded, failure
+from vbl.engine.attempt import Committed, Failed, Stopped, Succeeded, failure
 from vbl.engine.calls import StepCall
 from vbl.engine.context import Attempt
 from vbl.engine.definitions import REGISTRY, Workflow
@@ -383,6 +383,8 @@ class ActiveRun:
         outcome = landed.outcome
         if landed.probing and not isinstance(outcome, Stopped):
             return self._record_answer(record, landed)
+        if isinstance(outcome, Committed):
+            return None, MISSING  # it comes as somebody else's event
         if isinstance(outcome, Succeeded):
             try:
                 return record.completed(now, landed, outcome.value)

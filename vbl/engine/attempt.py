@@ -58,7 +58,12 @@ class Stopped:
     later: asyncio.Future[Outcome] | None = None
 
 
-Outcome = Succeeded | Failed | Stopped
+@dataclass(slots=True)
+class Committed:
+    """The body of a transaction returned, and its completion is in the file already."""
+
+
+Outcome = Succeeded | Failed | Stopped | Committed
 H = TypeVar("H")
 
 
@@ -264,6 +269,8 @@ def _body(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any]) -> Outc
     CURRENT.set(attempt)
     try:
         args, kwargs = step.signature.spread(bound)
+        if attempt.transactor is not None:
+            return attempt.transactor.carry_out(attempt, lambda: step.function(*args, **kwargs))
         return Succeeded(step.function(*args, **kwargs))
     except BaseException as error:
         return failure(error)

@@ -18,7 +18,7 @@ from typing import Any
 
 from vbl.clock import SYSTEM, Clock
 from vbl.engine.activity import ActiveRun
-from vbl.engine.attempt import Outcome, Pool, Stopped, run
+from vbl.engine.attempt import Committed, Outcome, Pool, Stopped, run
 from vbl.engine.context import Attempt
 from vbl.engine.definitions import REGISTRY
 from vbl.engine.garbage import rare_collections
@@ -29,6 +29,7 @@ from vbl.engine.lookout import Lookout
 from vbl.engine.loop import visiting
 from vbl.engine.quarantine import Quarantine
 from vbl.engine.telling import born
+from vbl.engine.transact import Transactor
 from vbl.errors import EpochLost, StorageError, VblError
 from vbl.history.facts import Fact
 from vbl.history.state import StepState
@@ -174,6 +175,7 @@ class Supervisor:
         self.seen = store.head()
         self.stopped = asyncio.Event()
         self._pool = Pool()
+        self._transactor = Transactor(self.path, self.clock, self._durability, self._vfs, self.epoch)
         self._lookout = Lookout(self, self._loop)
         checkpointer = Checkpointer(store, vfs=self._vfs)
         checkpointer.start()
@@ -186,6 +188,7 @@ class Supervisor:
             for active in self.runs.values():
                 active.close()
             await self._last_bodies()
+            await asyncio.to_thread(self._transactor.close)
             await asyncio.to_thread(checkpointer.stop)
         if self.failure is not None:
             raise self.failure
@@ -519,12 +522,16 @@ class Supervisor:
         body = run(attempt, self._pool, self._land, active)
         attempt.launched = True
         attempt.file = self.path
+        if attempt.call is not None and attempt.call.step.transactional:
+            attempt.transactor = self._transactor
         task = asyncio.Task(body, loop=self._loop, **_EAGER)
         if attempt.outcome is None:
             attempt.task = task
 
     def _land(self, active: ActiveRun, attempt: Attempt) -> None:
         """An attempt has ended; its run digests that in the next tick."""
+        if isinstance(attempt.outcome, Committed):
+            self._loop.call_soon(self._lookout.look)  # its completion is in the file: somebody else's event
         attempt.task = None  # its context refers back to the attempt, and would wait for the garbage collection
         if active.in_flight.get(attempt.key) is attempt:
             del active.in_flight[attempt.key]

@@ -7,6 +7,7 @@ checkpointer each have their own. WAL checkpoints never run inside a commit: see
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 import weakref
@@ -332,6 +333,19 @@ class Sqlite:
         with self._lock, self._worded():
             self._db.execute(sql, args)
 
+    def lend(self) -> Connection:
+        """The connection itself, inside an open transaction, for tables of the user's own: what is vbl's is refused."""
+        self._db.authorizer = _only_their_own
+        return self._db
+
+    def take_back(self) -> None:
+        """Use it for vbl's own tables again. Raises UsageError where the transaction was ended meanwhile."""
+        self._db.authorizer = None
+        if not self._db.in_transaction:
+            raise UsageError(
+                "the transaction was ended in its body", "Leave begin, commit and rollback to vbl", code="sql"
+            )
+
     def head(self) -> Head:
         """The epoch and the last event id."""
         with self._lock:
@@ -463,3 +477,22 @@ def _only_reading(operation: int, first: str | None, second: str | None, *_where
         operation == apsw.SQLITE_PRAGMA and second is not None and not str(first).endswith(("_info", "_list", "_check"))
     )
     return apsw.SQLITE_DENY if attaches or sets else apsw.SQLITE_OK
+
+
+_MADE = re.compile(r"^create (?:table|view|trigger) (\w+)", re.MULTILINE)
+_OURS = frozenset(name for _, script in migrations() for name in _MADE.findall(script))
+"""The tables, views and triggers of vbl."""
+_WRITES = frozenset(
+    {
+        apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE, apsw.SQLITE_DROP_TABLE, apsw.SQLITE_DROP_VIEW,
+        apsw.SQLITE_DROP_TRIGGER, apsw.SQLITE_DROP_INDEX, apsw.SQLITE_ALTER_TABLE, apsw.SQLITE_CREATE_TRIGGER,
+        apsw.SQLITE_CREATE_TEMP_TRIGGER, apsw.SQLITE_CREATE_INDEX, apsw.SQLITE_DROP_TEMP_TRIGGER,
+    }
+)  # fmt: skip
+
+
+def _only_their_own(operation: int, first: str | None, second: str | None, *where: str | None) -> int:
+    """What the body of a transaction may do: anything but write to what is vbl's, and end the transaction."""
+    if operation == apsw.SQLITE_TRANSACTION or (operation in _WRITES and not _OURS.isdisjoint((first, second))):
+        return apsw.SQLITE_DENY
+    return _only_reading(operation, first, second, *where)
