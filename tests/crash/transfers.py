@@ -1,0 +1,87 @@
+"""Transfers between two tables of the user's, and a process that lives and dies over them.
+
+`python transfers.py DB SEED KILLS` forks one supervisor after the other and kills each by SIGKILL at a random moment;
+between two lives it looks at the tables. What it prints is what it saw: a line of JSON a life.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+
+import vbl
+
+ACCOUNTS = ("savings", "checking")
+TOTAL = 1_000
+
+
+@vbl.transaction
+def found() -> None:
+    connection = vbl.connection()
+    for name in ACCOUNTS:
+        connection.execute(f"create table if not exists {name} (owner text primary key, balance integer not null)")
+    connection.execute("create table if not exists ledger (run text, number integer, amount integer)")
+    connection.execute("insert or ignore into savings values ('ada', ?)", (TOTAL,))
+    connection.execute("insert or ignore into checking values ('ada', 0)")
+
+
+@vbl.transaction
+def transfer(run: str, number: int, amount: int) -> int:
+    connection = vbl.connection()
+    connection.execute("update savings set balance = balance - ?", (amount,))
+    connection.execute("insert into ledger values (?, ?, ?)", (run, number, amount))
+    connection.execute("update checking set balance = balance + ?", (amount,))
+    return connection.execute("select balance from checking").get
+
+
+@vbl.workflow
+async def transfers(name: str, count: int) -> int:
+    await found.aio()
+    for number in range(count):
+        await transfer.aio(name, number, 1 if number % 3 else -1)
+    return count
+
+
+def seen(client: vbl.Client) -> dict[str, int]:
+    """The sum over both tables, and how many transfers the ledger has; zero where nothing is founded."""
+    tables = client.sql("select count(*) from sqlite_master where name = 'ledger'")[1][0][0]
+    if not tables:
+        return {"sum": TOTAL, "ledger": 0, "twice": 0}
+    row = client.sql(
+        "select (select sum(balance) from savings) + (select sum(balance) from checking), (select count(*) from ledger),"
+        " (select count(*) from (select 1 from ledger group by run, number having count(*) > 1))"
+    )[1][0]
+    return dict(zip(("sum", "ledger", "twice"), row, strict=True))
+
+
+def live(path: str) -> None:
+    """One life, until it is killed."""
+    with vbl.open(path):
+        while True:
+            time.sleep(1)
+
+
+def main(path: str, seed: int, kills: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(kills):
+        child = os.fork()
+        if child == 0:
+            live(path)
+            os._exit(0)
+        time.sleep(rng.uniform(0.02, 0.12))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        after = os.fork()
+        if after == 0:  # in a process of its own: the one that forks keeps no connection
+            with vbl.connect(path) as client:
+                print(json.dumps(seen(client)), flush=True)
+            os._exit(0)
+        os.waitpid(after, 0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
