@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import re
@@ -15,6 +16,7 @@ from pydantic import BaseModel, Field
 
 import vbl
 from vbl.engine.definitions import REGISTRY
+from vbl.testing import Trial
 
 
 class Refund(BaseModel):
@@ -27,6 +29,12 @@ class Refund(BaseModel):
 @vbl.step
 async def refund(amount: int, to: str) -> str:
     return f"{amount} to {to}"
+
+
+@vbl.step(effect="write")
+async def transfer() -> None:
+    """Never ends, as far as anybody knows."""
+    await asyncio.Event().wait()
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +140,31 @@ def test_the_inbox_of_a_person(vbl_here: Here, file: Path, monkeypatch: pytest.M
     assert workflows("bob") == ["refunds", "answers"]
     monkeypatch.setenv("VBL_GROUPS", "ops=bob")
     assert workflows("bob") == ["refunds", "answers", "named"]
+
+
+def test_a_step_whose_outcome_nobody_knows_is_in_the_inbox(vbl_here: Here, file: Path, tmp_path: Path) -> None:
+    before = dict(REGISTRY)
+
+    @vbl.workflow(name="transfers")
+    async def transfers() -> None:
+        await transfer()
+
+    with Trial(tmp_path / "doubt.db") as trial:
+        run = trial.start(transfers)
+        trial.until(lambda: any(fact.type == "STEP_STARTED" for fact in run.facts()))
+        trial.kill()
+        trial.up()
+        trial.settle()
+        assert run.status == "blocked"
+    REGISTRY.clear()
+    REGISTRY.update(before)
+    (question,) = vbl_here("inbox", "--json", db=tmp_path / "doubt.db").objects
+    assert (question["kind"], question["run_id"], question["gate"]) == ("unknown_outcome", run.id, None)
+    assert "transfer" in question["step"]
+    assert f"vbl resolve {run.id} --happened JSON | --did-not | --fail" in vbl_here("inbox").out
+    vbl_here("resolve", run.id, "--happened", "null", "--reason", "the bank says so")
+    assert vbl_here("inbox", "--json").objects == []
+    assert "STEP_RESOLVED by ada, because: the bank says so" in vbl_here("audit", run.id).out
 
 
 def test_an_inbox_with_nothing_in_it_says_so(vbl_here: Here, tmp_path: Path) -> None:
