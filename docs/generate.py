@@ -53,7 +53,10 @@ GROUPS = {
     "Run": ("RUN_", "CANCEL_REQUESTED"),
     "Step": ("STEP_", "RETRY_"),
     "Checkpoint": ("CHECKPOINT_",),
-    "Waiting": ("TIMER_",),
+    "Gate": ("APPROVAL_", "DECISION_"),
+    "Waiting": ("TIMER_", "SIGNAL_", "WAIT_"),
+    "Child": ("CHILD_",),
+    "Schedule": ("SCHEDULE_",),
     "State": ("VERSION_", "STATE_"),
 }
 
