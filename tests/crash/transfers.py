@@ -52,8 +52,8 @@ def seen(client: vbl.Client) -> dict[str, int]:
     if not tables:
         return {"sum": TOTAL, "ledger": 0, "twice": 0}
     row = client.sql(
-        "select (select sum(balance) from savings) + (select sum(balance) from checking), (select count(*) from ledger),"
-        " (select count(*) from (select 1 from ledger group by run, number having count(*) > 1))"
+        "select (select sum(balance) from savings) + (select sum(balance) from checking),"
+        " (select count(*) from ledger), (select count(*) from (select 1 from ledger group by run, number having count(*) > 1))"
     )[1][0]
     return dict(zip(("sum", "ledger", "twice"), row, strict=True))
 
