@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vbl.decisions import Gate, Question
     from vbl.engine.children import ChildRun, start
     from vbl.engine.context import key, map, now, parked, patched, random, sleep, state, uuid4  # noqa: A004
-    from vbl.engine.definitions import AsyncStep, Step, Workflow, step, transaction, workflow
+    from vbl.engine.definitions import AsyncStep, Step, Workflow, step, workflow
     from vbl.engine.gates import BoundCall, Decision, approve
     from vbl.engine.probe import DidNotHappen, Happened, Unknown
     from vbl.engine.runtime import Runtime, open, run  # noqa: A004
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vbl.engine.schedules import schedule
     from vbl.engine.shield import cancelled, shield
     from vbl.engine.signals import sleep_until, wait
-    from vbl.engine.transact import connection
+    from vbl.engine.transact import connection, transaction
     from vbl.errors import (
         AmbiguousRun,
         ApprovalExpired,
@@ -60,7 +60,7 @@ _HOMES = {
     "vbl.decisions": ("Gate", "Question"),
     "vbl.engine.children": ("ChildRun", "start"),
     "vbl.engine.context": ("key", "map", "now", "parked", "patched", "random", "sleep", "state", "uuid4"),
-    "vbl.engine.definitions": ("AsyncStep", "Step", "Workflow", "step", "transaction", "workflow"),
+    "vbl.engine.definitions": ("AsyncStep", "Step", "Workflow", "step", "workflow"),
     "vbl.engine.gates": ("BoundCall", "Decision", "approve"),
     "vbl.engine.probe": ("DidNotHappen", "Happened", "Unknown"),
     "vbl.engine.runtime": ("Runtime", "open", "run"),
@@ -68,7 +68,7 @@ _HOMES = {
     "vbl.engine.shield": ("cancelled", "shield"),
     "vbl.engine.schedules": ("schedule",),
     "vbl.engine.signals": ("sleep_until", "wait"),
-    "vbl.engine.transact": ("connection",),
+    "vbl.engine.transact": ("connection", "transaction"),
     "vbl.errors": (
         "AmbiguousRun", "ApprovalExpired", "Conflict", "Divergence", "EpochLost", "InvalidInput", "KeyTaken",
         "NotApproved", "NotEntitled", "NotFound", "NotInWorkflow", "Parked", "RunBlocked", "RunCancelled",

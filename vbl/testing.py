@@ -18,7 +18,7 @@ import heapq
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -34,8 +34,8 @@ from vbl.errors import NotFound, RunWaiting, WorkflowError
 from vbl.handle import Access, Run
 from vbl.history.facts import Fact
 from vbl.history.script import script_of
-from vbl.history.state import Status
-from vbl.store.journal import History, Journal
+from vbl.history.state import RunState, Status
+from vbl.store.journal import Draft, History, Journal
 from vbl.store.payloads import Resolver
 from vbl.store.protocol import Head, Store
 from vbl.store.sqlite import Durability
@@ -116,25 +116,48 @@ class Crash(BaseException):
 
 
 class DyingJournal(Journal):
-    """Dies before or after its n-th commit, counted from 1; `commits` tells how many there were."""
+    """Dies before or after its n-th commit, counted from 1; `commits` tells how many there were. Those of a journal
+    `beside` another count as that one's."""
 
-    def __init__(self, store: Store, clock: Clock, *, before: int | None = None, after: int | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        beside: DyingJournal | None = None,
+    ) -> None:
         super().__init__(store, clock)
-        self.commits = 0
+        self._commits = 0
         self._before = before
         self._after = after
+        self._counted: DyingJournal = beside or self
+
+    @property
+    def commits(self) -> int:
+        """How many there were."""
+        return self._counted._commits
+
+    def _dying(self, commit: Callable[[], T]) -> T:
+        counted = self._counted
+        if counted._commits + 1 == counted._before:
+            raise Crash(f"before commit {counted._before}")
+        done = commit()
+        counted._commits += 1
+        if counted._commits == counted._after:
+            raise Crash(f"after commit {counted._commits}")
+        return done
+
+    def commit(self, run_id: str, decide: Callable[[RunState], Iterable[Draft]]) -> RunState:
+        """As Journal.commit, until its moment has come."""
+        return self._dying(lambda: super(DyingJournal, self).commit(run_id, decide))
 
     def commit_all(
         self, histories: Sequence[History], seen: Head, births: Sequence[History] = ()
     ) -> tuple[Head, set[int]]:
         """As Journal.commit_all, until its moment has come."""
-        if self.commits + 1 == self._before:
-            raise Crash(f"before commit {self._before}")
-        done = super().commit_all(histories, seen, births)
-        self.commits += 1
-        if self.commits == self._after:
-            raise Crash(f"after commit {self.commits}")
-        return done
+        return self._dying(lambda: super(DyingJournal, self).commit_all(histories, seen, births))
 
 
 class _Watched(Supervisor):
@@ -260,8 +283,13 @@ class Trial(Client):
             raise WorkflowError("this trial has a supervisor already", "Stop it first: trial.down() or trial.kill()")
 
         def make(store: Store, clock: Clock) -> Journal:
+            if first:
+                return DyingJournal(store, clock, beside=first[0])  # that of transactions
             self._dying = DyingJournal(store, clock, before=die_before, after=die_after)
+            first.append(self._dying)
             return self._dying
+
+        first: list[DyingJournal] = []
 
         self._supervisor = _Watched(
             self.path,

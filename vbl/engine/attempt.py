@@ -63,7 +63,14 @@ class Committed:
     """The body of a transaction returned, and its completion is in the file already."""
 
 
-Outcome = Succeeded | Failed | Stopped | Committed
+@dataclass(slots=True)
+class Broken:
+    """Something happened around the body that must not: the supervisor ends."""
+
+    error: BaseException
+
+
+Outcome = Succeeded | Failed | Stopped | Committed | Broken
 H = TypeVar("H")
 
 
@@ -155,7 +162,7 @@ async def run_async(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any
 async def run_sync(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any], pool: Pool) -> Outcome:
     """Run a sync body in a thread. At its time-out the thread is left to itself and its result is dropped; the end of
     a write that is given up is not."""
-    job = Job(step, attempt, bound)
+    job = Job(attempt, lambda: _body(step, attempt, bound))
     pool.submit(job)
     try:
         if job.begun is not None:  # it waits for a thread: its time has not come
@@ -177,12 +184,11 @@ class Job:
     """A sync body on its way through a thread; `done` is its outcome, on the loop that asked for it. `begun` is there
     where it has to wait for a thread."""
 
-    __slots__ = ("abandoned", "attempt", "begun", "bound", "context", "done", "running", "step", "taken")
+    __slots__ = ("abandoned", "attempt", "begun", "body", "context", "done", "running", "taken")
 
-    def __init__(self, step: Step[..., Any], attempt: Attempt, bound: dict[str, Any]) -> None:
-        self.step = step
+    def __init__(self, attempt: Attempt, body: Callable[[], Outcome]) -> None:
         self.attempt = attempt
-        self.bound = bound
+        self.body = body
         self.context = contextvars.copy_context()
         self.done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.begun: asyncio.Future[None] | None = None
@@ -194,7 +200,7 @@ class Job:
         """Run the body and hand its outcome to the loop."""
         if self.begun is not None:
             self._tell(self.begun, None)
-        self._tell(self.done, self.context.run(_body, self.step, self.attempt, self.bound))
+        self._tell(self.done, self.context.run(self.body))
 
     def _tell(self, future: asyncio.Future[Any], value: Any) -> None:
         loop = future.get_loop()
@@ -269,8 +275,6 @@ def _body(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any]) -> Outc
     CURRENT.set(attempt)
     try:
         args, kwargs = step.signature.spread(bound)
-        if attempt.transactor is not None:
-            return attempt.transactor.carry_out(attempt, lambda: step.function(*args, **kwargs))
         return Succeeded(step.function(*args, **kwargs))
     except BaseException as error:
         return failure(error)

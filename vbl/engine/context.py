@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from vbl.engine.advance import Execution
     from vbl.engine.calls import StepCall
     from vbl.engine.definitions import Step
-    from vbl.engine.transact import Transactor
     from vbl.store.sqlite import Connection
 
 M = TypeVar("M", bound=BaseModel)
@@ -56,7 +55,6 @@ class Attempt:
         "run_id",
         "stopped",
         "task",
-        "transactor",
     )
 
     def __init__(
@@ -72,7 +70,6 @@ class Attempt:
         self.stopped = False
         self.probing = False
         self.connection: Connection | None = None
-        self.transactor: Transactor | None = None
         self.task: asyncio.Task[None] | None = None
         self.file: Path | None = None
         self.outcome: Any = None

@@ -301,37 +301,6 @@ def step(function: Any = None, /, **options: Any) -> Any:
     return _make_step(function, **options) if function is not None else functools.partial(_make_step, **options)
 
 
-def transaction(function: Any = None, /, **options: Any) -> Any:
-    """Mark a plain function as a step that writes to tables of your own in the same file, in the same transaction as
-    its completion: exactly once. In its body `vbl.connection()` is the connection. Options: `name`, `retry`,
-    `timeout`, as for a step; keep it short, for it holds the write lock of the file.
-
-    Raises UsageError for an async function.
-    """
-    return (
-        _make_transaction(function, **options)
-        if function is not None
-        else functools.partial(_make_transaction, **options)
-    )
-
-
-def _make_transaction(
-    function: Callable[..., Any],
-    *,
-    name: str | None = None,
-    retry: Retry | bool | None = None,
-    timeout: float | None = None,
-) -> Step[..., Any]:
-    made = _make_step(function, name=name, retry=retry, timeout=timeout, effect="write", idempotent=True)
-    if made.is_async:
-        raise UsageError(
-            f"transaction {made.name} is async: it holds a lock of the file, and must not wait for anything",
-            "Write a plain def; in an async workflow call it as: await name.aio(…)",
-        )
-    made.transactional = True
-    return made
-
-
 class _StepDecorator(typing.Protocol):
     @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncStep[P, R]: ...

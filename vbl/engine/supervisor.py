@@ -18,7 +18,7 @@ from typing import Any
 
 from vbl.clock import SYSTEM, Clock
 from vbl.engine.activity import ActiveRun
-from vbl.engine.attempt import Committed, Outcome, Pool, Stopped, run
+from vbl.engine.attempt import Outcome, Pool, Stopped, run
 from vbl.engine.context import Attempt
 from vbl.engine.definitions import REGISTRY
 from vbl.engine.garbage import rare_collections
@@ -29,7 +29,7 @@ from vbl.engine.lookout import Lookout
 from vbl.engine.loop import visiting
 from vbl.engine.quarantine import Quarantine
 from vbl.engine.telling import born
-from vbl.engine.transact import Transactor
+from vbl.engine.transact import Transactions
 from vbl.errors import EpochLost, StorageError, VblError
 from vbl.history.facts import Fact
 from vbl.history.state import StepState
@@ -175,7 +175,7 @@ class Supervisor:
         self.seen = store.head()
         self.stopped = asyncio.Event()
         self._pool = Pool()
-        self._transactor = Transactor(self.path, self.clock, self._durability, self._vfs, self.epoch)
+        self.user_transactions = Transactions(self, self._pool, self._durability, self._vfs)
         self._lookout = Lookout(self, self._loop)
         checkpointer = Checkpointer(store, vfs=self._vfs)
         checkpointer.start()
@@ -188,7 +188,7 @@ class Supervisor:
             for active in self.runs.values():
                 active.close()
             await self._last_bodies()
-            await asyncio.to_thread(self._transactor.close)
+            self.user_transactions.close()
             await asyncio.to_thread(checkpointer.stop)
         if self.failure is not None:
             raise self.failure
@@ -248,6 +248,9 @@ class Supervisor:
         if not active.queued:
             active.queued = True
             self._dirty.append(active)
+        self._tick_soon()
+
+    def _tick_soon(self) -> None:
         if not self._ticking:
             self._ticking = True
             self._loop.call_soon(self._tick, context=self._context)
@@ -294,8 +297,8 @@ class Supervisor:
 
     def _tick_once(self) -> None:
         self._ticking = False
-        if self.trouble is not None or self.stopped.is_set():
-            return
+        if self.trouble is not None or self.stopped.is_set() or self.user_transactions.running:
+            return  # nothing could be stored
         moving, self._dirty = self._dirty, []
         now = self.clock.now()
         contended = [active for active in moving if active.contended_until > now]
@@ -305,6 +308,8 @@ class Supervisor:
         self._flush()
         if contended:
             self._move_locked(contended)
+        if self.trouble is None and not self.pending:
+            self.user_transactions.next()
         self._check_stopped()
 
     def _move_all(self, moving: list[ActiveRun]) -> None:
@@ -519,19 +524,18 @@ class Supervisor:
 
     def _launch(self, active: ActiveRun, attempt: Attempt) -> None:
         active.in_flight[attempt.key] = attempt
-        body = run(attempt, self._pool, self._land, active)
-        attempt.launched = True
         attempt.file = self.path
         if attempt.call is not None and attempt.call.step.transactional:
-            attempt.transactor = self._transactor
+            self.user_transactions.ask(active, attempt)
+            return
+        body = run(attempt, self._pool, self._land, active)
+        attempt.launched = True
         task = asyncio.Task(body, loop=self._loop, **_EAGER)
         if attempt.outcome is None:
             attempt.task = task
 
     def _land(self, active: ActiveRun, attempt: Attempt) -> None:
         """An attempt has ended; its run digests that in the next tick."""
-        if isinstance(attempt.outcome, Committed):
-            self._loop.call_soon(self._lookout.look)  # its completion is in the file: somebody else's event
         attempt.task = None  # its context refers back to the attempt, and would wait for the garbage collection
         if active.in_flight.get(attempt.key) is attempt:
             del active.in_flight[attempt.key]
@@ -542,6 +546,18 @@ class Supervisor:
                 self.wake(active)
                 return
         self._land_late(active.key, attempt)
+
+    def land_transaction(self, active: ActiveRun, attempt: Attempt, outcome: Outcome) -> None:
+        """A transaction has ended, or was stopped; what it has committed is taken in before anything else."""
+        self._lookout.look()
+        if attempt.outcome is None:
+            attempt.outcome = outcome
+            self._land(active, attempt)
+        self._tick_soon()
+
+    def bench_journal(self, store: Store) -> Journal:
+        """The door for what transactions write."""
+        return self._make_journal(store, self.clock)
 
     def _land_late(self, key: int, attempt: Attempt) -> None:
         """A body that was given up has ended, or will: what a write did is recorded all the same, by the run of this

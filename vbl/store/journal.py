@@ -70,7 +70,8 @@ _OF_GATES = frozenset(
 )  # fmt: skip
 """After these events the rows of gates are derived anew: the gate's, or all of the run's."""
 _KEPT = 8
-"""So many histories does a door for people keep in memory, so that the next event of the same run costs little."""
+"""So many histories does a door keep in memory that `commit` is called on, so that the next event of the same run costs
+little; `keep` is another number for one that is called by many runs."""
 
 
 class History:
@@ -166,6 +167,7 @@ class Journal:
     def __init__(self, store: Store, clock: Clock = SYSTEM) -> None:
         self.store = store
         self.clock = clock
+        self.keep = _KEPT
         self._kept: dict[str, History] = {}
 
     # Reading ------------------------------------------------------------------------------------------------------
@@ -233,7 +235,7 @@ class Journal:
         for one in written:
             one.stored()
         self._kept[run_id] = history
-        if len(self._kept) > _KEPT:
+        if len(self._kept) > self.keep:
             self._kept.pop(next(iter(self._kept)), None)
         self.store.relieve()
         return history.state
