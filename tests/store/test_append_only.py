@@ -73,6 +73,18 @@ def test_retention_may_strike_a_whole_finished_run_and_nothing_less(file: File) 
     assert file.rows("select count(*) from events where run = ?", file.key(other))[0][0] > 0
 
 
+def test_what_ends_late_does_not_keep_a_finished_run(file: File) -> None:
+    """A write that the code had given up may end behind the end of its run; a retry opens the run again."""
+    finished, opened = file.some_run(), file.some_run()
+    for run_id in (finished, opened):
+        file.append(run_id, ("STEP_COMPLETED", {"step": "s#1", "attempt": 1, "output": None}))
+    file.append(opened, ("RUN_RETRIED", {}), ("STEP_CANCELLED", {"step": "s#1"}))
+    file.strike(file.key(finished))
+    assert file.rows("select count(*) from events where run = ?", file.key(opened))[0][0] > 0
+    with pytest.raises(StorageError, match="only a finished run can be struck"):
+        file.strike(file.key(opened))
+
+
 def test_the_events_of_an_open_run_cannot_be_struck_even_without_its_summary(file: File) -> None:
     run_id = file.run()
     key = file.key(run_id)
