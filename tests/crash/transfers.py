@@ -12,8 +12,11 @@ import random
 import signal
 import sys
 import time
+from pathlib import Path
 
 import vbl
+import vbl.engine.runtime  # what every life needs is loaded before the first one
+from vbl.store import holder
 
 ACCOUNTS = ("savings", "checking")
 TOTAL = 1_000
@@ -53,7 +56,8 @@ def seen(client: vbl.Client) -> dict[str, int]:
         return {"sum": TOTAL, "ledger": 0, "twice": 0}
     row = client.sql(
         "select (select sum(balance) from savings) + (select sum(balance) from checking),"
-        " (select count(*) from ledger), (select count(*) from (select 1 from ledger group by run, number having count(*) > 1))"
+        " (select count(*) from ledger),"
+        " (select count(*) from (select 1 from ledger group by run, number having count(*) > 1))"
     )[1][0]
     return dict(zip(("sum", "ledger", "twice"), row, strict=True))
 
@@ -65,6 +69,14 @@ def live(path: str) -> None:
             time.sleep(1)
 
 
+def wait_for(path: str, child: int) -> None:
+    """Wait until this process supervises the file, however slow the machine is."""
+    deadline = time.monotonic() + 20
+    while not (holder.alive(Path(path)) and holder.read(Path(path)).get("pid") == child):
+        assert time.monotonic() < deadline, "the supervisor never took the file"
+        time.sleep(0.001)
+
+
 def main(path: str, seed: int, kills: int) -> None:
     rng = random.Random(seed)
     for _ in range(kills):
@@ -72,7 +84,9 @@ def main(path: str, seed: int, kills: int) -> None:
         if child == 0:
             live(path)
             os._exit(0)
-        time.sleep(rng.uniform(0.02, 0.12))
+        if rng.random() < 0.8:  # the others die while they start
+            wait_for(path, child)
+        time.sleep(rng.uniform(0.0, 0.12))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         after = os.fork()
