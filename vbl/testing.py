@@ -151,13 +151,15 @@ class DyingJournal(Journal):
 
     def commit(self, run_id: str, decide: Callable[[RunState], Iterable[Draft]]) -> RunState:
         """As Journal.commit, until its moment has come."""
-        return self._dying(lambda: super(DyingJournal, self).commit(run_id, decide))
+        commit = super().commit
+        return self._dying(lambda: commit(run_id, decide))
 
     def commit_all(
         self, histories: Sequence[History], seen: Head, births: Sequence[History] = ()
     ) -> tuple[Head, set[int]]:
         """As Journal.commit_all, until its moment has come."""
-        return self._dying(lambda: super(DyingJournal, self).commit_all(histories, seen, births))
+        commit_all = super().commit_all
+        return self._dying(lambda: commit_all(histories, seen, births))
 
 
 class _Watched(Supervisor):

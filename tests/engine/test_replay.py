@@ -76,6 +76,15 @@ def moves_at_once(facts: list[Fact]) -> bool:
     return script_of(facts).whole or (due is not None and due <= facts[-1].at)
 
 
+def within_a_forced_end(facts: list[Fact], length: int) -> bool:
+    """Whether the cut is within the transaction in which a supervisor ends a run over the head of its code: behind the
+    last batch of the code, and before the end. No history ends there."""
+    if not facts[-1].payload.get("forced"):
+        return False
+    batches = [f for f in facts if f.type in ("RUN_STARTED", "CHECKPOINT_WRITTEN")]
+    return batches[-1].seq + batches[-1].payload.get("commands", 0) < length < len(facts)
+
+
 @contextlib.contextmanager
 def undisturbed(shape: Shape, path: Path) -> Iterator[Run]:
     with Trial(path, clock=WORLD.clock) as trial:
@@ -101,7 +110,7 @@ def test_the_end_is_the_same_from_every_prefix(shape: Shape, tmp_path: Path) -> 
     with undisturbed(shape, tmp_path / "whole.db") as run:
         facts = run.facts()
         for length in range(1, len(facts) + 1):
-            if moves_at_once(facts[:length]):
+            if moves_at_once(facts[:length]) and not within_a_forced_end(facts, length):
                 go_on_from(shape, tmp_path / "whole.db", run, length, tmp_path / f"{length}.db")
 
 
