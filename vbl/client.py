@@ -9,38 +9,37 @@ from __future__ import annotations
 import datetime
 import functools
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from vbl import config, ids
 from vbl.clock import SYSTEM, Clock
-from vbl.errors import AmbiguousRun, InvalidInput, KeyTaken, NotFound, UsageError, ValueNotStorable
+from vbl.errors import AmbiguousRun, InvalidInput, KeyTaken, NotFound, UsageError
 from vbl.handle import Access, Run, status_named
 from vbl.history.facts import Event, EventType
 from vbl.history.state import Status, Summary
-from vbl.schedules import Scheduling
 from vbl.store import holder
 from vbl.store.holder import SupervisorInfo
-from vbl.store.journal import Draft
+from vbl.store.journal import Draft, birth
 from vbl.store.payloads import Blob, Json, Recorder, Resolver, dumps, has_surrogate, received, same
 from vbl.store.sqlite import Durability, Reader
 
 if TYPE_CHECKING:
     from vbl.decisions import Decisions, Gate, Question
     from vbl.engine.definitions import Workflow
+    from vbl.history.planning import Missed, Overlap
+    from vbl.schedules import Schedule, Scheduling
     from vbl.store.codec import Recorded
     from vbl.store.doctor import Finding
     from vbl.store.queues import LaneState, QueueState
 
-_PYTHON = ".".join(map(str, sys.version_info[:3]))
 _COLUMNS = (
     "id, workflow, version, status, start_key, parent_id, tags, created_at, updated_at, finished_at, wake_at, seq, key"
 )
 
 
-class Client(Scheduling):
+class Client:
     """A file, open for starting, deciding and reading. A context manager; `close` gives the file back."""
 
     def __init__(
@@ -68,6 +67,13 @@ class Client(Scheduling):
         from vbl.decisions import Decisions
 
         return Decisions(self._access, self.run, self._groups)
+
+    @functools.cached_property
+    def scheduling(self) -> Scheduling:
+        """The part that is about schedules; who does not use them does not load it."""
+        from vbl.schedules import Scheduling
+
+        return Scheduling(self._access, self._created, self.runs)
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -271,6 +277,44 @@ class Client(Scheduling):
         handle.signal(name, data, key=key, by=by)
         return handle.refresh()
 
+    # Schedules -----------------------------------------------------------------------------------------------------
+
+    def schedule(
+        self,
+        workflow: Workflow[..., Any] | str,
+        cron: str,
+        /,
+        *args: Any,
+        tz: str = "UTC",
+        overlap: Overlap = "skip",
+        missed: Missed = "skip",
+        grace: float | datetime.timedelta = 60,
+        name: str | None = None,
+        priority: int = 0,
+        tags: Iterable[str] | dict[str, str] = (),
+        **kwargs: Any,
+    ) -> Schedule:
+        """Declare a schedule in this file: start the workflow with these arguments whenever the cron line says so.
+
+        Declaring it again, by `name` (default: the workflow's), changes it where something differs, and else does
+        nothing. `overlap` says what happens where the run before still runs: skip, queue (one), or replace it;
+        `missed` what happens to instants that passed `grace` seconds ago or more while nothing moved: skip them, run
+        once for all, or run all. Raises UsageError for a line, zone or option that is none, InvalidInput for arguments
+        that do not fit, NotFound for the name of a workflow that this file has never had; then nothing is written.
+        """
+        return self.scheduling.schedule(
+            workflow, cron, args, kwargs, tz=tz, overlap=overlap, missed=missed, grace=grace, name=name,
+            priority=priority, tags=tags,
+        )  # fmt: skip
+
+    def schedules(self) -> list[Schedule]:
+        """The schedules of this file, by name."""
+        return self.scheduling.schedules()
+
+    def one_schedule(self, name: str) -> Schedule:
+        """The schedule of that name. Raises NotFound."""
+        return self.scheduling.one_schedule(name)
+
     # Starting ------------------------------------------------------------------------------------------------------
 
     def start(
@@ -349,26 +393,22 @@ class Client(Scheduling):
             self._access.workflows[workflow.name] = workflow
         if key is not None:
             _demand_text("key", key)
-        checked_priority(priority)
-        payload: dict[str, Any] = {
-            "v": 1,
-            "run_id": ids.run_id(self._clock),
-            "workflow": named,
-            "version": "" if isinstance(workflow, str) else workflow.version,
-            "python": _PYTHON,
-        }
-        if key is not None:
-            payload["key"] = key
-        if tags is not None and (listed := tag_list(tags)):
-            payload["tags"] = listed
-        if deadline is not None:
-            payload["deadline"] = now + round(_seconds(deadline) * 1e6)
-        if priority:
-            payload["priority"] = priority
-        if not isinstance(workflow, str) and (place := workflow.place(plain))[0] is not None:
-            payload["queue"], payload["lane"] = place
-        payload["actor"] = self._actor
-        return Draft("RUN_CREATED", now, {**payload, "input": plain}, f'{dumps(payload)[:-1]},"input":{text}}}')
+        queue, lane = (None, None) if isinstance(workflow, str) else workflow.place(plain)
+        return birth(
+            now,
+            ids.run_id(self._clock),
+            named,
+            "" if isinstance(workflow, str) else workflow.version,
+            text,
+            plain,
+            key=key,
+            tags=tag_list(tags),
+            deadline=None if deadline is None else now + round(_seconds(deadline) * 1e6),
+            priority=checked_priority(priority),
+            queue=queue,
+            lane=lane,
+            actor=self._actor,
+        )
 
     def _check_key(self, item: Draft) -> None:
         key = item.payload.get("key")
@@ -417,19 +457,10 @@ def input_of(
 
         codecs = {name: Codec(Any, f"workflow {workflow}, parameter {name}") for name in kwargs}
         return _recorded({name: codecs[name].record(value, Recorder()) for name, value in kwargs.items()})
-    signature = workflow.signature
     try:
-        bound = signature.bind(args, kwargs)
+        return _recorded(workflow.signature.record(args, kwargs))
     except TypeError as error:
-        raise InvalidInput(f"workflow {workflow.name}: {error}", f"It takes {signature}") from None
-    recorder = Recorder()
-    recorded: dict[str, Recorded] = {}
-    for name, value in bound.items():
-        try:
-            recorded[name] = signature.codecs[name].record(value, recorder)
-        except ValueNotStorable as refused:
-            raise signature.misfit(name, value) or refused from None
-    return _recorded(recorded)
+        raise InvalidInput(f"workflow {workflow.name}: {error}", f"It takes {workflow.signature}") from None
 
 
 def _recorded(values: dict[str, Recorded]) -> tuple[str, dict[str, Json], list[Blob]]:

@@ -19,10 +19,9 @@ from vbl.history import planning, transitions
 from vbl.history.planning import SIGNAL, WORKFLOW, Book, Entry, Missed, Overlap, Spec, Word
 from vbl.history.state import RunState, Status
 from vbl.store.journal import Draft, draft
-from vbl.store.payloads import Json, loads
+from vbl.store.payloads import loads
 
 if TYPE_CHECKING:
-    from vbl.client import Client
     from vbl.engine.definitions import Workflow
 
 _OPEN = [status.value for status in Status if not status.finished]
@@ -161,50 +160,24 @@ class Schedule:
 
 
 class Scheduling:
-    """The part of a Client that is about schedules."""
+    """The schedules of one file, for its client. `created` makes the RUN_CREATED of a run of the workflow that a
+    schedule is, `runs` lists runs."""
 
-    _access: Access
-
-    def _created(
-        self,
-        workflow: Workflow[..., Any] | str,
-        text: str,
-        plain: dict[str, Json],
-        key: str | None,
-        tags: Iterable[str] | dict[str, str] | None,
-        deadline: float | datetime.timedelta | None,
-        priority: int,
-    ) -> Draft:
-        """The RUN_CREATED of a run to be."""
-        raise NotImplementedError
+    def __init__(self, access: Access, created: Callable[..., Draft], runs: Callable[..., list[Run]]) -> None:
+        self._access = access
+        self._created = created
+        self._runs = runs
 
     def schedule(
         self,
         workflow: Workflow[..., Any] | str,
         cron: str,
-        /,
-        *args: Any,
-        tz: str = "UTC",
-        overlap: Overlap = "skip",
-        missed: Missed = "skip",
-        grace: float | datetime.timedelta = 60,
-        name: str | None = None,
-        priority: int = 0,
-        tags: Iterable[str] | dict[str, str] = (),
-        **kwargs: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        **options: Any,
     ) -> Schedule:
-        """Declare a schedule in this file: start the workflow with these arguments whenever the cron line says so.
-
-        Declaring it again, by `name` (default: the workflow's), changes it where something differs, and else does
-        nothing. `overlap` says what happens where the run before still runs: skip, queue (one), or replace it;
-        `missed` what happens to instants that passed `grace` seconds ago or more while nothing moved: skip them, run
-        once for all, or run all. Raises UsageError for a line, zone or option that is none, InvalidInput for arguments
-        that do not fit, NotFound for the name of a workflow that this file has never had; then nothing is written.
-        """
-        spec = specify(
-            workflow, cron, args, kwargs, tz=tz, overlap=overlap, missed=missed, grace=grace, name=name,
-            priority=priority, tags=tags,
-        )  # fmt: skip
+        """Declare a schedule in this file: see Client.schedule."""
+        spec = specify(workflow, cron, args, kwargs, **options)
         if isinstance(workflow, str):
             self._demand_known(workflow)
         return self.declare(spec)
@@ -212,7 +185,7 @@ class Scheduling:
     def schedules(self) -> list[Schedule]:
         """The schedules of this file, by name."""
         found: dict[str, Run] = {}
-        for run in cast("Client", self).runs(workflow=WORKFLOW, status=_OPEN, limit=None):
+        for run in self._runs(workflow=WORKFLOW, status=_OPEN, limit=None):
             if not _gone(run):
                 found.setdefault(_name_of(run), run)
         return [Schedule(declared(run.state()), self, run) for _, run in sorted(found.items())]

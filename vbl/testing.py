@@ -303,8 +303,8 @@ class Trial(Client):
         )
         self._supervisor.start()
         self._mourned = False
-        schedules.closed(self)
-        schedules.opened(self)
+        schedules.closed(self.scheduling)
+        schedules.opened(self.scheduling)
         return self
 
     @property
@@ -362,7 +362,7 @@ class Trial(Client):
 
     def close(self) -> None:
         """Stop the supervisor and give the file back."""
-        schedules.closed(self)
+        schedules.closed(self.scheduling)
         self.down(grace_s=1.0)
         super().close()
 

@@ -195,7 +195,7 @@ def add(terminal: Terminal, target: str, cron: str, given: str | None, **options
         args, kwargs = workflow.signature.spread(workflow.signature.accept(value(given)))
         spec = specify(workflow, cron, args, kwargs, **options)
     with terminal.connect(create=True) as client:
-        schedule = client.declare(spec)
+        schedule = client.scheduling.declare(spec)
         _say(terminal, schedule)
         if not terminal.as_json:
             _warn(terminal, client, [schedule])

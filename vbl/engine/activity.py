@@ -10,10 +10,9 @@ from __future__ import annotations
 import difflib
 import logging
 from collections import deque
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from vbl import ids
-from vbl.engine import children, doubt, overdue
+from vbl.engine import doubt, overdue
 from vbl.engine.advance import MISSING, Ask, Execution
 from vbl.engine.attempt import Committed, Failed, Stopped, Succeeded, failure
 from vbl.engine.calls import StepCall
@@ -28,7 +27,10 @@ from vbl.history.events import Payload, RunBlocked, RunResumed, StepInterrupted
 from vbl.history.facts import Fact, is_input
 from vbl.history.script import script_of
 from vbl.history.state import DEATHS_ALONE, QUARANTINE_AFTER, RunState, Status, StepState
-from vbl.store.journal import Draft, History, Journal, draft
+from vbl.store.journal import History, Journal, draft
+
+if TYPE_CHECKING:
+    from vbl.engine.kinship import Kinship
 
 log = logging.getLogger("vbl")
 
@@ -42,6 +44,7 @@ class Host(Protocol):
     """What an active run needs of its supervisor."""
 
     journal: Journal
+    kinship: Kinship
     epoch: int
     stopping: bool
     narrating: bool
@@ -68,18 +71,6 @@ class Host(Protocol):
 
     def still_at_work(self, active: ActiveRun, step: str) -> bool:
         """Whether the body of a write that was given up goes on; the run is woken when it ends."""
-        ...
-
-    def ended(self, active: ActiveRun) -> None:
-        """The run has ended: its parent is told, and the children that it takes with it are cancelled."""
-        ...
-
-    def cancel_child(self, active: ActiveRun, child_id: str) -> None:
-        """The run gives a child up: its cancel is asked for, in the same transaction."""
-        ...
-
-    def reunite(self, active: ActiveRun, child_id: str) -> None:
-        """A retry uses a child again: where it has ended meanwhile, the run is told."""
         ...
 
     def asked(self, active: ActiveRun, event: str, gate: str | None) -> None:
@@ -196,7 +187,7 @@ class ActiveRun:
         if self.host.may_begin(self):
             return True
         if record.state.outcome is not None:
-            self.host.ended(self)
+            self.host.kinship.ended(self)
         return False
 
     def _may_unblock(self, state: RunState) -> bool:
@@ -272,7 +263,8 @@ class ActiveRun:
         elif state.reopened or place is not None:
             record.payload(now, RunResumed(epoch=self.host.epoch, reason="a retry was asked for", queue=place))
             for call in sorted(state.open_children):
-                self.host.reunite(self, state.children[call].id)  # it may have ended while there was nobody to tell
+                # it may have ended while there was nobody to tell
+                self.host.kinship.reunite(self, state.children[call].id)
         if state.started_at is None:
             self._activate(execution, Fact(state.seq + 1, "RUN_STARTED", now, {}))
             return
@@ -354,7 +346,7 @@ class ActiveRun:
             self._activate(execution, record.fired(now, fired[1], now - fired[0]))
             return True
         for call in sorted(state.due_children):
-            self._bear(record, execution, call)
+            self.host.kinship.start_again(self, record, execution, call)
         ready = [state.steps[key] for key in state.backing_off if (state.steps[key].retry_at or 0) <= now]
         if state.due:
             ready += [step for step in state.steps.values() if step.status == "due" and not step.void]
@@ -366,7 +358,7 @@ class ActiveRun:
         """The time to clean up is over: the run ends whatever its code does."""
         self.to_cancel += overdue.end(record, execution, self.host.now())
         self._drop_code()
-        self.host.ended(self)
+        self.host.kinship.ended(self)
 
     def _record_outcome(self, record: Record, landed: Attempt) -> tuple[Fact | None, Any]:
         """Record how an attempt ended. Returns the input for the code, where it is one, and the value."""
@@ -471,17 +463,17 @@ class ActiveRun:
                     record.about("VERSION_MARKED", now, "patch", ask.subject)
                 case "RUN_COMPLETED" | "RUN_FAILED" | "RUN_CANCELLED":
                     record.ended(now, execution, ask.type)
-                    self.host.ended(self)
+                    self.host.kinship.ended(self)
                 case "CHILD_STARTED":
-                    reunited += self._start_child(record, execution, ask)
+                    reunited += self.host.kinship.start(self, record, execution, ask)
                 case _:
                     record.asked(now, ask)
                     if ask.type == "CHILD_CANCELLED":
-                        self.host.cancel_child(self, (ask.payload or {})["child"])
+                        self.host.kinship.cancel(self, (ask.payload or {})["child"])
                     elif ask.type in ASKING:
                         self.host.asked(self, ask.type, str(ask.subject))
         for child in reunited:
-            self.host.reunite(self, child)
+            self.host.kinship.reunite(self, child)
 
     def _start(self, record: Record, call: StepCall) -> None:
         """The first attempt of a step that the code asks for. One that completed with this very input before a retry
@@ -504,42 +496,6 @@ class ActiveRun:
             record.payload(self.host.now(), lost)
         else:
             self.to_start.append(attempt)
-
-    # Children ------------------------------------------------------------------------------------------------------
-
-    def _start_child(self, record: Record, execution: Execution, ask: Ask) -> list[str]:
-        """The code starts a child; or a retry finds the one that it had started before, and it is used again: its id
-        comes back."""
-        payload = ask.payload or {}
-        before = record.state.children.get(payload["call"])
-        record.asked(self.host.now(), ask)
-        if before is not None and before.id == payload["child"]:
-            return [before.id]
-        self._born(execution, payload)
-        return []
-
-    def _bear(self, record: Record, execution: Execution, call: str) -> None:
-        """A child that was cancelled because its parent had failed: the retry starts another in its place."""
-        order = execution.orders.get(call)
-        if order is None:
-            return
-        before = record.state.children[call]
-        payload: dict[str, Any] = {
-            "v": 1, "call": call, "child": ids.run_id(self.host.journal.clock), "workflow": before.workflow,
-            "on_close": before.on_close, "input": before.input,
-        }  # fmt: skip
-        record.append("CHILD_STARTED", self.host.now(), payload)
-        self._born(execution, payload)
-
-    def _born(self, execution: Execution, payload: dict[str, Any]) -> None:
-        """Propose the beginning of the child's own history."""
-        order, now = execution.orders[payload["call"]], self.host.now()
-        about, text = children.created(execution, payload, now, order)
-        self.newborn.append(self.host.journal.unborn(Draft("RUN_CREATED", now, about, text), order.blobs))
-
-    def propose_birth(self, unborn: History, payload: Payload) -> None:
-        """An event of a child that is not stored yet."""
-        unborn.propose(*draft(self.host.now(), payload))
 
     def _again(self, record: Record, execution: Execution, step: StepState) -> None:
         """Another attempt of a step that is due: after a backoff, an interruption or a retry."""

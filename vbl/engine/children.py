@@ -7,17 +7,18 @@ awaited or not; when the parent ends, `on_close` decides.
 from __future__ import annotations
 
 import datetime
-import sys
-from collections.abc import Coroutine, Generator
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from collections.abc import Coroutine, Generator, Iterable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from vbl import ids
+from vbl.client import checked_priority, input_of, tag_list, workflow_name
 from vbl.engine.context import execution
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.signals import seconds
-from vbl.errors import RunCancelled, RunFailed, UsageError, ValueNotStorable
-from vbl.store.codec import Codec, Recorded
-from vbl.store.payloads import Blob, Json, Recorder, dumps, same
+from vbl.errors import RunCancelled, RunFailed, UsageError
+from vbl.store.codec import Codec
+from vbl.store.journal import Draft, birth
+from vbl.store.payloads import Blob, Json, dumps, same
 
 if TYPE_CHECKING:
     from vbl.engine.advance import Execution
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from vbl.history.facts import Fact
 
 OnClose = Literal["cancel", "leave"]
-_PYTHON = ".".join(map(str, sys.version_info[:3]))
 
 
 class Order(NamedTuple):
@@ -135,7 +135,7 @@ def start(
     on_close: OnClose = "cancel",
     deadline: float | datetime.timedelta | None = None,
     priority: int | None = None,
-    tags: tuple[str, ...] | list[str] = (),
+    tags: Iterable[str] | dict[str, str] = (),
     **kwargs: Any,
 ) -> ChildRun:
     """In workflow code: start another workflow as a child run, and go on. Outside: `runtime.start` or `client.start`.
@@ -149,51 +149,30 @@ def start(
     if on_close not in ("cancel", "leave"):
         raise UsageError(f"vbl.start(on_close={on_close!r})", 'It is "cancel" or "leave"')
     within = seconds(deadline, "vbl.start(deadline=…)")
-    order = _named(workflow, args, kwargs) if isinstance(workflow, str) else ordered(workflow, args, kwargs)
-    order = order._replace(
+    order = _ordered(workflow, args, kwargs)._replace(
         on_close=on_close,
         deadline_us=None if within is None else round(within * 1e6),
-        priority=priority,
-        tags=tuple(tags),
+        priority=None if priority is None else checked_priority(priority),
+        tags=tuple(tag_list(tags)),
     )
     return ChildRun(scope, scope.reserve(order.name), order)
 
 
-def ordered(workflow: Workflow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Order:
-    """Take the recorded form of a child's arguments. Raises TypeError and ValueNotStorable as a call would."""
-    if not isinstance(cast("object", workflow), Workflow):
-        raise UsageError(f"vbl.start({workflow!r}): that is no workflow", "Put @vbl.workflow above its definition")
-    signature = workflow.signature
-    recorded: dict[str, Recorded] = {}
-    for name, value in signature.bind(args, kwargs).items():
-        try:
-            recorded[name] = signature.codecs[name].record(value, Recorder())
-        except ValueNotStorable as refused:
-            raise signature.misfit(name, value) or refused from None
-    return _order(workflow.name, workflow, recorded)
-
-
-def _named(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Order:
-    """A child by the name of its workflow, with plain data as its arguments."""
-    if args:
-        raise UsageError(f"vbl.start({name!r}, …): arguments are given by name", "For example ticket_id='T-1'")
-    workflow = REGISTRY.get(name)
-    if workflow is not None:
-        return ordered(workflow, (), workflow.signature.accept(kwargs))
-    return _order(name, None, {key: Codec(Any, f"parameter {key}").record(v, Recorder()) for key, v in kwargs.items()})
-
-
-def _order(name: str, workflow: Workflow[..., Any] | None, recorded: dict[str, Recorded]) -> Order:
-    text = "{" + ",".join(f"{dumps(key)}:{value.text}" for key, value in recorded.items()) + "}"
-    plain = {key: value.plain for key, value in recorded.items()}
-    return Order(name, workflow, text, plain, [value.blob for value in recorded.values() if value.blob is not None])
+def _ordered(workflow: Workflow[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Order:
+    """Take the recorded form of a child's arguments; where it is named, they are plain data by name."""
+    name = workflow_name(workflow)
+    known = REGISTRY.get(name) if isinstance(workflow, str) else workflow
+    if isinstance(workflow, str) and known is not None and not args:
+        workflow, kwargs = known, known.signature.accept(kwargs)
+    text, plain, blobs = input_of(workflow, args, kwargs)
+    return Order(name, known, text, plain, blobs)
 
 
 def called(
     scope: Execution, workflow: Workflow[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Coroutine[Any, Any, Any]:
     """`child(…)` in workflow code: key and input are taken at the call, it is started when it is awaited."""
-    order, key = ordered(workflow, args, kwargs), scope.reserve(workflow.name)
+    order, key = _ordered(workflow, args, kwargs), scope.reserve(workflow.name)
 
     async def run() -> Any:
         return await ChildRun(scope, key, order).owned()
@@ -201,28 +180,22 @@ def called(
     return run()
 
 
-def created(scope: Execution, payload: dict[str, Any], now: int, order: Order) -> tuple[dict[str, Any], str]:
-    """The payload of the child's RUN_CREATED and its text. It inherits deadline, priority and actor."""
+def created(scope: Execution, payload: dict[str, Any], now: int, order: Order) -> Draft:
+    """The RUN_CREATED of a child, for its CHILD_STARTED. It inherits deadline, priority and actor."""
     parent = scope.history.state
     own = None if order.deadline_us is None else now + order.deadline_us
-    deadline = min((at for at in (own, parent.deadline) if at is not None), default=None)
-    about: dict[str, Any] = {
-        "v": 1,
-        "run_id": payload["child"],
-        "workflow": order.name,
-        "version": order.workflow.version if order.workflow is not None else "",
-        "python": _PYTHON,
-        "parent": parent.run_id,
-        "call": payload["call"],
-        "on_parent_close": order.on_close,
-    }
-    if deadline is not None:
-        about["deadline"] = deadline
-    if order.tags:
-        about["tags"] = list(order.tags)
-    priority = parent.priority if order.priority is None else order.priority
-    if priority:
-        about["priority"] = priority
-    if parent.actor is not None:
-        about["actor"] = parent.actor
-    return {**about, "input": order.plain}, f'{dumps(about)[:-1]},"input":{order.text}}}'
+    return birth(
+        now,
+        payload["child"],
+        order.name,
+        order.workflow.version if order.workflow is not None else "",
+        order.text,
+        order.plain,
+        parent=parent.run_id,
+        call=payload["call"],
+        on_parent_close=order.on_close,
+        deadline=min((at for at in (own, parent.deadline) if at is not None), default=None),
+        tags=list(order.tags),
+        priority=parent.priority if order.priority is None else order.priority,
+        actor=parent.actor,
+    )

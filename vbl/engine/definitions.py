@@ -21,10 +21,10 @@ from pydantic import ValidationError
 from vbl.engine.context import CURRENT, Attempt
 from vbl.engine.probe import checked_probe
 from vbl.engine.version import version_of
-from vbl.errors import InvalidInput, UsageError
+from vbl.errors import InvalidInput, UsageError, ValueNotStorable
 from vbl.history import queues
 from vbl.history.retry import ONCE, Retry
-from vbl.store.codec import Codec
+from vbl.store.codec import Codec, Recorded
 from vbl.store.payloads import Json, Recorder, same
 
 if TYPE_CHECKING:
@@ -63,6 +63,18 @@ class Signature:
             return tuple(bound.values()), {}
         arguments = inspect.BoundArguments(self._signature, cast("Any", bound))
         return arguments.args, arguments.kwargs
+
+    def record(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Recorded]:
+        """The recorded form of a call's arguments, by name. Raises TypeError as the call itself would, InvalidInput for
+        a value that is not what its annotation says, ValueNotStorable for any other that would not survive."""
+        recorder = Recorder()
+        recorded: dict[str, Recorded] = {}
+        for name, value in self.bind(args, kwargs).items():
+            try:
+                recorded[name] = self.codecs[name].record(value, recorder)
+            except ValueNotStorable as refused:
+                raise self.misfit(name, value) or refused from None
+        return recorded
 
     def accept(self, given: Json) -> dict[str, Any]:
         """Typed arguments from data that came from outside: an object is keyword arguments, anything else the one

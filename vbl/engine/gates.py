@@ -15,10 +15,10 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from vbl.engine.context import execution
 from vbl.engine.signals import seconds
-from vbl.errors import ApprovalExpired, NotApproved, UsageError, ValueNotStorable
+from vbl.errors import ApprovalExpired, NotApproved, UsageError
 from vbl.history.gates import call_digest
 from vbl.store.codec import Codec
-from vbl.store.payloads import Json, Recorder, refuse
+from vbl.store.payloads import Json, refuse
 
 if TYPE_CHECKING:
     from vbl.engine.advance import Execution
@@ -39,13 +39,7 @@ class BoundCall(Generic[R]):
 
     def __init__(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.step = step
-        signature = step.signature
-        self.input: dict[str, Json] = {}
-        for name, value in signature.bind(args, kwargs).items():
-            try:
-                self.input[name] = signature.codecs[name].record(value, Recorder()).plain
-            except ValueNotStorable as refused:
-                raise signature.misfit(name, value) or refused from None
+        self.input: dict[str, Json] = {name: one.plain for name, one in step.signature.record(args, kwargs).items()}
 
     @property
     def digest(self) -> str:

@@ -7,15 +7,18 @@ other are loaded again together where somebody else's event came first to one of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from vbl.engine.activity import ActiveRun
+from vbl import ids
+from vbl.engine import children
 from vbl.history import transitions
 from vbl.history.kin import left_behind, told
-from vbl.history.state import RunState
-from vbl.store.journal import Journal
+from vbl.store.journal import Journal, draft
 
 if TYPE_CHECKING:
+    from vbl.engine.activity import ActiveRun
+    from vbl.engine.advance import Ask, Execution
+    from vbl.engine.record import Record
     from vbl.history.events import Payload
 
 
@@ -45,6 +48,40 @@ class Kinship:
     def __init__(self, household: Household) -> None:
         self._house = household
 
+    # Beginning -----------------------------------------------------------------------------------------------------
+
+    def start(self, active: ActiveRun, record: Record, execution: Execution, ask: Ask) -> list[str]:
+        """The code starts a child; or a retry finds the one that it had started before, and it is used again: its id
+        comes back."""
+        payload = ask.payload or {}
+        before = record.state.children.get(payload["call"])
+        record.asked(self._house.now(), ask)
+        if before is not None and before.id == payload["child"]:
+            return [before.id]
+        self._born(active, execution, payload)
+        return []
+
+    def start_again(self, active: ActiveRun, record: Record, execution: Execution, call: str) -> None:
+        """A child that was cancelled because its parent had failed: the retry starts another in its place."""
+        order = execution.orders.get(call)
+        if order is None:
+            return
+        before = record.state.children[call]
+        payload: dict[str, Any] = {
+            "v": 1, "call": call, "child": ids.run_id(self._house.journal.clock), "workflow": before.workflow,
+            "on_close": before.on_close, "input": before.input,
+        }  # fmt: skip
+        record.append("CHILD_STARTED", self._house.now(), payload)
+        self._born(active, execution, payload)
+
+    def _born(self, active: ActiveRun, execution: Execution, payload: dict[str, Any]) -> None:
+        """Propose the beginning of the child's own history."""
+        order = execution.orders[payload["call"]]
+        item = children.created(execution, payload, self._house.now(), order)
+        active.newborn.append(self._house.journal.unborn(item, order.blobs))
+
+    # Ending --------------------------------------------------------------------------------------------------------
+
     def ended(self, active: ActiveRun) -> None:
         """The run has ended: its parent is told, and the children that it takes with it are cancelled."""
         state = active.state
@@ -60,7 +97,7 @@ class Kinship:
         unborn = next((one for one in active.newborn if one.state.run_id == child_id), None)
         if unborn is not None:
             for payload in transitions.cancel(unborn.state, "parent", None, until):
-                active.propose_birth(unborn, payload)
+                unborn.propose(*draft(self._house.now(), payload))
             return
         child = self._relative(active, child_id)
         state = child.state
@@ -72,7 +109,7 @@ class Kinship:
 
     def reunite(self, active: ActiveRun, child_id: str) -> None:
         """A retry uses a child again that it had made void: where that has ended meanwhile, its parent is told."""
-        child: RunState = self._relative(active, child_id).state
+        child = self._relative(active, child_id).state
         if child.finished:
             active.hear(told(active.state, child))
 

@@ -120,7 +120,7 @@ class Runtime(Client):
         self.supervising = access.supervising
         if not self.attached:
             try:
-                schedules.opened(self)
+                schedules.opened(self.scheduling)
             except BaseException:
                 supervisor.stop(0)
                 super().close()
@@ -156,7 +156,7 @@ class Runtime(Client):
         if self.users > 0 or self.closed:
             return
         _open.pop(self.path, None)
-        schedules.closed(self)
+        schedules.closed(self.scheduling)
         if self.supervising is not None:
             self.supervising.stop(self.grace_s)
         super().close()
@@ -261,11 +261,11 @@ def serve(
 def _declaring(path: Path) -> Generator[None]:
     """Make the schedules that code of this process declares durable in the file."""
     with Client(path) as client:
-        schedules.opened(client)
+        schedules.opened(client.scheduling)
         try:
             yield
         finally:
-            schedules.closed(client)
+            schedules.closed(client.scheduling)
 
 
 def _when_free(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
@@ -40,8 +41,21 @@ def wait(name: str, type: Any = Any, *, timeout: float | datetime.timedelta | No
     scope = execution("vbl.wait")
     if not isinstance(cast("object", name), str) or not name:
         raise UsageError(f"vbl.wait({name!r}): a signal has a name", 'For example await vbl.wait("payment")')
-    codec = Codec(type, f"signal {name}")
+    codec = _codec(type, name)
     return scope.waiting(_signal(scope, name, codec, seconds(timeout, "vbl.wait")))
+
+
+def _codec(type: Any, name: str) -> Codec:
+    try:
+        return _kept_codec(type, name)
+    except TypeError:  # a type that has no hash
+        return Codec(type, f"signal {name}")
+
+
+@functools.lru_cache(maxsize=256)
+def _kept_codec(type: Any, name: str) -> Codec:
+    """The same for the same wait: a loop that waits again and again makes it once."""
+    return Codec(type, f"signal {name}")
 
 
 async def _signal(scope: Execution, name: str, codec: Codec, timeout: float | None) -> Any:

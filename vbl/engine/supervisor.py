@@ -270,18 +270,6 @@ class Supervisor:
             active = self.runs[key] = ActiveRun(self, key)
         return active
 
-    def ended(self, active: ActiveRun) -> None:
-        """The run has ended: its parent is told, and the children that it takes with it are cancelled."""
-        self.kinship.ended(active)
-
-    def cancel_child(self, active: ActiveRun, child_id: str) -> None:
-        """The run gives a child up: its cancel is asked for, in the same transaction."""
-        self.kinship.cancel(active, child_id)
-
-    def reunite(self, active: ActiveRun, child_id: str) -> None:
-        """A retry uses a child again: where it has ended meanwhile, the run is told."""
-        self.kinship.reunite(active, child_id)
-
     def asked(self, active: ActiveRun, event: str, gate: str | None) -> None:
         """The run asks a person: the workflow that tells them is started in the same transaction, but for itself."""
         state = active.state
@@ -320,7 +308,8 @@ class Supervisor:
                 if self.runs.get(active.key) is active:
                     self._move(active)
         self._now = 0
-        self.pending += [active for active in moving if active not in self.pending] if self.pending else moving
+        known = set(self.pending)
+        self.pending += [active for active in moving if active not in known] if known else moving
 
     def _move_locked(self, contended: list[ActiveRun]) -> None:
         """Somebody else's events keep coming first to these runs: move them under the lock, where nobody comes in

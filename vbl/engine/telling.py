@@ -8,17 +8,15 @@ affair; what is told is no part of the run that asks.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from vbl import ids
 from vbl.client import workflow_name
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.errors import UsageError
-from vbl.store.journal import Draft, History, Journal
+from vbl.store.journal import History, Journal, birth
 from vbl.store.payloads import dumps
 
-_PYTHON = ".".join(map(str, sys.version_info[:3]))
 ASKING = frozenset({"APPROVAL_REQUESTED", "APPROVAL_ESCALATED", "APPROVAL_REMINDED"})
 """The events of a gate that somebody is told of."""
 
@@ -43,13 +41,7 @@ def notifying(workflow: Workflow[..., Any] | str | None) -> str | None:
 def born(journal: Journal, name: str, run_id: str, event: str, gate: str | None, now: int) -> History:
     """The beginning of the run that tells somebody: to be stored with the event."""
     known = REGISTRY.get(name)
-    payload: dict[str, Any] = {
-        "v": 1,
-        "run_id": ids.run_id(journal.clock),
-        "workflow": name,
-        "version": known.version if known is not None else "",
-        "python": _PYTHON,
-        "tags": [f"about={gate or run_id}"],
-        "input": {"gate": gate, "run": run_id, "event": event},
-    }
-    return journal.unborn(Draft("RUN_CREATED", now, payload, dumps(payload)))
+    given = {"gate": gate, "run": run_id, "event": event}
+    version = known.version if known is not None else ""
+    tags = [f"about={gate or run_id}"]
+    return journal.unborn(birth(now, ids.run_id(journal.clock), name, version, dumps(given), given, tags=tags))

@@ -156,7 +156,7 @@ class Transactions:
         except TimeoutError:
             outcome = timed_out(declared)
         except asyncio.CancelledError:
-            pass
+            pass  # it was given up, or the supervisor stops: what becomes of it is decided below
         except BaseException as error:
             outcome = failure(error)
         if job.done.done():

@@ -85,7 +85,7 @@ def _is_loose(annotation: Any) -> bool:
 class Codec:
     """Writes and reads values of one annotation. Without one, only what JSON itself holds is accepted."""
 
-    __slots__ = ("_adapter", "_anything", "_large", "_loose", "_native", "atoms", "what")
+    __slots__ = ("_adapter", "_anything", "_large", "_loose", "_native", "_schema", "atoms", "what")
 
     def __init__(self, annotation: Any, what: str) -> None:
         self.what = what
@@ -96,6 +96,7 @@ class Codec:
         self._loose = self._native and _is_loose(annotation)
         self.atoms = _ATOMS.get(annotation, ()) if self._native and isinstance(annotation, Hashable) else ()
         self._large = False
+        self._schema: dict[str, Json] | None = None
         try:
             self._adapter = _adapter(annotation)
         except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation) as error:
@@ -235,12 +236,12 @@ class Codec:
 
     def json_schema(self) -> dict[str, Json] | None:
         """What data has to look like, as a JSON schema; None where anything is accepted, or pydantic cannot say."""
-        if self._anything:
-            return None
-        try:
-            return self._adapter.json_schema(by_alias=False)
-        except PydanticUserError:
-            return None
+        if not self._anything and self._schema is None:
+            try:
+                self._schema = self._adapter.json_schema(by_alias=False)
+            except PydanticUserError:
+                self._schema = {}
+        return self._schema or None
 
     def validate(self, value: Any) -> Any:
         """Validate a Python value as it is, without making another of it. Raises pydantic's ValidationError."""

@@ -8,6 +8,7 @@ one transaction, fenced by the epoch.
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
@@ -55,6 +56,17 @@ def _guarded(payload: dict[str, Any]) -> str:
         named: dict[str, Any] = stored["input"]
         stored["input"] = {name: from_json(guard(dumps(value), value)) for name, value in named.items()}
     return dumps(stored)
+
+
+_PYTHON = ".".join(map(str, sys.version_info[:3]))
+
+
+def birth(at: int, run_id: str, workflow: str, version: str, text: str, plain: dict[str, Any], **about: Any) -> Draft:
+    """The RUN_CREATED of a run to be: its recorded input as stored text and as plain data, and what else is said
+    `about` it; what is empty is left out."""
+    payload: dict[str, Any] = {"v": 1, "run_id": run_id, "workflow": workflow, "version": version, "python": _PYTHON}
+    payload |= {field: value for field, value in about.items() if value}
+    return Draft("RUN_CREATED", at, {**payload, "input": plain}, f'{dumps(payload)[:-1]},"input":{text}}}')
 
 
 def chained(before: bytes, seq: int, type: str, at: int, text: str) -> bytes:
@@ -244,7 +256,9 @@ class Journal:
         """Propose a decision, and after it what follows for the kin; the histories that got events."""
         finished = history.state.finished
         history.checkpoints.clear()
+        said: dict[str, Any] = {}
         for item in decide(history.state):
+            said = said or item.payload
             history.propose(*item)
         if not history.rows:
             return []
@@ -260,7 +274,7 @@ class Journal:
                 kin += self._also(
                     child, lambda it: [] if it.finished or it.cancel else cancel(it, "parent", None, until)
                 )
-        elif history.rows[0][1] == "RUN_RETRIED" and (child := state.children.get(_retried(history))) is not None:
+        elif history.rows[0][1] == "RUN_RETRIED" and (child := state.children.get(said.get("step") or "")) is not None:
             kin += self._also(child.id, lambda it: retry(it, state.actor, "its parent was retried"))
         return [history, *kin]
 
@@ -371,11 +385,6 @@ def _update(history: History) -> tuple[Any, ...]:
         s.version, s.status.value, s.at, s.finished_at, s.wake_at, due_at, s.in_flight, s.seq, s.started_at, s.queue,
         s.lane, history.key,
     )  # fmt: skip
-
-
-def _retried(history: History) -> str:
-    """What the RUN_RETRIED that is proposed tries again."""
-    return from_json(history.rows[0][3]).get("step") or ""
 
 
 def gate_row(history: History, id: str) -> tuple[Any, ...]:

@@ -555,7 +555,7 @@ class Workbench(Sqlite):
             self._db.interrupt()
             self._db.close()
         except apsw.ConnectionClosedError:
-            pass
+            pass  # it was closed already: only its turn is still to be passed on
         except apsw.Error:
             return False  # a statement is just being run; it has been told to end
         if not self._closed:
