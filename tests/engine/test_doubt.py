@@ -15,6 +15,7 @@ import pytest
 import vbl
 from tests.engine.checks import assert_sound
 from tests.engine.corpus import work
+from tests.engine.doubts import cut_off
 from tests.engine.world import WORLD
 from vbl.handle import Run
 from vbl.history.facts import Fact
@@ -82,7 +83,9 @@ def settled(run: Run, answer: dict[str, Any]) -> None:
     run.resolve(by="ada", **answer)
 
 
-def die_at(path: Path, policy: str, at: int, when: str, answer: dict[str, Any]) -> bool:
+def die_at(path: Path, policy: str, at: int, when: str, answer: dict[str, Any], asked: list[int]) -> bool:
+    """Die at that commit, and settle what is in doubt then; the commits that left a doubt are added to `asked`. False:
+    it never died."""
     WORLD.begin(FakeClock())
     trial = Trial(path, clock=WORLD.clock)
     try:
@@ -93,12 +96,11 @@ def die_at(path: Path, policy: str, at: int, when: str, answer: dict[str, Any]) 
         done = {fact.payload["step"] for fact in of(run, "STEP_COMPLETED")}
         trial.up()
         trial.settle()
-        if policy in ASKS and (in_doubt := run.status == "blocked"):
-            bodies = WORLD.runs_of(run.id)["pay"]
-            assert bodies <= 1, "it was blindly repeated"
+        if policy in ASKS and run.status == "blocked":
+            assert WORLD.runs_of(run.id)["pay"] <= 1, "it was blindly repeated"
+            asked.append(at)
             settled(run, answer)
             trial.settle()
-            assert in_doubt
         assert trial.finish(run)
         bodies = WORLD.runs_of(run.id)["pay"]
         if "fail" in answer and of(run, "STEP_RESOLVED"):
@@ -122,10 +124,14 @@ def test_every_policy_survives_every_death(tmp_path: Path, policy: str, when: st
     if policy in ASKS:
         answers += [{"did_not": True}, {"fail": True}]
     for number, answer in enumerate(answers):
+        asked: list[int] = []
         for at in count(1):
-            if not die_at(tmp_path / f"{number}-{at}.db", policy, at, when, answer):
+            if not die_at(tmp_path / f"{number}-{at}.db", policy, at, when, answer, asked):
                 break
         assert at > 3, "it hardly died: this would prove nothing"
+        assert bool(asked) is (policy in ASKS), (
+            "a death between start and end of the body leaves the doubt, and no other"
+        )
 
 
 # The probe --------------------------------------------------------------------------------------------------------
@@ -136,23 +142,7 @@ def lost(trial: Trial) -> Callable[..., Run]:
     """A run whose write was in its body when the process died; nobody has come since."""
 
     def begin(verify: Any, **options: Any) -> Run:
-        @vbl.step(name="pay", effect="write", verify=verify, **options)
-        async def pay(amount: int) -> int:
-            WORLD.did()
-            await WORLD.clock.sleep(10)
-            return amount
-
-        @vbl.workflow(name="paying")
-        async def paying(amount: int) -> int | str:
-            try:
-                return await pay(amount)
-            except vbl.StepFailed as error:
-                return error.kind
-
-        run = trial.start(paying, 7)
-        trial.settle()
-        trial.kill()
-        return run
+        return cut_off(trial, effect="write", verify=verify, **options)
 
     return begin
 

@@ -10,6 +10,7 @@ import pytest
 
 import vbl
 from tests.engine.checks import assert_sound
+from tests.engine.doubts import cut_off
 from tests.engine.world import WORLD
 from vbl.errors import Conflict, InvalidInput, UsageError
 from vbl.handle import Run
@@ -22,27 +23,10 @@ def types(run: Run) -> list[str]:
     return [fact.type for fact in run.facts()]
 
 
-def cut_off(path: Path, **options: Any) -> tuple[Trial, Run]:
+def gone_on(path: Path, **options: Any) -> tuple[Trial, Run]:
     """A run whose step was in its body when the process died, under a supervisor that has come since."""
-
-    @vbl.step(name="pay", **options)
-    async def pay(amount: int) -> int:
-        WORLD.did()
-        await WORLD.clock.sleep(10)
-        return amount
-
-    @vbl.workflow(name="paying")
-    async def paying(amount: int) -> int | str:
-        try:
-            return await pay(amount)
-        except vbl.StepFailed as error:
-            return f"{error.kind}: {error.type}"
-
     trial = Trial(path, clock=WORLD.clock).up()
-    run = trial.start(paying, 7)
-    trial.settle()
-    assert types(run)[-1] == "STEP_STARTED"
-    trial.kill()
+    run = cut_off(trial, **options)
     trial.up()
     trial.settle()
     return trial, run
@@ -52,7 +36,7 @@ def cut_off(path: Path, **options: Any) -> tuple[Trial, Run]:
     "options", [{}, {"effect": "pure"}, {"effect": "read"}, {"effect": "write", "idempotent": True}]
 )
 def test_what_may_be_repeated_is_run_again(tmp_path: Path, options: dict[str, Any]) -> None:
-    trial, run = cut_off(tmp_path / "a.db", **options)
+    trial, run = gone_on(tmp_path / "a.db", **options)
     with trial:
         assert run.result() == 7
         assert WORLD.runs_of(run.id) == {"pay": 2}
@@ -73,7 +57,7 @@ def test_a_probe_settles_it(tmp_path: Path, answer: Any, output: int, bodies: in
         asked.append(amount)
         return answer
 
-    trial, run = cut_off(tmp_path / "a.db", effect="write", verify=probe)
+    trial, run = gone_on(tmp_path / "a.db", effect="write", verify=probe)
     with trial:
         assert run.result() == output
         assert asked == [7]
@@ -92,7 +76,7 @@ def raising(amount: int) -> Any:
     ids=["unknown", "raises", "nonsense"],
 )
 def test_a_probe_that_cannot_say_asks_a_person(tmp_path: Path, probe: Any) -> None:
-    trial, run = cut_off(tmp_path / "a.db", effect="write", verify=probe)
+    trial, run = gone_on(tmp_path / "a.db", effect="write", verify=probe)
     with trial:
         assert run.status == "blocked"
         (question,) = trial.questions()
@@ -112,7 +96,7 @@ def test_a_probe_that_cannot_say_asks_a_person(tmp_path: Path, probe: Any) -> No
     ids=["happened", "did not", "fail"],
 )
 def test_a_person_settles_it(tmp_path: Path, said: dict[str, Any], output: Any, bodies: int, alive: bool) -> None:
-    trial, run = cut_off(tmp_path / "a.db", effect="write")
+    trial, run = gone_on(tmp_path / "a.db", effect="write")
     with trial:
         assert run.status == "blocked"
         assert WORLD.runs_of(run.id) == {"pay": 1}, "it was blindly repeated"
@@ -129,7 +113,7 @@ def test_a_person_settles_it(tmp_path: Path, said: dict[str, Any], output: Any, 
 
 
 def test_what_does_not_fit_or_is_not_asked_changes_nothing(tmp_path: Path) -> None:
-    trial, run = cut_off(tmp_path / "a.db", effect="write")
+    trial, run = gone_on(tmp_path / "a.db", effect="write")
     with trial:
         before = run.facts()
         with pytest.raises(InvalidInput, match="the result of step pay does not fit"):
@@ -147,7 +131,7 @@ def test_what_does_not_fit_or_is_not_asked_changes_nothing(tmp_path: Path) -> No
 
 
 def test_a_retry_runs_it_again(tmp_path: Path) -> None:
-    trial, run = cut_off(tmp_path / "a.db", effect="write")
+    trial, run = gone_on(tmp_path / "a.db", effect="write")
     with trial:
         run.retry(by="ada")
         assert run.result() == 7
