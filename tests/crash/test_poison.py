@@ -10,7 +10,7 @@ import pytest
 from tests.crash import poisons
 from tests.crash.lives import check_deeds, check_file, connect, environment, finish, life, over, until
 from vbl.client import Client, Run
-from vbl.history.state import DEATHS_ALONE, QUARANTINE_AFTER
+from vbl.history.steps import DEATHS_ALONE, QUARANTINE_AFTER
 
 TARGET = Path(poisons.__file__)
 

@@ -19,7 +19,8 @@ from tests.engine.doubts import cut_off
 from tests.engine.world import WORLD
 from vbl.handle import Run
 from vbl.history.facts import Fact
-from vbl.history.state import DEATHS_ALONE, Status
+from vbl.history.state import Status
+from vbl.history.steps import DEATHS_ALONE
 from vbl.testing import FakeClock, Trial, replay
 
 

@@ -167,7 +167,7 @@ def state_document(state: RunState) -> dict[str, Any]:
 
 def timeline_document(picture: Timeline) -> dict[str, Any]:
     """The model that every timeline is drawn from."""
-    from vbl.history.timeline import remarks
+    from vbl.history.remarks import remarks
 
     return {
         "start_at": instant(picture.start_at),

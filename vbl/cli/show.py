@@ -150,7 +150,7 @@ def _head(terminal: Terminal, run: Run, state: RunState, answer: Why, picture: T
 
 def _remarks(terminal: Terminal, picture: Timeline, run: Run) -> None:
     """What is worth a sentence, with the time since the beginning."""
-    from vbl.history.timeline import remarks
+    from vbl.history.remarks import remarks
 
     told = remarks(picture)
     if told:

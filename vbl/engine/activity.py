@@ -26,7 +26,8 @@ from vbl.history import moments, retry, transitions
 from vbl.history.events import Payload, RunBlocked, RunResumed, StepInterrupted
 from vbl.history.facts import Fact, is_input
 from vbl.history.script import script_of
-from vbl.history.state import DEATHS_ALONE, QUARANTINE_AFTER, RunState, Status, StepState
+from vbl.history.state import RunState, Status, StepState
+from vbl.history.steps import DEATHS_ALONE, QUARANTINE_AFTER
 from vbl.store.journal import History, Journal, draft
 
 if TYPE_CHECKING:

@@ -13,6 +13,14 @@ from enum import StrEnum
 from typing import Any
 
 from vbl.history.facts import Fact, is_input
+from vbl.history.steps import (
+    STEPS,
+    StepState,
+    TimerState,
+    due_again,
+    reopen,
+    void_after,
+)
 from vbl.history.waits import WAITS, ChildState, GateState, WaitState, void_waits
 
 
@@ -34,59 +42,6 @@ class Status(StrEnum):
     def finished(self) -> bool:
         """Whether nothing more happens by itself."""
         return self in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
-
-
-QUARANTINE_AFTER = 3
-"""From this many counted interruptions on, a step is started alone."""
-DEATHS_ALONE = 2
-"""So many deaths while alone block the run."""
-
-
-@dataclass(slots=True)
-class StepState:
-    """One step of a run: what is known of its attempts.
-
-    `status` is running, retrying (backing off), due (to be started again), completed, failed or cancelled.
-    `interrupted`: nobody knows how its last attempt ended; while `probing`, its probe is asked. `late_seq` is the seq
-    of the end that a write had although the code had given it up.
-    """
-
-    key: str
-    name: str
-    asked_at: int
-    asked_seq: int
-    effect: str | None = None
-    status: str = "running"
-    attempt: int = 0
-    failures: int = 0
-    interruptions: int = 0
-    deaths_alone: int = 0
-    alone: bool = False
-    started_at: int = 0
-    finished_at: int | None = None
-    retry_at: int | None = None
-    max_attempts: int | None = None
-    ended_seq: int | None = None
-    input: Any = None
-    output: Any = None
-    error: dict[str, Any] | None = None
-    void: bool = False
-    interrupted: bool = False
-    probing: bool = False
-    late_seq: int | None = None
-    idempotency_key: str | None = None
-    gate: str | None = None
-
-
-@dataclass(slots=True)
-class TimerState:
-    """A timer that the code set: due at `at`; `fired` and `cancelled` hold the seq of its end."""
-
-    number: int
-    at: int
-    set_seq: int
-    fired: int | None = None
-    cancelled: int | None = None
 
 
 @dataclass(slots=True)
@@ -236,11 +191,6 @@ class RunState:
         return wake
 
 
-def name_of(key: str) -> str:
-    """The step's name within its key: `fetch`, `fetch#2` and `fetch#2[7]` are all calls of `fetch`."""
-    return key.partition("#")[0].partition("[")[0]
-
-
 def fold(facts: Iterable[Fact], onto: RunState | None = None) -> RunState:
     """Add up a run's events; `onto` is not changed. Folding a prefix and then the rest equals folding all."""
     state = copy.deepcopy(onto) if onto is not None else RunState()
@@ -308,7 +258,7 @@ def _run_blocked(state: RunState, fact: Fact) -> None:
     state.reopened = False
     step = state.steps.get(fact.payload.get("step") or "")
     if step is not None and step.probing:
-        _due(state, step)  # the probe could not say
+        due_again(state, step)  # the probe could not say
 
 
 def _run_paused(state: RunState, fact: Fact) -> None:
@@ -333,70 +283,10 @@ def _run_retried(state: RunState, fact: Fact) -> None:
         state.placed = False
         state.outcome = state.error = state.output = state.finished_at = None
     if failed_at is not None:
-        _void_after(state, failed_at, key, fact.at)
+        void_after(state, failed_at, key, fact.at)
         void_waits(state, failed_at, key)
     elif key in state.backing_off:
-        _reopen(state, state.steps[key], fact.at)
-
-
-def _void_after(state: RunState, failed_at: int, failed: str | None, at: int) -> None:
-    """Undo what the code did behind the input at `failed_at`, and that input too where it is the failure of step
-    `failed`; completions of earlier steps stay."""
-    for step in state.steps.values():
-        if step.void:
-            continue
-        if step.asked_seq > failed_at:
-            step.interrupted = step.interrupted or step.status == "running"
-            completed = step.status == "completed" or _succeeded_late(step)
-            _close(state, step)
-            step.void = True
-            step.status = "completed" if completed else "cancelled"
-        elif step.key == failed:
-            _reopen(state, step, at)
-        elif step.status == "cancelled" and (step.ended_seq or 0) > failed_at:
-            if _succeeded_late(step):
-                step.status, step.ended_seq = "completed", step.late_seq
-                state.last_input = max(state.last_input, step.late_seq or 0)
-            else:
-                _reopen(state, step, at)
-    for timer in list(state.timers.values()):
-        if timer.set_seq > failed_at:
-            state.open_timers.discard(timer.number)
-            del state.timers[timer.number]
-        elif timer.cancelled is not None and timer.cancelled > failed_at:
-            timer.cancelled = None
-            state.open_timers.add(timer.number)
-
-
-def _reopen(state: RunState, step: StepState, at: int) -> None:
-    """The step is due again, as if it had just been asked for."""
-    _close(state, step)
-    step.asked_at = at
-    step.status, step.failures, step.error, step.finished_at, step.ended_seq = "due", 0, None, None, None
-    state.due += 1
-
-
-def _succeeded_late(step: StepState) -> bool:
-    return step.late_seq is not None and step.error is None
-
-
-def _due(state: RunState, step: StepState) -> None:
-    """The step in flight is to be started again."""
-    _close(state, step)
-    step.status = "due"
-    state.due += 1
-
-
-def _close(state: RunState, step: StepState) -> None:
-    """Take the step out of the counts of what is open."""
-    step.probing = False
-    if step.status == "running":
-        state.in_flight -= 1
-    elif step.status == "due":
-        state.due -= 1
-    elif step.status == "retrying":
-        state.backing_off.discard(step.key)
-        step.retry_at = None
+        reopen(state, state.steps[key], fact.at)
 
 
 def _cancel_requested(state: RunState, fact: Fact) -> None:
@@ -413,139 +303,11 @@ def _clean_up_anew(state: RunState, at: int) -> None:
         state.cancel = {**state.cancel, "until": max(state.cancel["until"], at + state.cancel["span"])}
 
 
-def _step_started(state: RunState, fact: Fact) -> None:
-    p = fact.payload
-    key = p["step"]
-    step = state.steps.get(key)
-    if step is None or step.void:
-        attempts = step.attempt if step is not None else 0
-        if step is not None:
-            del state.steps[key]
-        step = StepState(key, p.get("name") or name_of(key), fact.at, fact.seq, p.get("effect"), attempt=attempts)
-        step.input = p.get("input")
-        step.idempotency_key = p.get("idempotency_key")
-        step.gate = p.get("gate")
-        state.steps[key] = step
-    else:
-        _close(state, step)
-    step.status = "running"
-    step.interrupted = False
-    step.attempt, step.alone, step.started_at = p["attempt"], p.get("alone", False), fact.at
-    state.in_flight += 1
-    state.reopened = False
-
-
-def _step_completed(state: RunState, fact: Fact) -> None:
-    p = fact.payload
-    step = state.steps[p["step"]]
-    if p.get("usage"):
-        state.usage.append({"step": step.key, **p["usage"]})
-    step.output, step.error, step.interrupted = p.get("output"), None, False
-    if step.status == "cancelled" or step.void:
-        step.late_seq = fact.seq
-        step.status = "completed" if step.void else "cancelled"  # a retry that asks for it again finds it done
-        return
-    _close(state, step)
-    step.status, step.finished_at, step.ended_seq = "completed", fact.at, fact.seq
-    state.last_input = fact.seq
-
-
-def _step_failed(state: RunState, fact: Fact) -> None:
-    p = fact.payload
-    step = state.steps[p["step"]]
-    step.error, step.interrupted = p["error"], False
-    if step.status == "cancelled" or step.void:
-        step.late_seq = fact.seq
-        return
-    step.failures += 1
-    if p.get("final", True):
-        _close(state, step)
-        step.status, step.finished_at, step.ended_seq = "failed", fact.at, fact.seq
-        state.last_input = fact.seq
-    else:
-        _due(state, step)
-
-
-def _step_cancelled(state: RunState, fact: Fact) -> None:
-    step = state.steps[fact.payload["step"]]
-    if step.status in ("completed", "failed"):
-        return  # it had ended before the code was at hand to give it up: it never runs again
-    step.interrupted = step.interrupted or step.status == "running"
-    _close(state, step)
-    step.status, step.finished_at, step.ended_seq = "cancelled", fact.at, fact.seq
-
-
-def _step_interrupted(state: RunState, fact: Fact) -> None:
-    step = state.steps[fact.payload["step"]]
-    if step.status != "running":
-        return
-    _due(state, step)
-    step.interrupted = True
-    if fact.payload.get("counted", True):
-        step.interruptions += 1
-        step.deaths_alone += step.alone
-
-
-def _retry_scheduled(state: RunState, fact: Fact) -> None:
-    step = state.steps[fact.payload["step"]]
-    _close(state, step)
-    step.status, step.retry_at = "retrying", fact.payload["at"]
-    step.max_attempts = fact.payload.get("max_attempts")
-    state.backing_off.add(step.key)
-
-
-def _step_probed(state: RunState, fact: Fact) -> None:
-    step = state.steps[fact.payload["step"]]
-    _close(state, step)
-    step.status, step.probing = "running", True
-    step.alone, step.started_at = fact.payload.get("alone", False), fact.at
-    state.in_flight += 1
-    state.reopened = False
-
-
-def _step_resolved(state: RunState, fact: Fact) -> None:
-    p = fact.payload
-    step = state.steps[p["step"]]
-    if state.blocked is not None and state.blocked.get("step") == step.key:
-        state.blocked, state.blocked_by = None, []
-    step.interrupted = p["outcome"] == "failed"  # the workflow sees a failure; what happened is still not known
-    if p["outcome"] == "did_not_happen":
-        _due(state, step)
-        return
-    _close(state, step)
-    step.finished_at, step.ended_seq = fact.at, fact.seq
-    state.last_input = fact.seq
-    if p["outcome"] == "happened":
-        step.status, step.output, step.error = "completed", p.get("output"), None
-    else:
-        step.status, step.error = "failed", p["error"]
-
-
 def _checkpoint_written(state: RunState, fact: Fact) -> None:
     p = fact.payload
     state.checkpoint, state.applied, state.digest = p["checkpoint"], p["applied"], p.get("digest")
     if p.get("delta"):
         state.variables = {**state.variables, **p["delta"]}
-
-
-def _timer_set(state: RunState, fact: Fact) -> None:
-    number = fact.payload["timer"]
-    state.timers[number] = TimerState(number, fact.payload["at"], fact.seq)
-    state.open_timers.add(number)
-    state.reopened = False
-
-
-def _timer_fired(state: RunState, fact: Fact) -> None:
-    number = fact.payload["timer"]
-    state.timers[number].fired = fact.seq
-    state.open_timers.discard(number)
-    state.last_input = fact.seq
-
-
-def _timer_cancelled(state: RunState, fact: Fact) -> None:
-    number = fact.payload["timer"]
-    state.timers[number].cancelled = fact.seq
-    state.open_timers.discard(number)
 
 
 def _version_marked(state: RunState, fact: Fact) -> None:
@@ -557,6 +319,7 @@ def _scheduled(state: RunState, fact: Fact) -> None:
 
 
 APPLY: dict[str, Callable[[RunState, Fact], None]] = {
+    **STEPS,
     **WAITS,
     "RUN_CREATED": _run_created,
     "RUN_STARTED": _run_started,
@@ -570,20 +333,9 @@ APPLY: dict[str, Callable[[RunState, Fact], None]] = {
     "RUN_UNPAUSED": _run_unpaused,
     "RUN_RETRIED": _run_retried,
     "CANCEL_REQUESTED": _cancel_requested,
-    "STEP_STARTED": _step_started,
-    "STEP_COMPLETED": _step_completed,
-    "STEP_FAILED": _step_failed,
-    "STEP_CANCELLED": _step_cancelled,
-    "STEP_INTERRUPTED": _step_interrupted,
-    "STEP_PROBED": _step_probed,
-    "RETRY_SCHEDULED": _retry_scheduled,
-    "STEP_RESOLVED": _step_resolved,
     "SCHEDULE_FIRED": _scheduled,
     "SCHEDULE_SKIPPED": _scheduled,
     "CHECKPOINT_WRITTEN": _checkpoint_written,
-    "TIMER_SET": _timer_set,
-    "TIMER_FIRED": _timer_fired,
-    "TIMER_CANCELLED": _timer_cancelled,
     "VERSION_MARKED": _version_marked,
 }
 
