@@ -63,7 +63,6 @@ class RunState:
     parent: str | None = None
     tags: list[str] = field(default_factory=list[str])
     call: str | None = None
-    on_parent_close: str | None = None
     deadline: int | None = None
     priority: int = 0
     queue: str | None = None
@@ -210,7 +209,7 @@ def _run_created(state: RunState, fact: Fact) -> None:
     p = fact.payload
     state.run_id, state.workflow, state.version = p["run_id"], p["workflow"], p["version"]
     state.input, state.key, state.parent = p.get("input"), p.get("key"), p.get("parent")
-    state.call, state.on_parent_close = p.get("call"), p.get("on_parent_close")
+    state.call = p.get("call")
     state.queue, state.lane = p.get("queue"), p.get("lane")
     state.tags, state.deadline = p.get("tags") or [], p.get("deadline")
     state.priority, state.actor = p.get("priority", 0), p.get("actor")

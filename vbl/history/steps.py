@@ -53,7 +53,6 @@ class StepState:
     probing: bool = False
     late_seq: int | None = None
     idempotency_key: str | None = None
-    gate: str | None = None
 
 
 @dataclass(slots=True)
@@ -83,7 +82,6 @@ def _step_started(state: RunState, fact: Fact) -> None:
         step = StepState(key, p.get("name") or name_of(key), fact.at, fact.seq, p.get("effect"), attempt=attempts)
         step.input = p.get("input")
         step.idempotency_key = p.get("idempotency_key")
-        step.gate = p.get("gate")
         state.steps[key] = step
     else:
         _close(state, step)

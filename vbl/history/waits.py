@@ -88,8 +88,6 @@ class ChildState:
     on_close: str = "cancel"
     status: str = "open"
     ended_seq: int | None = None
-    output: Any = None
-    error: dict[str, Any] | None = None
     void: bool = False
 
 
@@ -225,7 +223,6 @@ def _child_finished(state: RunState, fact: Fact) -> None:
     p = fact.payload
     child = state.children[p["call"]]
     state.open_children.discard(child.call)
-    child.output, child.error = p.get("output"), p.get("error")
     if child.status == "open":
         child.status, child.ended_seq = p["status"], fact.seq
         state.last_input = fact.seq
@@ -269,7 +266,7 @@ def void_waits(state: RunState, failed_at: int, failed: str | None) -> None:
             state.open_children.discard(child.call)
             state.due_children.discard(child.call)
         elif child.call == failed:
-            child.status, child.ended_seq, child.error = "open", None, None
+            child.status, child.ended_seq = "open", None
             state.open_children.add(child.call)
             state.due_children.discard(child.call)
         elif child.status == "cancelled" and (child.ended_seq or 0) > failed_at:
