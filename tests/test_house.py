@@ -6,6 +6,7 @@ The table of imports here is the one that docs/contributing.md shows; a new room
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 import json
@@ -83,8 +84,13 @@ def room(module: str) -> str:
     return "ground" if parts[1] in GROUND_MODULES else SAME_ROOM.get(parts[1], parts[1])
 
 
-def imports(path: Path) -> Iterator[tuple[str, int]]:
+@functools.cache
+def imports(path: Path) -> list[tuple[str, int]]:
     """Every module that the file imports, wherever in it the import stands, with its line."""
+    return list(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[tuple[str, int]]:
     package = dotted(path) if path.name == "__init__.py" else dotted(path).rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         match node:

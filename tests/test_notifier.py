@@ -296,6 +296,7 @@ def test_a_death_between_the_request_and_its_answer_tells_again_with_the_same_ke
     assert [event.type for event in told.events()].count("STEP_INTERRUPTED") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_the_run_that_tells_is_born_with_the_question(tmp_path: Path, hook: Hook, moment: str) -> None:
     """Whichever commit the supervisor dies at, there are as many tellings as questions."""

@@ -14,7 +14,7 @@ from tests.crash import transfers
 from tests.crash.lives import check_file, environment, new_random
 
 KILLS = 200
-RUNS, EACH = 60, 60
+RUNS, EACH = 24, 60
 
 
 @pytest.mark.slow

@@ -40,6 +40,7 @@ def trial(tmp_path: Path) -> Iterator[Trial]:
     """A file, and a supervisor on the world's clock."""
     with Trial(tmp_path / "trial.db", clock=WORLD.clock) as made:
         yield made
+        made.down(grace_s=0)  # what sleeps on the world's clock does not end by itself
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ def test_shape_ends_as_known(shape: Shape, trial: Trial) -> None:
     assert_sound(trial)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_replay_of_an_unchanged_run_asks_for_nothing_new(shape: Shape, trial: Trial) -> None:
     run = trial.start(shape.workflow, *shape.args, **shape.options)

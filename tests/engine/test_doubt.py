@@ -117,6 +117,7 @@ def die_at(path: Path, policy: str, at: int, when: str, answer: dict[str, Any], 
         trial.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_policy_survives_every_death(tmp_path: Path, policy: str, when: str) -> None:

@@ -107,7 +107,7 @@ def test_ids_of_gates_are_told_apart_and_stay_the_same_in_every_life(trial: Tria
     assert run.result() == [True, False, True]
 
 
-def test_a_run_that_waits_for_a_person_is_parked(trial: Trial, quick_housekeeping: None) -> None:
+def test_a_run_that_waits_for_a_person_is_parked(quick_housekeeping: None, trial: Trial) -> None:
     """Many of them cost rows, not memory; and each goes on when it is decided."""
     runs = trial.start_many(asking(to="ada"), [() for _ in range(40)])
     trial.advance(2)

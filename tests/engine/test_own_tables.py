@@ -416,6 +416,7 @@ def test_a_death_in_the_body_undoes_it_and_it_is_simply_run_again(trial: Trial) 
     assert_sound(trial)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_death_at_any_commit_changes_nothing(tmp_path: Path, when: str) -> None:
     for at in range(1, 30):

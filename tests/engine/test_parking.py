@@ -36,6 +36,7 @@ def parked(trial: Trial) -> None:
     trial.until(lambda: trial.in_memory == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_every_shape_survives_being_parked_at_each_wait(parks_at_once: None, shape: Shape, trial: Trial) -> None:
     run = trial.start(shape.workflow, *shape.args, **shape.options)

@@ -531,6 +531,7 @@ def test_a_replay_does_not_ask_for_the_rules_of_today(monkeypatch: pytest.Monkey
     assert str(made.refresh().status) == "waiting"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["die_before", "die_after"])
 def test_any_death_leaves_each_instant_one_fate(when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedules, "ENTRIES", 2)

@@ -47,6 +47,7 @@ def test_shape_ends_as_known(shape: Waiting, trial: Trial) -> None:
     assert bodies(trial, run) == shape.effects
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", WAITING.values(), ids=WAITING)
 def test_replay_asks_for_nothing_new(shape: Waiting, trial: Trial) -> None:
     run = trial.start(shape.workflow, *shape.args, **shape.options)
@@ -59,6 +60,7 @@ def test_replay_asks_for_nothing_new(shape: Waiting, trial: Trial) -> None:
     assert effects == WORLD.effects
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", WAITING.values(), ids=WAITING)
 def test_replay_from_any_prefix_asks_for_the_same_next(shape: Waiting, trial: Trial) -> None:
     run = trial.start(shape.workflow, *shape.args, **shape.options)
@@ -67,6 +69,7 @@ def test_replay_from_any_prefix_asks_for_the_same_next(shape: Waiting, trial: Tr
         assert check_prefixes(one) > 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [s for s in WAITING.values() if s.moves], ids=lambda shape: shape.name)
 def test_what_is_done_while_nobody_is_alive_counts(shape: Waiting, trial: Trial) -> None:
     """The supervisor dies before each move, and the next one finds what was decided, sent and cancelled meanwhile."""
@@ -89,7 +92,7 @@ def test_what_is_done_while_nobody_is_alive_counts(shape: Waiting, trial: Trial)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", WAITING.values(), ids=WAITING)
-def test_shape_survives_being_parked_at_each_wait(shape: Waiting, trial: Trial, parks_at_once: None) -> None:
+def test_shape_survives_being_parked_at_each_wait(parks_at_once: None, shape: Waiting, trial: Trial) -> None:
     run = trial.start(shape.workflow, *shape.args, **shape.options)
     for move in shape.moves:
         reach(trial, run.created_at + round(move.at * 1e6), lambda: None)
@@ -168,6 +171,7 @@ def whole_row(shape: Waiting, folder: Path, when: Literal["before", "after"]) ->
     assert at > 1, "it never died: the matrix would prove nothing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_death_after_any_commit_changes_nothing(name: str, tmp_path: Path) -> None:
     whole_row(WAITING[name], tmp_path, "after")

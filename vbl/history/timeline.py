@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from vbl.history.narration import EXPIRY, cause, duration, people, tries
-from vbl.history.state import Status, fold
+from vbl.history.state import RunState, Status, apply
 
 if TYPE_CHECKING:
     from vbl.history.facts import Fact
@@ -135,9 +135,10 @@ class Timeline:
 def timeline(facts: Iterable[Fact], now: int, *, supervised: bool = True) -> Timeline:
     """Draw up the run's timeline. `supervised` says whether a supervisor is alive at `now`."""
     facts = list(facts)
-    state = fold(facts)
-    draft = _Draft()
+    state = RunState()
+    draft = _Draft(state)
     for fact in facts:
+        apply(state, fact)
         draft.take(fact)
     end_at = state.finished_at if state.finished_at is not None else max(now, state.at)
     draft.finish(state.finished_at, supervised)
@@ -153,13 +154,14 @@ def timeline(facts: Iterable[Fact], now: int, *, supervised: bool = True) -> Tim
 
 @dataclass(slots=True)
 class _Draft:
-    """The picture while it is being drawn.
+    """The picture while it is being drawn. `state` is what the history adds up to so far.
 
     `seqs` holds the seq at which each step was first asked for; `sign_at` is the last instant at which the run's
     supervisor is known to have lived, by the events of this run; `gone_at` that of the supervisor whose loss is on
     record and not yet made up; `back_at` when another one recorded the loss, None where it left in order.
     """
 
+    state: RunState
     lanes: dict[str, Lane] = field(default_factory=dict[str, Lane])
     waits: list[Wait] = field(default_factory=list[Wait])
     marks: list[Mark] = field(default_factory=list[Mark])
@@ -167,7 +169,6 @@ class _Draft:
     running: dict[str, Bar] = field(default_factory=dict[str, Bar])
     seqs: dict[str, int] = field(default_factory=dict[str, int])
     failures: dict[str, int] = field(default_factory=dict[str, int])
-    kept: dict[str, int] = field(default_factory=dict[str, int])
     sign_at: int = 0
     gone_at: int | None = None
     back_at: int | None = None
@@ -435,26 +436,31 @@ def _refused(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
 def _awaited(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
     wait = Wait(Stand.SIGNAL, fact.at, None, f"waits for signal {p['name']}", p.get("expires_at"), name=p["name"])
     draft.wait(wait, p["wait"])
-    if draft.kept.get(p["name"], 0):
-        draft.kept[p["name"]] -= 1
-        draft.settle(Stand.SIGNAL, fact.at, p["wait"], "had come before")
+    _heard(draft, fact, "had come before")
 
 
 def _received(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
-    name = p["name"]
-    numbers = [
-        number for stand, number in draft.open if stand is Stand.SIGNAL and draft.open[stand, number].name == name
-    ]
-    if numbers:
-        draft.settle(Stand.SIGNAL, fact.at, numbers[0], "received" + _by(p))
-    else:
-        draft.kept[name] = draft.kept.get(name, 0) + 1
-        draft.mark(fact, f"signal {name} came before it was waited for")
+    if not _heard(draft, fact, "received" + _by(p)):
+        draft.mark(fact, f"signal {p['name']} came before it was waited for")
 
 
 def _unheard(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
     expired = fact.type == "WAIT_EXPIRED"
     draft.settle(Stand.SIGNAL, fact.at, p["wait"], "none came in time" if expired else "not needed")
+    _heard(draft, fact, "had come before")
+
+
+def _heard(draft: _Draft, fact: Fact, outcome: str) -> bool:
+    """End the waits that have a signal now; whether there was one."""
+    waits = draft.state.waits
+    heard = [
+        number
+        for stand, number in list(draft.open)
+        if stand is Stand.SIGNAL and isinstance(number, int) and number in waits and waits[number].taken is not None
+    ]
+    for number in heard:
+        draft.settle(Stand.SIGNAL, fact.at, number, outcome)
+    return bool(heard)
 
 
 def _child_started(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
