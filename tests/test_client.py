@@ -50,7 +50,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
         yield opened
 
 
-@pytest.mark.parametrize("thing", [a_step, plain, lambda: 1, Workflow, Order(n=1), None, 7, "", "\ud800"], ids=repr)
+@pytest.mark.parametrize("thing", [a_step, plain, lambda: 1, Workflow, Order(n=1), None, 7, "", "\ud800"])
 def test_what_is_no_workflow_is_not_started(client: Client, thing: Any) -> None:
     for start in (lambda: client.start(thing, 1), lambda: client.start_many(thing, [1])):
         with pytest.raises(UsageError) as refused:
@@ -79,7 +79,7 @@ def test_data_that_json_cannot_hold_is_invalid_input(taker: Workflow[..., Any], 
         taker.signature.accept(value)
 
 
-@pytest.mark.parametrize("value", [math.nan, {1, 2}, b"x", (1, 2), "\ud800", plain], ids=ascii)
+@pytest.mark.parametrize("value", [math.nan, {1, 2}, b"x", (1, 2), "\ud800", plain])
 def test_an_argument_by_name_is_refused_as_that_of_a_parameter_without_annotation(client: Client, value: Any) -> None:
     with pytest.raises(ValueNotStorable, match="parameter given"):
         client.start("somewhere", given=value)

@@ -26,13 +26,15 @@ PACKAGE = ROOT / "vbl"
 GROUND = {"ground"}
 HISTORY = GROUND | {"history"}
 STORE = HISTORY | {"store"}
-CLIENT = STORE | {"client"}
+DRAWING = HISTORY | {"drawing"}
+CLIENT = STORE | {"client"} | DRAWING
 ENGINE = CLIENT | {"engine"}
 FRONT = ENGINE | {"front door"}
 MAY_IMPORT = {
     "ground": GROUND,
     "history": HISTORY,
     "store": STORE,
+    "drawing": DRAWING,
     "client": CLIENT,
     "engine": ENGINE,
     "agents": FRONT | {"agents"},
@@ -47,7 +49,7 @@ MAY_IMPORT = {
 }
 COMMANDS = {
     "vbl.cli.run": {"engine"},
-    "vbl.cli.up": {"engine", "notifier"},
+    "vbl.cli.up": {"engine", "notifier", "web"},
     "vbl.cli.demo": {"engine", "agents", "demo"},
     "vbl.cli.stage": {"demo"},
     "vbl.cli.bench": {"bench"},
@@ -283,7 +285,7 @@ def test_readme_gives_both_commands() -> None:
     commands = [line for line in lines if line.startswith("python3 -m venv ")]
     assert len(commands) == 2
     assert commands[0].endswith("vbl demo")
-    assert commands[1].endswith("pytest")
+    assert commands[1].endswith("pytest -n auto")
 
 
 def test_version_is_said_once() -> None:

@@ -45,6 +45,7 @@ def trial(tmp_path: Path) -> Iterator[Trial]:
     with Trial(tmp_path / "q.db") as made:
         vbl_clock = made.clock
         yield made
+        made.down(grace_s=0)  # what sleeps on its clock does not end by itself
     REGISTRY.clear()
     REGISTRY.update(before)
 

@@ -151,6 +151,7 @@ def test_a_cancelled_run_exits_with_8(shell):
     assert "cancelled" in ended.err
 
 
+@pytest.mark.slow
 def test_without_a_terminal_a_run_that_waits_for_a_person_exits_with_6_and_goes_on_later(shell):
     args = ("run", "flows.py:asks", "--key", "k")
     ended = shell.vbl(*args, code=6)

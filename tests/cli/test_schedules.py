@@ -79,6 +79,7 @@ def test_what_is_no_schedule_is_refused_and_nothing_is_written(
     assert not flows.exists()
 
 
+@pytest.mark.slow
 def test_up_keeps_what_its_file_declares(shell: Shell) -> None:
     (shell.folder / "often.py").write_text(
         "import vbl\n\n\n@vbl.workflow\nasync def tick() -> str:\n    return 'tock'\n\n\n"

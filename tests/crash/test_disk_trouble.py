@@ -102,6 +102,7 @@ def check_once() -> None:
     assert not [body for body in BODIES if body[2] > (2 if body[1] == "second_time" else 1)], "a step ran again"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_results_are_kept_until_the_disk_takes_them(
     tmp_path: Path, disk: Disk, fault: Fault, caplog: pytest.LogCaptureFixture

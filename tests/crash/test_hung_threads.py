@@ -80,6 +80,7 @@ def let_go() -> Iterator[None]:
     LET_GO.set()
 
 
+@pytest.mark.slow
 def test_hung_bodies_hold_nobody_up(tmp_path: Path) -> None:
     """More bodies hang beyond their time than there are places for threads; others run all the same."""
     with vbl.open(tmp_path / "vbl.db", grace_s=0.1) as runtime:

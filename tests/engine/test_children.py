@@ -446,6 +446,7 @@ def test_the_gate_of_a_child_is_decided_as_any_other(trial: Trial) -> None:
 # Death ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("at", [1, 2, 3, 4, 5])
 def test_no_death_comes_between_the_end_of_a_child_and_the_news(trial: Trial, when: str, at: int) -> None:
@@ -607,14 +608,15 @@ def test_a_retry_that_crosses_with_the_end_of_a_child_is_told_of_it(
 
     def overtaken(self: DyingJournal, histories: Any, *args: Any) -> Any:
         if not retried and any(row[1] == "RUN_CANCELLED" for history in histories for row in history.rows):
-            retried.append(run.id)
             WORLD.note("mended")
             with vbl.connect(trial.path) as client:
-                client.run(run.id).retry()
+                retried.append(client.start(definition, key="crossed").id)
+                client.run(retried[0]).retry()
         return commit_all(self, histories, *args)
 
     monkeypatch.setattr(DyingJournal, "commit_all", overtaken)
-    run = trial.start(workflow(parent))
+    definition = workflow(parent)
+    run = trial.start(definition, key="crossed")
     trial.settle()
     assert retried == [run.id]
     assert run.result() == [1, "gone"]

@@ -63,6 +63,7 @@ def test_a_body_finds_its_start_and_everything_before_it_in_the_file(trial: Tria
     assert WORLD.notes[3] == "looks#3 after 3"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sequence", "gathered_threads", "retries", "plain_sequence", "mapped"])
 def test_what_a_body_did_is_always_known_to_the_history(name: str, tmp_path: Path) -> None:
     """At a death just before any commit: no attempt has run whose start is not in the file."""

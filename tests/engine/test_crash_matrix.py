@@ -15,7 +15,7 @@ from tests.engine.world import WORLD
 from vbl.history.state import Status
 from vbl.testing import FakeClock, Trial
 
-QUICK = ["sequence", "first_completed", "retries", "plain_map_and_sleep", "conversation", "cleanup_after_cancel"]
+QUICK = ["sequence", "retries"]
 
 
 def die_at(shape: Shape, path: Path, at: int, when: Literal["before", "after"]) -> bool:
@@ -53,7 +53,6 @@ def whole_row(shape: Shape, folder: Path, when: Literal["before", "after"]) -> N
 
 
 @pytest.mark.parametrize("name", QUICK)
-@pytest.mark.slow
 def test_death_after_any_commit_changes_nothing(name: str, tmp_path: Path) -> None:
     whole_row(SHAPES[name], tmp_path, "after")
 

@@ -117,6 +117,7 @@ def overtake(
         return door.taken
 
 
+@pytest.mark.slow
 @given(programs, worlds, overtakers)
 @settings(max_examples=25)
 def test_whoever_comes_first_nothing_is_lost(program: Program, turns: list[Turn], plan: dict[int, Turn]) -> None:
@@ -132,6 +133,7 @@ def test_whoever_comes_first_and_whoever_dies_nothing_is_lost(
     overtake(program, [*turns, *([end] if end is not None else [])], plan, die_after)
 
 
+@pytest.mark.slow
 @given(plain_programs, worlds, overtakers)
 @settings(max_examples=25)
 def test_nothing_is_lost_of_a_sync_workflow(program: Program, turns: list[Turn], plan: dict[int, Turn]) -> None:

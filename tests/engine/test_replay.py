@@ -94,6 +94,7 @@ def undisturbed(shape: Shape, path: Path) -> Iterator[Run]:
         yield client.run(run.id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 def test_the_end_is_the_same_from_the_middle(name: str, tmp_path: Path) -> None:
     with undisturbed(SHAPES[name], tmp_path / "whole.db") as run:

@@ -91,6 +91,7 @@ def test_it_fires_at_its_times_once_and_in_order(trial: Trial) -> None:
     assert_sound(trial)
 
 
+@pytest.mark.slow
 def test_nine_o_clock_in_berlin_through_both_changes_of_the_clock(trial: Trial) -> None:
     trial.schedule(digest, "30 2 * * *", tz="Europe/Berlin")
     trial.advance((datetime.datetime(2026, 3, 28) - datetime.datetime(2026, 1, 1)).total_seconds())
@@ -443,6 +444,7 @@ def test_what_code_declares_is_in_every_file_that_is_supervised(tmp_path: Path) 
         assert [one.paused for one in trial.schedules()] == [False, True]
 
 
+@pytest.mark.slow
 def test_a_supervisor_of_this_process_keeps_them_in_real_time(tmp_path: Path) -> None:
     vbl.schedule(digest, "* * * * * *", 5)
     with vbl.open(tmp_path / "real.db") as runtime:

@@ -58,6 +58,7 @@ def holds_from_any_prefix(program: Program, turns: list[Turn], end: Turn | None)
         check_all(trial, play(trial, program, [*turns, *([end] if end is not None else [])]))
 
 
+@pytest.mark.slow
 @given(programs, worlds, guesses.ends)
 @settings(max_examples=25)
 def test_replay_from_any_prefix_asks_for_the_same_next(program: Program, turns: list[Turn], end: Turn | None) -> None:
