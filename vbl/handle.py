@@ -24,6 +24,7 @@ from vbl.store.payloads import Resolver, loads, received
 from vbl.store.sqlite import Durability, Sqlite
 
 if TYPE_CHECKING:
+    from vbl.drawing.sheet import Neighbour, RunSheet
     from vbl.engine.definitions import Workflow
     from vbl.history.events import Payload
     from vbl.history.why import Why
@@ -383,9 +384,12 @@ class Run:
 
     def why(self) -> Why:
         """What the run waits for, and what would move it on."""
+        return self._why(self.state())
+
+    def _why(self, state: RunState) -> Why:
         from vbl.history.why import why
 
-        state, info = self.state(), self._access.supervisor()
+        info = self._access.supervisor()
         loaded = set(info.workflows) if info is not None else None
         file = (self.source() or {}).get("file")
         children = {child.id: child.last_status.value for child in self.children()} if state.open_children else {}
@@ -405,9 +409,50 @@ class Run:
         return [Run(self._access, row) for row in self._access.store.all("children_of", (self.id, limit))]
 
     def source(self) -> dict[str, Any] | None:
-        """The definition as the run began with it: {"source", "file", "line", "python"}; None where it was not kept."""
-        row = self._access.store.one("definition", (self.workflow, self.version))
-        return dict(zip(("source", "file", "line", "python"), row, strict=True)) if row is not None and row[0] else None
+        """The definition as the run began with it: {"source", "file", "line", "python", "version"}; None where it was
+        not kept."""
+        return self._definition("definition", self.workflow, self.version)
+
+    def _definition(self, query: str, *args: str) -> dict[str, Any] | None:
+        row = self._access.store.one(query, args)
+        named = ("source", "file", "line", "python", "version")
+        return dict(zip(named, row, strict=True)) if row is not None and row[0] else None
+
+    def sheet(self) -> RunSheet:
+        """All that a page says of the run, read now."""
+        from vbl.drawing.sheet import RunSheet
+        from vbl.history.timeline import timeline
+
+        self.refresh()
+        facts = self.facts()
+        state, now, supervised = fold(facts), self._access.clock.now(), self._access.supervisor() is not None
+        return RunSheet(
+            id=self.id,
+            version=self.version,
+            parent=self._parent(),
+            children=[child.neighbour() for child in self.children()],
+            facts=facts,
+            state=state,
+            picture=timeline(facts, now, supervised=supervised),
+            answer=self._why(state),
+            supervised=supervised,
+            now=now,
+            source=self.source(),
+            newest=self._definition("newest_definition", self.workflow),
+        )
+
+    def neighbour(self) -> Neighbour:
+        """What is said of this run beside another one, by its summary."""
+        from vbl.drawing.sheet import Neighbour
+
+        return Neighbour(self.id, self.workflow, self._status.value, self.created_at, self.finished_at)
+
+    def _parent(self) -> Neighbour | None:
+        """The run that started this one; None where there is none, or retention has struck it."""
+        row = self._access.store.one("keys_from", (self.parent_id,)) if self.parent_id else None
+        if row is None or row[1] != self.parent_id:
+            return None
+        return Run(self._access, self._access.summary(row[0])).neighbour()
 
     def __repr__(self) -> str:
         return f"<run {self.id} {self.workflow} {self._status}>"

@@ -193,10 +193,17 @@ from runs
 where key = ?
 
 -- name: definition
-select source, file, line, python
+select source, file, line, python, version
 from definitions
 where workflow = ?
     and version = ?
+
+-- name: newest_definition
+select source, file, line, python, version
+from definitions
+where workflow = ?
+order by seen_at desc
+limit 1
 
 -- name: insert_definition
 -- (one that was there before is the present one again)

@@ -1,0 +1,1 @@
+"""The local page: a door over the client. Needs the extra `ui`."""
