@@ -56,7 +56,8 @@ class Stand(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One attempt. `void` says that a retry of the run undid it; `text` is the recorded error, if any."""
+    """One attempt. `seq` is that of its start; `void` says that a retry of the run undid it; `text` is the recorded
+    error, if any."""
 
     attempt: int
     start_at: int
@@ -65,6 +66,7 @@ class Bar:
     text: str = ""
     alone: bool = False
     void: bool = False
+    seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ class Wait:
     """A stretch without motion. `until_at` is the planned end of a timer or a backoff; `text` a sentence.
 
     A gate, a signal and a child have a `name`; `subject` is the id of the gate or the child; `outcome` tells how it
-    ended: granted by ada, expired, received, completed."""
+    ended: granted by ada, expired, received, completed. `seq` is that of the event it begins with, 0 where the loss of
+    a supervisor left none."""
 
     stand: Stand
     start_at: int
@@ -83,6 +86,7 @@ class Wait:
     name: str = ""
     subject: str = ""
     outcome: str = ""
+    seq: int = 0
 
     @property
     def late(self) -> int:
@@ -274,7 +278,7 @@ _NOT_A_SIGN = frozenset(
 
 
 def _created(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
-    draft.wait(Wait(Stand.QUEUED, fact.at, None, "queued"))
+    draft.wait(Wait(Stand.QUEUED, fact.at, None, "queued", seq=fact.seq))
 
 
 def _started(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
@@ -294,15 +298,15 @@ def _ended(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
 
 def _run_failed(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
     _ended(draft, fact, p)
-    draft.wait(Wait(Stand.ENDED, fact.at, None, f"failed: {cause(p['error'])}"))
+    draft.wait(Wait(Stand.ENDED, fact.at, None, f"failed: {cause(p['error'])}", seq=fact.seq))
 
 
 def _blocked(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
-    draft.wait(Wait(Stand.BLOCKED, fact.at, None, f"blocked: {p['reason']}"))
+    draft.wait(Wait(Stand.BLOCKED, fact.at, None, f"blocked: {p['reason']}", seq=fact.seq))
 
 
 def _paused(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
-    draft.wait(Wait(Stand.PAUSED, fact.at, None, "paused" + _by(p)))
+    draft.wait(Wait(Stand.PAUSED, fact.at, None, "paused" + _by(p), seq=fact.seq))
 
 
 def _unpaused(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
@@ -329,7 +333,7 @@ def _step_started(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
     draft.lane(key, p.get("name"))
     draft.seqs.setdefault(key, fact.seq)
     draft.close(key, fact.at, Outcome.INTERRUPTED)
-    draft.running[key] = Bar(p["attempt"], fact.at, None, Outcome.RUNNING, alone=p.get("alone", False))
+    draft.running[key] = Bar(p["attempt"], fact.at, None, Outcome.RUNNING, alone=p.get("alone", False), seq=fact.seq)
 
 
 def _step_completed(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
@@ -370,12 +374,12 @@ def _retry_scheduled(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
     key, limit = p["step"], p.get("max_attempts")
     attempt = draft.failures.get(key, 0) + 1 if limit else p["attempt"]
     text = f"{key} failed, retrying in {duration(p['at'] - fact.at)}, {tries(attempt, limit)}"
-    draft.wait(Wait(Stand.BACKOFF, fact.at, None, text, p["at"], key), key)
+    draft.wait(Wait(Stand.BACKOFF, fact.at, None, text, p["at"], key, seq=fact.seq), key)
 
 
 def _timer_set(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
     text = f"timer {p['timer']}, {duration(p['at'] - fact.at)}"
-    draft.wait(Wait(Stand.TIMER, fact.at, None, text, p["at"]), p["timer"])
+    draft.wait(Wait(Stand.TIMER, fact.at, None, text, p["at"], seq=fact.seq), p["timer"])
 
 
 def _timer_fired(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
@@ -395,7 +399,9 @@ def _by(p: dict[str, Any]) -> str:
 def _requested(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
     text = f"{p['name']} asked of {people(p.get('to') or ())}"
     gate = p["gate"]
-    draft.wait(Wait(Stand.GATE, fact.at, None, text, p.get("expires_at"), name=p["name"], subject=gate), gate)
+    draft.wait(
+        Wait(Stand.GATE, fact.at, None, text, p.get("expires_at"), name=p["name"], subject=gate, seq=fact.seq), gate
+    )
 
 
 def _granted(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
@@ -434,7 +440,9 @@ def _refused(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
 
 
 def _awaited(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
-    wait = Wait(Stand.SIGNAL, fact.at, None, f"waits for signal {p['name']}", p.get("expires_at"), name=p["name"])
+    wait = Wait(
+        Stand.SIGNAL, fact.at, None, f"waits for signal {p['name']}", p.get("expires_at"), name=p["name"], seq=fact.seq
+    )
     draft.wait(wait, p["wait"])
     _heard(draft, fact, "had come before")
 
@@ -465,7 +473,7 @@ def _heard(draft: _Draft, fact: Fact, outcome: str) -> bool:
 
 def _child_started(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
     text = f"child {p['workflow']} ({p['child']})"
-    draft.wait(Wait(Stand.CHILD, fact.at, None, text, name=p["workflow"], subject=p["child"]), p["call"])
+    draft.wait(Wait(Stand.CHILD, fact.at, None, text, name=p["workflow"], subject=p["child"], seq=fact.seq), p["call"])
 
 
 def _child_finished(draft: _Draft, fact: Fact, p: dict[str, Any]) -> None:
