@@ -26,9 +26,10 @@ from vbl.store.payloads import Blob, Json, Recorder, Resolver, dumps, has_surrog
 from vbl.store.sqlite import Durability, Reader
 
 if TYPE_CHECKING:
-    from vbl.decisions import Decisions, Gate, Question
+    from vbl.decisions import Decisions
     from vbl.engine.definitions import Workflow
     from vbl.history.planning import Missed, Overlap
+    from vbl.history.questions import Gate, Question
     from vbl.schedules import Schedule, Scheduling
     from vbl.store.codec import Recorded
     from vbl.store.doctor import Finding
@@ -226,16 +227,18 @@ class Client:
         edit: Mapping[str, Any] | None = None,
         data: Any = None,
         via: str = "python",
+        seen: str | None = None,
     ) -> Gate:
         """Approve what a gate asks, as `by` (you, where nobody is named); durable when it returns.
 
         `edit` maps parameters of the call to new values, `data` is what the gate asks to be given (plain data or a
-        model). Raises NotFound; Conflict where it is decided (it says by whom), closed or its time is over;
-        NotEntitled where this person may not decide, which leaves a trace; InvalidInput for what does not fit.
+        model), `seen` the digest of the call that was looked at: one that was edited since is refused. Raises NotFound;
+        Conflict where it is decided (it says by whom), closed or its time is over; NotEntitled where this person may
+        not decide, which leaves a trace; InvalidInput for what does not fit.
         """
         plain = received("the data", data)
         edited = None if edit is None else received("the edit", dict(edit))
-        return self._decisions.decide(gate, "approve", by, reason, via, edit=edited, data=plain)
+        return self._decisions.decide(gate, "approve", by, reason, via, edit=edited, data=plain, seen=seen)
 
     def deny(self, gate: str | Gate, *, by: str | None = None, reason: str | None = None, via: str = "python") -> Gate:
         """Deny what a gate asks. Raises as `approve`."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from vbl import config, links
@@ -16,6 +15,7 @@ from vbl.errors import Conflict, InvalidInput, NotEntitled, NotFound, UsageError
 from vbl.handle import Access, Run
 from vbl.history import gates
 from vbl.history.events import Payload
+from vbl.history.questions import Gate, Question, doubt, view
 from vbl.history.state import RunState
 from vbl.history.waits import GateState
 from vbl.store.journal import Draft, draft
@@ -23,60 +23,6 @@ from vbl.store.journal import Draft, draft
 Verdict = Literal["approve", "deny"]
 STATUSES = ("open", "granted", "denied", "expired", "closed")
 _MANY = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """A question to a person, as it stood when it was read. Instants are microseconds since 1970 UTC.
-
-    `status` is open, granted, denied, expired or closed; `show` what the person is shown; `to` who may decide by now
-    (empty: anybody), `need` how many of them; `votes` the decisions so far; `call` the step and arguments that it is
-    about, as they stand, `asked` as they were asked; `edit` whether they may be changed; `schema` of the data that the
-    answer needs; `problem` why it is asked again; `refused` the decisions that were refused.
-    """
-
-    id: str
-    run_id: str
-    workflow: str
-    name: str
-    status: str
-    requested_at: int
-    expires_at: int | None
-    decided_at: int | None
-    decided_by: str | None
-    reason: str | None
-    data: Any
-    sentence: str
-    show: Any
-    to: tuple[str, ...]
-    need: int
-    not_starter: bool
-    votes: tuple[dict[str, Any], ...]
-    refused: tuple[dict[str, Any], ...]
-    call: dict[str, Any] | None
-    asked: dict[str, Any] | None
-    edit: bool
-    schema: dict[str, Any] | None
-    on_timeout: str
-    escalate: tuple[dict[str, Any], ...]
-    problem: str | None
-    reopens: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Something that only a person can settle: a gate, or a step whose outcome nobody knows.
-
-    `kind` is gate or unknown_outcome; `gate` is there for a gate, `step` for the other; `detail` is a sentence.
-    """
-
-    kind: Literal["gate", "unknown_outcome"]
-    run_id: str
-    workflow: str
-    since: int
-    detail: str
-    gate: Gate | None = None
-    step: str | None = None
 
 
 class Decisions:
@@ -169,12 +115,9 @@ class Decisions:
         ]
         for key, _ in self._access.store.all("blocked"):
             state = self._access.journal.load(key)[0].state
-            block = state.blocked or {}
-            if block.get("reason") == "unknown_outcome":
-                message = str(block["message"])
-                found.append(
-                    Question("unknown_outcome", state.run_id, state.workflow, state.at, message, step=block.get("step"))
-                )
+            asked = doubt(state)
+            if asked is not None:
+                found.append(asked)
         return sorted(found, key=lambda question: question.since)[:limit]
 
     @property
@@ -194,6 +137,7 @@ class Decisions:
         *,
         edit: Mapping[str, Any] | None = None,
         data: Any = None,
+        seen: str | None = None,
         link: links.Link | None = None,
     ) -> Gate:
         """Record a decision. Raises what `history.gates` raises; one that is refused because of who it is by leaves a
@@ -216,7 +160,7 @@ class Decisions:
             }
             if verdict == "deny":
                 return gates.deny(state, known.id, actor, **said)
-            return gates.grant(state, known.id, actor, edit=edit, data=data, **said)
+            return gates.grant(state, known.id, actor, edit=edit, data=data, seen=seen, **said)
 
         try:
             state = self._commit(known.run_id, decided)
@@ -291,38 +235,3 @@ def _demand_same(gate: GateState, asked: str, link: links.Link) -> None:
             f"Look at it, and ask for another: vbl gate {gate.id} --link approve",
             code="link_outdated",
         )
-
-
-def view(state: RunState, gate: GateState) -> Gate:
-    """A gate as people see it."""
-    request, at = gate.request, gates.standing(gate)
-    answer: dict[str, Any] = gate.answer or {}
-    asked: dict[str, Any] | None = request.get("call")
-    return Gate(
-        id=gate.id,
-        run_id=state.run_id,
-        workflow=state.workflow,
-        name=gate.name,
-        status=gate.status,
-        requested_at=gate.requested_at,
-        expires_at=gate.expires_at,
-        decided_at=gate.decided_at,
-        decided_by=gate.decided_by,
-        reason=answer.get("reason"),
-        data=at.data,
-        sentence=gates.sentence(gate),
-        show=request.get("show"),
-        to=tuple(gate.to),
-        need=request.get("need", 1),
-        not_starter=request.get("not_starter", False),
-        votes=tuple(gate.votes),
-        refused=tuple(gate.refused),
-        call=None if asked is None else {**asked, "input": at.input, "digest": at.digest},
-        asked=asked,
-        edit=request.get("edit", False),
-        schema=request.get("json_schema"),
-        on_timeout=request.get("on_timeout", "deny"),
-        escalate=tuple(request.get("escalate", ())),
-        problem=request.get("problem"),
-        reopens=request.get("reopens"),
-    )

@@ -280,3 +280,14 @@ def test_a_gate_in_a_sentence() -> None:
 def test_a_decision_needs_a_persons_name(name: Any) -> None:
     with pytest.raises(UsageError, match="names nobody"):
         person(name)
+
+
+def test_an_approval_covers_the_call_that_was_looked_at() -> None:
+    """Who approves behind an edit that he has not seen would approve something else than he read."""
+    asked = Asked(call=CALL, edit=True, need=2)
+    seen = CALL["digest"]
+    asked.grant("ada", edit={"amount": 7}, seen=seen)
+    with pytest.raises(Conflict, match="was changed by ada since you looked") as refused:
+        asked.grant("bob", seen=seen)
+    assert refused.value.code == "call_changed"
+    assert asked.grant("bob", seen=standing(asked.state.gates["g"]).digest).final

@@ -13,9 +13,9 @@ from vbl.errors import StorageError
 from vbl.history.narration import narrate
 
 if TYPE_CHECKING:
-    from vbl.decisions import Gate
     from vbl.handle import Run
     from vbl.history.facts import Fact
+    from vbl.history.questions import Gate
 
 _OF_PEOPLE = frozenset(
     {

@@ -14,7 +14,7 @@ from vbl.history.narration import printable
 
 if TYPE_CHECKING:
     from vbl.client import Client
-    from vbl.decisions import Gate
+    from vbl.history.questions import Gate
     from vbl.history.schemas import Field
 
 _ABSENT = object()

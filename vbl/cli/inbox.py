@@ -13,7 +13,7 @@ from vbl.cli.words import field, local
 from vbl.history.narration import duration, printable
 
 if TYPE_CHECKING:
-    from vbl.decisions import Gate, Question
+    from vbl.history.questions import Gate, Question
 
 
 def gate_argument(function: Any) -> Any:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vbl.client import Client
-    from vbl.decisions import Gate
     from vbl.handle import Run
+    from vbl.history.questions import Gate
 
 SOON_US = 60_000_000
 """A timer that comes within this time may be what the gate races with: it is waited for. A later one is a time-out."""

@@ -71,16 +71,20 @@ def grant(
     data: Any = None,
     via: str | None = None,
     link: str | None = None,
+    seen: str | None = None,
     groups: Groups | None = None,
 ) -> list[Payload]:
-    """Approve what gate `gate` asks, as `actor`, at the instant `now`; `edit` maps parameters to new values.
+    """Approve what gate `gate` asks, as `actor`, at the instant `now`; `edit` maps parameters to new values, `seen` is
+    the digest of the call that the person looked at, where that is known.
 
-    Raises NotFound, Conflict (gate_closed, already_decided, gate_expired, link_used), NotEntitled, InvalidInput.
+    Raises NotFound, Conflict (gate_closed, already_decided, gate_expired, link_used, call_changed), NotEntitled,
+    InvalidInput.
     """
     asked = open_gate(state, gate, now)
     member_of = entitled(state, asked, actor, groups or {})
     _demand_unused(asked, link)
     before = standing(asked)
+    _demand_seen(asked, before, seen)
     changed = _changed(asked, before, edit or {})
     call: dict[str, Any] = asked.request.get("call") or {}
     input, digest = before.input, before.digest
@@ -215,6 +219,16 @@ def _demand_unused(gate: GateState, link: str | None) -> None:
     """A link is good for one decision, also where that one did not end the gate."""
     if link is not None and any(vote.get("link") == link for vote in gate.votes):
         raise Conflict(f"this link to {_named(gate)} has been used", f"Look: vbl gate {gate.id}", code="link_used")
+
+
+def _demand_seen(gate: GateState, before: Standing, seen: str | None) -> None:
+    """Who approves means the call that he looked at."""
+    if seen is not None and seen != before.digest:
+        raise Conflict(
+            f"the call of {_named(gate)} was changed by {', '.join(before.voters)} since you looked",
+            f"Look again: vbl gate {gate.id}",
+            code="call_changed",
+        )
 
 
 def _changed(gate: GateState, before: Standing, edit: Mapping[str, Any]) -> dict[str, Any]:
