@@ -1,0 +1,53 @@
+"""Instants and spans on a page: `clock(at)`, `countdown(until, now)`. Microseconds since 1970 UTC become elements.
+
+Every instant is a `<time>` whose `datetime` is the exact one in UTC, and whose text is on the clock of the machine that
+draws. Pure but for that machine's time zone.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from vbl.drawing.markup import Markup, tag
+from vbl.history.narration import duration
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def iso(at: int) -> str | None:
+    """RFC 3339 in UTC, to the microsecond; None for what no calendar holds."""
+    try:
+        return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    except OverflowError:
+        return None
+
+
+def clock(at: int, now: int | None = None, *, zone: tzinfo | None = None) -> Markup:
+    """The instant to the second, with its date unless that is the day of `now`; `zone` is by default the machine's."""
+    exact = iso(at)
+    return tag("time", local(at, now, zone=zone), datetime=exact, title=exact, class_="clock")
+
+
+def local(at: int, now: int | None = None, *, zone: tzinfo | None = None) -> str:
+    """The same as text alone."""
+    then = _there(at, zone)
+    if then is None:
+        return f"{at} µs since 1970"
+    today = _there(now, zone) if now is not None else None
+    same = today is not None and then.date() == today.date()
+    return then.strftime("%H:%M:%S" if same else "%Y-%m-%d %H:%M:%S")
+
+
+def countdown(until: int, now: int, *, past: str = "now") -> Markup:
+    """`in 14 s`, as it is at `now`; a script on the page keeps it true by `data-until`, and says `past` at its end."""
+    text = f"in {duration(until - now)}" if until > now else past
+    return tag(
+        "time", text, datetime=iso(until), title=iso(until), data_until=until, data_past=past, class_="countdown"
+    )
+
+
+def _there(at: int, zone: tzinfo | None) -> datetime | None:
+    try:
+        return (_EPOCH + timedelta(microseconds=at)).astimezone(zone)
+    except (OverflowError, ValueError, OSError):
+        return None
