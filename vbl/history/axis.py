@@ -6,6 +6,7 @@ the work. Pure; the terminal, a page and a static file share it.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -31,12 +32,13 @@ class Axis:
 
     def place(self, at: int) -> float:
         """Where the instant is drawn; what lies outside is drawn at the edge."""
-        for piece in self.pieces:
-            if at <= piece.end_at:
-                span = piece.end_at - piece.start_at
-                share = (max(at, piece.start_at) - piece.start_at) / span if span else 0.0
-                return piece.left + (piece.right - piece.left) * share
-        return 1.0
+        number = bisect_left(self.pieces, at, key=lambda piece: piece.end_at)
+        if number == len(self.pieces):
+            return 1.0
+        piece = self.pieces[number]
+        span = piece.end_at - piece.start_at
+        share = (max(at, piece.start_at) - piece.start_at) / span if span else 0.0
+        return piece.left + (piece.right - piece.left) * share
 
 
 IDLE_SHARE = 0.4
@@ -45,9 +47,12 @@ IDLE_EACH = 0.12
 """One cut stretch takes at most this share."""
 
 
-def axis(picture: Timeline) -> Axis:
-    """Lay out the line of time: a stretch in which no attempt ran is cut short once it outweighs half of the work."""
+def axis(picture: Timeline, *, compressed: bool = True) -> Axis:
+    """Lay out the line of time: a stretch in which no attempt ran is cut short once it outweighs half of the work;
+    where it is not to be compressed, all is as long as it was."""
     start, end = picture.start_at, max(picture.end_at, picture.start_at + 1)
+    if not compressed:
+        return Axis((Piece(start, end, 0.0, 1.0, False),))
     busy = merged(
         (bar.start_at, bar.end_at if bar.end_at is not None else end) for lane in picture.lanes for bar in lane.bars
     )
