@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vbl.cli.terminal import STATUS, Terminal, columns, dumps, fit, say_error
+from vbl.cli.terminal import Terminal, columns, dumps, fit, say_error
+from vbl.history.signs import SIGNS
 from vbl.history.state import Status
 
 
@@ -43,12 +44,12 @@ def test_when_to_colour(monkeypatch, option, environment, on_terminal, colored):
 
 
 def test_every_status_has_a_sign_and_a_word_of_its_own():
-    assert set(STATUS) == set(Status)
+    assert set(SIGNS) == set(Status)
     for place in (0, 1):
-        signs = [sign[place] for sign in STATUS.values()]
+        signs = [sign[place] for sign in SIGNS.values()]
         assert len(set(signs)) == len(signs)
-    assert all(ascii_sign.isascii() for _, ascii_sign, _ in STATUS.values())
-    assert all(columns(sign) == 1 for sign, _, _ in STATUS.values())
+    assert all(ascii_sign.isascii() for _, ascii_sign, _ in SIGNS.values())
+    assert all(columns(sign) == 1 for sign, _, _ in SIGNS.values())
 
 
 @given(st.text(), st.integers(1, 40))

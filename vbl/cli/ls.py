@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbl.cli.terminal import STATUS, Terminal, fit, shared
+from vbl.cli.terminal import Terminal, fit, shared
 from vbl.clock import SYSTEM
+from vbl.history.signs import SIGNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ class Age(_Instant):
 
 @click.command("ls", short_help="List runs, the newest first.")
 @click.option(
-    "--status", "statuses", multiple=True, type=click.Choice(list(STATUS)), help="Only these; repeat it for more."
+    "--status", "statuses", multiple=True, type=click.Choice(list(SIGNS)), help="Only these; repeat it for more."
 )
 @click.option("--workflow", metavar="NAME", help="Only runs of this workflow.")
 @click.option("--since", metavar="AGE", type=Age(), help="Only runs created within 90s, 15m, 1h, 2d, 1w.")

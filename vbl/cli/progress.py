@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vbl.cli.terminal import STATUS, STYLES, Terminal, fit
+from vbl.cli.terminal import STYLES, Terminal, fit
 from vbl.history.narration import duration, narrate, offset, people, preview, printable, tries
+from vbl.history.signs import SIGNS
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -193,7 +194,7 @@ class Plain:
         for event in events:
             for sign, text, style in watch.take(event):
                 self.terminal.note(
-                    f"{offset(event.at - watch.start_at):>11}  {STATUS[sign][1] if sign else ' '} {text}", style
+                    f"{offset(event.at - watch.start_at):>11}  {SIGNS[sign][1] if sign else ' '} {text}", style
                 )
 
     def tick(self, watch: Watch, now: int) -> None:
@@ -227,7 +228,7 @@ class Lively:
 
         for event in events:
             for sign, text, style in watch.take(event):
-                mark, plain, mark_style = STATUS.get(sign, (" ", " ", ""))
+                mark, plain, mark_style = SIGNS.get(sign, (" ", " ", ""))
                 line = Text.assemble(
                     ("  ", ""), (mark if self.unicode else plain, _rich(mark_style)), " ", (text, _rich(style))
                 )

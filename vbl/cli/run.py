@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from vbl.cli.terminal import STATUS, Terminal, dumps, shared, target_argument
+from vbl.cli.terminal import Terminal, dumps, shared, target_argument
 from vbl.clock import SYSTEM
 from vbl.errors import RunBlocked, RunFailed, RunWaiting, UsageError
 from vbl.history.narration import duration
+from vbl.history.signs import SIGNS
 
 if TYPE_CHECKING:
     from vbl.cli.progress import Watch
@@ -244,6 +245,6 @@ def _say_outcome(terminal: Terminal, run: Run) -> None:
 
 
 def _say_end(terminal: Terminal, state: RunState) -> None:
-    sign, plain, style = STATUS[state.status]
+    sign, plain, style = SIGNS[state.status]
     took = duration((state.finished_at or state.at) - state.created_at)
     terminal.note(f"{sign if terminal.unicode else plain} {state.status} after {took}   vbl show {state.run_id}", style)

@@ -22,6 +22,7 @@ import click
 from vbl.cli.options import NAMES, common
 from vbl.errors import VblError
 from vbl.history.narration import printable
+from vbl.history.signs import SIGNS, UNKNOWN
 
 if TYPE_CHECKING:
     from vbl.client import Client
@@ -34,20 +35,6 @@ STYLES: dict[str, dict[str, Any]] = {
     "dim": {"dim": True},
     "strong": {"bold": True},
 }
-
-STATUS: dict[str, tuple[str, str, str]] = {
-    "queued": ("○", "o", "dim"),
-    "running": ("●", "*", "live"),
-    "retrying": ("↻", "r", "warn"),
-    "waiting": ("◔", "w", "live"),
-    "waiting_for_approval": ("?", "?", "warn"),
-    "paused": ("‖", "=", "warn"),
-    "blocked": ("■", "#", "bad"),
-    "completed": ("✓", "+", "good"),
-    "failed": ("✗", "x", "bad"),
-    "cancelled": ("⊘", "-", "dim"),
-}
-"""Sign, its ASCII form and its style; the word always stands beside it."""
 
 
 class Terminal:
@@ -111,7 +98,7 @@ class Terminal:
 
     def status(self, status: str) -> str:
         """Sign and word of a status, painted."""
-        sign, plain, style = STATUS.get(status, ("·", ".", ""))
+        sign, plain, style = SIGNS.get(status, UNKNOWN)
         return self.paint(f"{sign if self.unicode else plain} {status.replace('_', ' ')}", style)
 
     def line(self, text: str = "") -> None:
