@@ -1,0 +1,137 @@
+"""Make the pictures of docs/inspecting.md: let a day of a support desk pass, serve its file, and photograph the pages.
+
+    python docs/pictures.py [FOLDER]      FOLDER is docs/pictures where none is given
+
+It needs the `test` extra and a Chromium. The day passes on a clock of its own, within seconds; what a supervisor and a
+server do is done by real ones.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+from playwright.sync_api import Browser, Page  # noqa: E402
+
+import vbl  # noqa: E402
+from tests.browser.chromium import launched  # noqa: E402
+from tests.browser.site import Site, wait  # noqa: E402
+from vbl.testing import FakeClock, Trial  # noqa: E402
+
+SUPPORT = ROOT / "docs/support.py"
+PEOPLE = ("Ada", "Bo", "Chidi", "Dana", "Emil", "Farah", "Goran", "Hana", "Ines", "Jonas")
+SUBJECTS = ("Broken lamp", "Wrong colour", "Where is my parcel?", "Invoice for last year")
+DAY_S = 26 * 3600
+
+
+class Day:
+    """A day at the desk. Times are seconds before the end of the day, which is the present."""
+
+    def __init__(self, trial: Trial, support: ModuleType) -> None:
+        self.trial = trial
+        self.support = support
+        self.end = trial.clock.now() + DAY_S * 1_000_000
+        self.left_open: set[str] = set()
+
+    def to(self, before_end_s: float) -> None:
+        """Let time pass until then; Nora answers what was asked more than a minute before."""
+        target = self.end - round(before_end_s * 1e6)
+        while (now := self.trial.clock.now()) < target:
+            self.trial.advance(min(120.0, (target - now) / 1e6))
+            for gate in self.trial.gates(status="open"):
+                if gate.run_id not in self.left_open and self.trial.clock.now() - gate.requested_at > 60_000_000:
+                    self.decide(gate)
+
+    def decide(self, gate: Any) -> None:
+        """She approves, and now and then does not."""
+        if (self.trial.run(gate.run_id).key or "").endswith("5"):
+            self.trial.deny(gate.id, by="nora", reason="we have answered that by telephone")
+        else:
+            self.trial.approve(gate.id, by="nora", reason="reads well")
+
+    def ask(self, number: int, subject: str = "", *, hard: bool = False) -> vbl.Run:
+        """A ticket comes in."""
+        customer, subject = PEOPLE[number % len(PEOPLE)], subject or SUBJECTS[number * 7 % len(SUBJECTS)]
+        return self.trial.start(
+            self.support.triage, number, customer, subject, hard, key=f"ticket {number}", tags={"shop": "north"}
+        )
+
+    def crash(self, down_s: float) -> None:
+        """The supervisor is killed, and somebody starts it again some time later."""
+        self.trial.kill()
+        self.trial.clock.advance(down_s)
+        self.trial.up()
+
+
+def live_through(day: Day) -> None:
+    """What happened."""
+    support, trial, number = day.support, day.trial, 4000
+    for hours in (25, 22, 19, 14, 9, 6, 4, 3, 2):
+        trial.start(support.digest, f"2026-{hours:02}", tags={"shop": "north"})
+        for minute in range(0, 3 + hours % 4):
+            day.to(hours * 3600 - minute * 420)
+            number += 1
+            day.ask(number)
+    day.to(5400)
+    trial.start(support.onboard, "Kofi", key="customer Kofi")
+    trial.start(support.sync_crm, "Lena")
+    trial.start(support.import_invoices, "2026-10")
+    day.to(5000)
+    paused = trial.start(support.onboard, "Mira", key="customer Mira")
+    day.to(4900)
+    paused.pause()
+    for minute in range(58, 14, -4):
+        day.to(minute * 60)
+        number += 1
+        day.ask(number)
+    chosen = day.ask(4711, "Broken lamp", hard=True)
+    day.left_open.add(chosen.id)
+    while "draft_reply" not in chosen.state().steps:
+        trial.skip()
+    trial.advance(4)
+    day.crash(140)
+    day.to(14 * 60)
+    cancelled = day.ask(4712)
+    trial.advance(9)
+    cancelled.cancel(reason="the customer has written again")
+    day.to(13 * 60)
+    trial.start(support.renew_licence, "Goran", 49.0, key="licence Goran 2026")
+    trial.advance(2)
+    day.crash(40)
+    day.to(9 * 60)
+    trial.start(support.import_invoices, "2026-11")
+    day.left_open.add((late := day.ask(4713)).id)
+    day.to(5 * 60)
+    for minute in (4, 3, 2):
+        day.to(minute * 60)
+        number += 1
+        day.ask(number)
+    assert late.status == chosen.status == "waiting_for_approval", (late.status, chosen.status)
+    trial.start(support.listen, "call-2026-11-23.wav", tags={"shop": "south"})
+    day.to(0)
+
+
+def made(path: Path) -> None:
+    """Write the file of that day."""
+    support = importlib.import_module("support")  # by the name that `vbl up docs/support.py` gives it
+    clock = FakeClock(time.time_ns() // 1000 - DAY_S * 1_000_000)
+    support.rest = clock.sleep
+    with Trial(path, clock=clock) as trial:
+        live_through(Day(trial, support))
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    path.unlink(missing_ok=True)
+    made(path)
