@@ -58,7 +58,7 @@ COMMANDS = {
 ANNOTATIONS = {"client": {"engine"}}
 """What a room may name in annotations alone, under `if TYPE_CHECKING`: nothing of it is loaded."""
 
-SAME_ROOM = {"decisions": "client", "links": "client", "handle": "client", "schedules": "client"}
+SAME_ROOM = dict.fromkeys(("decisions", "links", "handle", "schedules", "documents"), "client")
 GROUND_MODULES = {"errors", "clock", "ids", "config"}
 BANNED_NAMES = {"utils", "helpers", "common", "misc", "base", "manager", "types"}
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbl.cli.documents import instant
 from vbl.cli.terminal import Terminal, dumps, run_argument, shared
 from vbl.cli.words import field, local
+from vbl.documents import instant
 from vbl.errors import StorageError
 from vbl.history.narration import narrate
 

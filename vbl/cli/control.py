@@ -36,7 +36,7 @@ def _steer(
             run.refresh()
             answer = run.why()
             if terminal.as_json:
-                from vbl.cli.documents import run_document, why_document
+                from vbl.documents import run_document, why_document
 
                 terminal.document(run_document(run) | {"why": why_document(answer)})
                 return

@@ -178,7 +178,7 @@ def signal(terminal: Terminal, ref: str, name: str, data: str | None, key: str |
     with terminal.connect() as client:
         run = _signalled(client, ref, name, None if data is None else value(data), key, person)
         if terminal.as_json:
-            from vbl.cli.documents import run_document
+            from vbl.documents import run_document
 
             terminal.document(run_document(run) | {"signal": name, "data": None if data is None else value(data)})
             return

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbl.cli.documents import instant, milliseconds
 from vbl.cli.terminal import Terminal, shared
+from vbl.documents import instant, milliseconds
 from vbl.errors import RunBlocked, RunFailed, SupervisorHeld, VblError
 
 if TYPE_CHECKING:

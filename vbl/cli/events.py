@@ -116,7 +116,7 @@ def _paged(client: Client, after: int, until: int) -> Iterator[Event]:
 def _print(terminal: Terminal, event: Event, since: int | None) -> None:
     """An event on a line: with the time since the run's creation within one run, else with the run and the clock."""
     if terminal.as_json:
-        from vbl.cli.documents import event_document
+        from vbl.documents import event_document
 
         terminal.emit(event_document(event))
         return

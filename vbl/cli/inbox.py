@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbl.cli.documents import instant
 from vbl.cli.terminal import Terminal, dumps, shared
 from vbl.cli.words import field, local
+from vbl.documents import instant
 from vbl.history.narration import duration, printable
 
 if TYPE_CHECKING:

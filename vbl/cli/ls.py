@@ -77,7 +77,7 @@ def command(
     with terminal.connect() as client:
         runs = _runs(client, limit, filters, own=whole or workflow is not None)
         if terminal.as_json:
-            from vbl.cli.documents import run_document
+            from vbl.documents import run_document
 
             for run in runs:
                 terminal.emit(run_document(run))

@@ -92,7 +92,7 @@ def _lanes(terminal: Terminal, found: list[LaneState], limit: int) -> None:
 
 def queue_document(queue: QueueState) -> dict[str, Any]:
     """A queue as JSON."""
-    from vbl.cli.documents import instant
+    from vbl.documents import instant
 
     limits = queue.limits
     return {
@@ -113,7 +113,7 @@ def lane_document(lane: LaneState) -> dict[str, Any]:
     """A lane as JSON; `key` is the value of the parameter."""
     import json
 
-    from vbl.cli.documents import instant
+    from vbl.documents import instant
 
     try:
         key = json.loads(lane.lane) if lane.lane else None

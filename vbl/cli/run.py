@@ -75,7 +75,7 @@ def command(
                 raise
             except RunWaiting:
                 if terminal.as_json:
-                    from vbl.cli.documents import run_document
+                    from vbl.documents import run_document
 
                     terminal.document(run_document(run.refresh()) | {"output": None, "error": None})
                 raise
@@ -196,7 +196,7 @@ def _say_started(terminal: Terminal, runtime: Runtime, run: Run) -> None:
 def _say_detached(terminal: Terminal, client: Client, run: Run, target: str) -> None:
     """The id on stdout, and what becomes of the run on stderr."""
     if terminal.as_json:
-        from vbl.cli.documents import run_document
+        from vbl.documents import run_document
 
         terminal.document(run_document(run.refresh()))
         return
@@ -227,7 +227,7 @@ def _say_outcome(terminal: Terminal, run: Run) -> None:
     """The output on stdout, how it went on stderr. Raises as `run.result()` does for a run that did not complete."""
     state = run.state()
     if terminal.as_json:
-        from vbl.cli.documents import run_document
+        from vbl.documents import run_document
 
         terminal.document(run_document(run.refresh()) | {"output": state.output, "error": state.error})
     _say_end(terminal, state)

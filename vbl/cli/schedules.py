@@ -122,7 +122,7 @@ def _last(schedule: Schedule, now: int) -> str:
 
 def schedule_document(schedule: Schedule) -> dict[str, Any]:
     """A schedule as `--json` gives it."""
-    from vbl.cli.documents import instant
+    from vbl.documents import instant
 
     return {
         "name": schedule.name,
@@ -147,7 +147,7 @@ def schedule_document(schedule: Schedule) -> dict[str, Any]:
 
 
 def _entry(entry: Entry | None) -> dict[str, Any] | None:
-    from vbl.cli.documents import instant, milliseconds
+    from vbl.documents import instant, milliseconds
 
     if entry is None:
         return None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vbl.cli.state import Points, point_options, print_state
 from vbl.cli.terminal import Terminal, fit, run_argument, shared
 from vbl.clock import SYSTEM
 from vbl.history.narration import duration, offset, preview
@@ -27,14 +28,15 @@ REMARKS = 12
 
 @click.command(short_help="Show a run: its state, and its timeline.")
 @run_argument()
-@click.option("--at", type=click.IntRange(min=1), metavar="SEQ", help="Print the state as it was after this event.")
-@click.option("--checkpoint", type=click.IntRange(min=1), metavar="N", help="Print the state at this checkpoint.")
+@point_options
 @click.option("--all", "whole", is_flag=True, help="A row for every step, however many.")
 @click.option(
     "--depth", type=click.IntRange(min=0), default=3, show_default=True, metavar="N", help="So many levels of children."
 )
 @shared
-def command(terminal: Terminal, ref: str, at: int | None, checkpoint: int | None, whole: bool, depth: int) -> None:
+def command(
+    terminal: Terminal, ref: str, at: Points | None, checkpoint: Points | None, whole: bool, depth: int
+) -> None:
     """Show a run: where it is and why, its timeline, a bar for each attempt, and the tree of its children.
 
     With --at or --checkpoint: the accumulated state at that point instead.
@@ -45,8 +47,6 @@ def command(terminal: Terminal, ref: str, at: int | None, checkpoint: int | None
       vbl show r_01h --checkpoint 3
     """
     if at is not None or checkpoint is not None:
-        from vbl.cli.state import print_state
-
         print_state(terminal, ref, at, checkpoint)
         return
     from vbl.history.state import fold
@@ -62,7 +62,7 @@ def command(terminal: Terminal, ref: str, at: int | None, checkpoint: int | None
     state = fold(facts)
     picture = timeline(facts, SYSTEM.now(), supervised=supervised)
     if terminal.as_json:
-        from vbl.cli.documents import gate_documents, run_document, timeline_document, why_document
+        from vbl.documents import gate_documents, run_document, timeline_document, why_document
 
         run_part = run_document(run) | {"input": state.input, "output": state.output, "error": state.error}
         asked = gate_documents(state) if state.gates else []

@@ -30,7 +30,7 @@ def print_state(terminal: Terminal, ref: str, at: int | None, checkpoint: int | 
     with terminal.connect() as client:
         state = client.run(ref).state(at=at, checkpoint=checkpoint)
     if terminal.as_json:
-        from vbl.cli.documents import state_document
+        from vbl.documents import state_document
 
         terminal.document(state_document(state))
         return

@@ -216,7 +216,7 @@ class Log:
 
     def _say(self, run_id: str, fact: Fact) -> None:
         if self.terminal.as_json:
-            from vbl.cli.documents import fact_document
+            from vbl.documents import fact_document
 
             self.terminal.emit(fact_document(run_id, fact))
             return

@@ -22,7 +22,7 @@ def command(terminal: Terminal, ref: str) -> None:
         run = client.run(ref)
         answer = run.why()
         if terminal.as_json:
-            from vbl.cli.documents import run_document, why_document
+            from vbl.documents import run_document, why_document
 
             terminal.document(run_document(run) | why_document(answer))
             return

@@ -1,4 +1,4 @@
-"""The JSON of `--json`: the documents for runs, events, states, waits and timelines. Keys are only ever added.
+"""The JSON of `--json` and of the API: documents for runs, events, states, waits, timelines. Keys are only ever added.
 
 Instants are RFC 3339 in UTC, durations integers of milliseconds under keys that end in `_ms`. What the user recorded
 (inputs, outputs, variables) is passed on as it is.
