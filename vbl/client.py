@@ -180,6 +180,10 @@ class Client:
         """Who moves the runs of this file now; None where nobody does."""
         return self._access.supervisor()
 
+    def silence(self) -> str | None:
+        """Words on a holder of the file that gives no sign of life any more; None where it does, or there is none."""
+        return self._access.silent() if holder.alive(self.path) else None
+
     def sql(self, query: str, params: Sequence[Any] = ()) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Columns and rows of a query that can only read. Raises UsageError with SQLite's words where it is wrong."""
         reader = Reader(self.path)
@@ -217,6 +221,10 @@ class Client:
     def questions(self, *, to: str | None = None, limit: int = 100) -> list[Question]:
         """All that waits for a person: open gates, and steps whose outcome nobody knows; the oldest first."""
         return self._decisions.questions(to, limit)
+
+    def waiting_for_people(self, limit: int = 100) -> int:
+        """How many questions there are, up to `limit`; cheaper than to ask for them."""
+        return self._decisions.waiting(limit)
 
     def approve(
         self,

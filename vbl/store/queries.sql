@@ -45,6 +45,10 @@ where status = 'open'
 order by requested_at
 limit ?
 
+-- name: open_gates_counted
+select count(*)
+from (select 1 from gates where status = 'open' limit ?)
+
 -- name: all_gates
 select id, run, seq, name, status, assignees, requested_at, expires_at, decided_at, decided_by
 from gates
@@ -133,6 +137,20 @@ where workflow = ?
 select key
 from runs
 where in_flight > 0
+
+-- name: blocked_at
+select key, seq
+from runs
+where status = 'blocked'
+limit ?
+
+-- name: changed_runs
+select events.id, runs.id
+from events
+join runs on runs.key = events.run
+where events.id > ?
+order by events.id
+limit ?
 
 -- name: blocked
 select key, workflow
