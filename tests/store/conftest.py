@@ -46,7 +46,8 @@ class File:
         for n in range(1, steps + 1):
             name = {"step": f"s#{n}", "attempt": 1}
             self.append(run_id, ("STEP_STARTED", {**name, "input": {"x": n}, "idempotency_key": f"{run_id}:s#{n}"}))
-            state = self.append(run_id, ("STEP_COMPLETED", {**name, "output": {"text": f"result {n} " * 20}}))
+            done = {**name, "output": {"text": f"result {n} " * 20}, "usage": {"usd": 0.1}}
+            state = self.append(run_id, ("STEP_COMPLETED", done))
             mark = {"checkpoint": n, "applied": state.seq, "commands": 1, "delta": {"n": n, "seen": list(range(n))}}
             self.append(run_id, ("CHECKPOINT_WRITTEN", {**mark, "digest": "d"}))
         self.append(run_id, ("RUN_COMPLETED", {"output": steps}))

@@ -85,13 +85,14 @@ DAMAGES = {
     "a status": ("summary", "update runs set status = 'failed' where status = 'completed'"),
     "a wake-up": ("summary", "update runs set wake_at = null where status = 'waiting'"),
     "a time to look": ("summary", "update runs set due_at = null where due_at is not null"),
+    "a cost": ("summary", "update runs set usd = 0.5 where key = 1"),
     "a start key": ("summary", "update runs set start_key = 'k-2' where start_key = 'k-1'"),
     "a summary that is gone": ("summary_missing", "delete from runs where status = 'waiting'"),
     "a summary of nothing": (
         "orphan",
         """insert into runs
         select 99, 'r_nobody', workflow, version, status, null, null, '', 0, 1, 1, 1, null, null, 0, 1,
-            null, null, null
+            null, null, null, null
         from runs limit 1""",
     ),
     "a tag": ("tags", "delete from run_tags where tag = 'blue'"),

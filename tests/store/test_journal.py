@@ -206,3 +206,10 @@ def test_other_connections_see_that_something_changed(file: File, open_file: Ope
     assert file.store.changed() == before
     other.run()
     assert file.store.changed() != before
+
+
+def test_the_summary_says_what_the_steps_cost_together(file: File) -> None:
+    run_id = file.some_run(steps=3)
+    assert file.rows("select usd from runs where id = ?", run_id) == [(0.1 + 0.1 + 0.1,)]
+    free = file.run()
+    assert file.rows("select usd from runs where id = ?", free) == [(None,)]

@@ -129,6 +129,7 @@ def _summaries(numbers: Iterable[int], first_at: int) -> Iterator[tuple[Any, ...
             started_at=None if status == "queued" else at,
             queue=None,
             lane=None,
+            usd=None,
         )
         yield (*summary_row(summary), n + 1)
 

@@ -50,7 +50,8 @@ class RunState:
 
     `outputs` maps the key of each completed step to its recorded output (plain JSON data); `variables` are the
     fields of `vbl.state`; `applied` is the seq of the last input that the code has digested. `signals` holds, by name,
-    the seqs of those that no wait has taken; gates are by id, children by the key of their call.
+    the seqs of those that no wait has taken; gates are by id, children by the key of their call. `usd` is what the steps
+    say that they cost, None where none does.
     """
 
     run_id: str = ""
@@ -104,6 +105,7 @@ class RunState:
     undone: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     reopened: bool = False
     usage: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    usd: float | None = None
 
     @property
     def waits_for_place(self) -> bool:
@@ -361,6 +363,7 @@ class Summary:
     started_at: int | None
     queue: str | None
     lane: str | None
+    usd: float | None
 
 
 def summarise(state: RunState) -> Summary:
@@ -368,7 +371,7 @@ def summarise(state: RunState) -> Summary:
     return Summary(
         state.run_id, state.workflow, state.version, state.status.value, state.key, state.parent, "\n".join(state.tags),
         state.priority, state.created_at, state.at, state.finished_at, state.wake_at, state.due_at, state.in_flight,
-        state.seq, state.started_at, state.queue, state.lane,
+        state.seq, state.started_at, state.queue, state.lane, state.usd,
     )  # fmt: skip
 
 

@@ -97,6 +97,9 @@ def _step_completed(state: RunState, fact: Fact) -> None:
     step = state.steps[p["step"]]
     if p.get("usage"):
         state.usage.append({"step": step.key, **p["usage"]})
+        usd = p["usage"].get("usd")
+        if isinstance(usd, (int, float)):
+            state.usd = (state.usd or 0.0) + usd
     step.output, step.error, step.interrupted = p.get("output"), None, False
     if step.status == "cancelled" or step.void:
         step.late_seq = fact.seq

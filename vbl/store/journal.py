@@ -383,7 +383,7 @@ def _update(history: History) -> tuple[Any, ...]:
     history.due_at = due_at = s.due_at
     return (
         s.version, s.status.value, s.at, s.finished_at, s.wake_at, due_at, s.in_flight, s.seq, s.started_at, s.queue,
-        s.lane, history.key,
+        s.lane, s.usd, history.key,
     )  # fmt: skip
 
 
@@ -402,5 +402,5 @@ def summary_row(summary: Summary) -> tuple[Any, ...]:
         summary.id, summary.workflow, summary.version, summary.status, summary.start_key, summary.parent_id,
         summary.tags, summary.priority, summary.created_at, summary.updated_at, summary.finished_at,
         summary.wake_at, summary.due_at, summary.in_flight, summary.seq, summary.started_at, summary.queue,
-        summary.lane,
+        summary.lane, summary.usd,
     )  # fmt: skip

@@ -15,14 +15,14 @@ select coalesce((select seq from sqlite_sequence where name = 'runs'), 0)
 -- name: insert_run
 insert into runs (
     id, workflow, version, status, start_key, parent_id, tags, priority, created_at, updated_at, finished_at,
-    wake_at, due_at, in_flight, seq, started_at, queue, lane, key
+    wake_at, due_at, in_flight, seq, started_at, queue, lane, usd, key
 )
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: update_run
 update runs
 set version = ?, status = ?, updated_at = ?, finished_at = ?, wake_at = ?, due_at = ?, in_flight = ?, seq = ?,
-    started_at = ?, queue = ?, lane = ?
+    started_at = ?, queue = ?, lane = ?, usd = ?
 where key = ?
 
 -- name: put_gate
@@ -206,7 +206,7 @@ where workflow = ?
 
 -- name: run_row
 select id, workflow, version, status, start_key, parent_id, tags, priority, created_at, updated_at, finished_at,
-    wake_at, due_at, in_flight, seq, started_at, queue, lane, key
+    wake_at, due_at, in_flight, seq, started_at, queue, lane, usd, key
 from runs
 where key = ?
 
