@@ -30,10 +30,10 @@ def clock(at: int, now: int | None = None, *, zone: tzinfo | None = None) -> Mar
 
 def local(at: int, now: int | None = None, *, zone: tzinfo | None = None) -> str:
     """The same as text alone."""
-    then = _there(at, zone)
+    then = there(at, zone)
     if then is None:
         return f"{at} µs since 1970"
-    today = _there(now, zone) if now is not None else None
+    today = there(now, zone) if now is not None else None
     same = today is not None and then.date() == today.date()
     return then.strftime("%H:%M:%S" if same else "%Y-%m-%d %H:%M:%S")
 
@@ -46,7 +46,8 @@ def countdown(until: int, now: int, *, past: str = "now") -> Markup:
     )
 
 
-def _there(at: int, zone: tzinfo | None) -> datetime | None:
+def there(at: int, zone: tzinfo | None = None) -> datetime | None:
+    """The instant in a zone, by default that of the machine; None for what no calendar holds."""
     try:
         return (_EPOCH + timedelta(microseconds=at)).astimezone(zone)
     except (OverflowError, ValueError, OSError):
