@@ -107,9 +107,9 @@ def test_words_that_stayed_are_not_said_to_have_changed():
     pieces = words("Dear Ada,\nyour order has left.\nYours", "Dear Ada,\nyour parcel has arrived.\nYours")
     assert pieces == [
         Piece("same", "Dear Ada,\nyour "),
-        Piece("removed", "order "),
-        Piece("added", "parcel "),
-        Piece("same", "has "),
+        Piece("removed", "order"),
+        Piece("added", "parcel"),
+        Piece("same", " has "),
         Piece("removed", "left"),
         Piece("added", "arrived"),
         Piece("same", ".\nYours"),
@@ -119,8 +119,9 @@ def test_words_that_stayed_are_not_said_to_have_changed():
 def test_what_stayed_far_from_a_change_is_left_out():
     pieces = abridged([Piece("same", "a" * 100), Piece("added", "new"), Piece("same", "b" * 100)], around=5)
     assert [piece.text for piece in pieces] == ["…aaaaa", "new", "bbbbb…"]
-    middle = abridged([Piece("added", "x"), Piece("same", "c" * 50), Piece("added", "y")], around=4)
-    assert middle[1].text == "cccc…cccc"
+    middle = abridged([Piece("added", "x"), Piece("same", "one two three " * 9), Piece("added", "y")], around=12)
+    assert middle[1].text == "one two … two three "
+    assert abridged([Piece("same", "short"), Piece("added", "x")], around=4) == [Piece("same", "short"), ("added", "x")]
 
 
 def test_only_texts_of_some_length_are_worth_words():

@@ -178,7 +178,7 @@ def _carries_unicode(stream: TextIO) -> bool:
     return (stream.encoding or "").lower().replace("-", "") == "utf8"
 
 
-_PLAIN = str.maketrans({"…": "...", "×": "x", "⏎": "\\n", "·": ".", "‹": "<", "›": ">", "µ": "u"})
+_PLAIN = str.maketrans({"…": "...", "×": "x", "⏎": "\\n", "·": ".", "→": "->", "‹": "<", "›": ">", "µ": "u"})
 
 
 def _write(stream: TextIO, text: str, colored: bool) -> None:

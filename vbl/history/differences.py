@@ -34,7 +34,7 @@ DEPTH = 100
 LONG = 40
 """From so many characters on, or over several lines, a text is worth comparing word by word."""
 
-_NAME = re.compile(r"[^\W\d]\w*\Z")
+_NAME = re.compile(r"[^\W\d][\w#-]*\Z")
 _WORD = re.compile(r"\w+\s*|[^\w\s]\s*|\s+")
 
 
@@ -95,16 +95,16 @@ def words(before: str, after: str) -> list[Piece]:
     return _joined(pieces)
 
 
-def abridged(pieces: Sequence[Piece], around: int = 30) -> list[Piece]:
-    """The pieces with at most `around` characters of what is the same on either side of what is not."""
+def abridged(pieces: Sequence[Piece], around: int = 60) -> list[Piece]:
+    """The pieces with some `around` characters, whole words, of what is the same on either side of what is not."""
     shown: list[Piece] = []
     for number, piece in enumerate(pieces):
         text = piece.text
         first, last = number == 0, number == len(pieces) - 1
-        if piece.fate == "same" and len(text) > (around if first or last else 2 * around) + 1:
-            head = "" if first else text[:around]
+        if piece.fate == "same" and len(text) > 3 * around:
+            head = "" if first else text[: text.rfind(" ", around // 2, around) + 1 or around]
             tail = "" if last else text[-around:]
-            text = f"{head}…{tail}"
+            text = f"{head}…{tail[max(tail.find(' ', 0, around // 2), 0) :]}"
         shown.append(Piece(piece.fate, text))
     return shown
 
@@ -138,9 +138,8 @@ def accumulated(state: RunState) -> dict[str, Any]:
     return parts | {name: value for name, value in ends.items() if value is not None}
 
 
-def place(path: Sequence[str | int]) -> str:
-    """A path in words: names behind dots, positions and unusual names in brackets."""
-    text = ""
+def place(path: Sequence[str | int], text: str = "") -> str:
+    """A path in words, behind those of `text`: names behind dots, positions and unusual names in brackets."""
     for part in path:
         if isinstance(part, str) and _NAME.match(part):
             text += f".{part}" if text else part
@@ -213,7 +212,8 @@ def _pairs(before: list[T], after: list[T]) -> int:
 
 
 def _joined(pieces: list[Piece]) -> list[Piece]:
-    """Neighbours of one fate as one; of what replaces each other the removed first."""
+    """Neighbours of one fate as one; of what replaces each other the removed first, and the blanks that both end with
+    as what they are: the same."""
     joined: list[Piece] = []
     removed = added = ""
     for piece in [*pieces, Piece("same", "")]:
@@ -222,14 +222,28 @@ def _joined(pieces: list[Piece]) -> list[Piece]:
         elif piece.fate == "added":
             added += piece.text
         else:
-            joined += [Piece("removed", removed)] if removed else []
-            joined += [Piece("added", added)] if added else []
+            blanks = _blanks(removed, added)
+            kept = len(removed) - len(blanks), len(added) - len(blanks)
+            _append(joined, Piece("removed", removed[: kept[0]]))
+            _append(joined, Piece("added", added[: kept[1]]))
+            _append(joined, Piece("same", blanks + piece.text))
             removed = added = ""
-            if joined and joined[-1].fate == "same":
-                joined[-1] = Piece("same", joined[-1].text + piece.text)
-            elif piece.text:
-                joined.append(piece)
     return joined
+
+
+def _blanks(one: str, other: str) -> str:
+    """The white space that both texts end with."""
+    count = 0
+    while count < min(len(one), len(other)) and one[-1 - count] == other[-1 - count] and one[-1 - count].isspace():
+        count += 1
+    return one[len(one) - count :]
+
+
+def _append(joined: list[Piece], piece: Piece) -> None:
+    if joined and joined[-1].fate == piece.fate:
+        joined[-1] = Piece(piece.fate, joined[-1].text + piece.text)
+    elif piece.text:
+        joined.append(piece)
 
 
 def _same(before: Any, after: Any) -> bool:
