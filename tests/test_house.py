@@ -158,6 +158,7 @@ LIVES_IN = {
     "httpx": r"vbl\.(agents|notifier)(\..+)?",
     "click": r"vbl\.cli(\..+)?",
     "cronsim": r"vbl\.history\.planning",
+    "markdown_it": r"vbl\.drawing\.prose",
     "rich": r"vbl\.cli(\..+)?",
 }
 

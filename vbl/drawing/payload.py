@@ -1,0 +1,195 @@
+"""A recorded value as a person wants to see it: `payload(value)` draws a conversation, a picture, a text or a tree.
+
+The size stands first; what is large is only named, until somebody asks for it. Beside each drawing the JSON stands as
+it is recorded. Everything from the value is text: nothing in it can become an element.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from vbl.drawing.chat import is_chat
+from vbl.drawing.images import image, size_of
+from vbl.drawing.markup import Child, Markup, tag
+from vbl.drawing.prose import is_markdown, plain, prose, struck
+from vbl.history.narration import preview
+
+LARGE = 64 * 1024
+"""Bytes of JSON from which on a value is drawn on demand only."""
+LARGEST = 1024 * 1024
+"""Bytes of JSON that are put into a page at all; the rest is cut, and says so."""
+MOST_NODES = 2_000
+"""Nodes of one tree that are drawn; the JSON beside it has them all."""
+INLINE = 80
+"""A text of so many characters, on one line, needs no box of its own."""
+
+
+def payload(value: Any, *, whole: str | None = None, command: str | None = None, full: bool = False) -> Markup:
+    """Draw a value. `whole` is the address that gives a large one; `command` prints it in a terminal, and is offered to
+    be copied, as the JSON is, where there is a script on the page; `full` draws a large one all the same."""
+    if _is_short(value):
+        return tag("div", _scalar(value), class_="payload short")
+    text = as_json(value)
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > LARGE and not full:
+        return _named(value, size, whole, command)
+    kind, body = _drawn(value)
+    return tag(
+        "div",
+        _bar(kind, size, whole, command),
+        body,
+        _raw(text, size) if kind != "value" else None,
+        class_="payload",
+        data_kind=kind.split(",")[0],
+    )
+
+
+def as_json(value: Any) -> str:
+    """The value as indented JSON, characters as they are."""
+    return json.dumps(value, ensure_ascii=False, indent=2, default=repr)
+
+
+def _named(value: Any, size: int, whole: str | None, command: str | None) -> Markup:
+    """A large value: how large, how it begins, and where the rest is."""
+    show = (
+        tag("button", f"show {size_of(size)}", type="button", class_="button quiet", hx_get=whole,
+            hx_target="closest .payload", hx_swap="outerHTML")
+        if whole is not None
+        else None
+    )  # fmt: skip
+    told = tag("code", struck(preview(value, 240)), class_="beginning")
+    return tag("div", _bar("large", size, whole, command), told, show, class_="payload large", data_kind="large")
+
+
+def _bar(kind: str, size: int, whole: str | None, command: str | None) -> Markup:
+    """The size, what it is, and what can be done with it."""
+    copied = command is not None
+    return tag(
+        "div",
+        tag("span", size_of(size), class_="size"),
+        tag("span", kind, class_="kind") if kind != "large" else None,
+        tag("button", "copy JSON", type="button", class_="copy", data_copy_json=True)
+        if copied and kind != "large"
+        else None,
+        tag("button", "copy command", type="button", class_="copy", data_copy=command, title=command)
+        if copied
+        else None,
+        tag("a", "open JSON", href=f"{whole}&raw=1", class_="copy") if whole is not None else None,
+        class_="payload-bar",
+    )
+
+
+def _raw(text: str, size: int) -> Markup:
+    """The JSON, folded away."""
+    cut = text[:LARGEST]
+    rest = (
+        tag("p", f"cut: the first {size_of(LARGEST)} of {size_of(size)}", class_="dim") if len(text) > LARGEST else None
+    )
+    return tag("details", tag("summary", "JSON"), tag("pre", struck(cut), tabindex=0), rest, class_="raw")
+
+
+def _drawn(value: Any) -> tuple[str, Markup]:
+    """What the value is, in words, and its drawing."""
+    picture = image(value)
+    if picture is not None:
+        return "picture", picture
+    if is_chat(value):
+        return f"chat, {len(value)} message{'s' * (len(value) != 1)}", _chat(value)
+    if isinstance(value, str):
+        return ("markdown" if is_markdown(value) else "text"), prose(value)
+    return _count(value), _Tree(MOST_NODES).draw(value)
+
+
+def _chat(messages: list[Any]) -> Markup:
+    from vbl.drawing.chat import chat
+
+    return chat(messages, tree)
+
+
+def tree(value: Any) -> Markup:
+    """A value as a tree that folds."""
+    return _Tree(MOST_NODES).draw(value)
+
+
+def _count(value: Any) -> str:
+    if isinstance(value, Mapping):
+        length = len(cast("Mapping[str, Any]", value))
+        return f"object, {length} field{'s' * (length != 1)}"
+    if isinstance(value, Sequence):
+        length = len(cast("Sequence[Any]", value))
+        return f"list, {length} item{'s' * (length != 1)}"
+    return "value"
+
+
+def _is_short(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= INLINE and "\n" not in value and not is_markdown(value)
+    return not value or not isinstance(value, (Mapping, Sequence))
+
+
+def _scalar(value: Any) -> Markup:
+    """A value on one line, as JSON says it; a text without its quotation marks."""
+    if isinstance(value, str):
+        return tag("span", struck(value), class_="v string") if value else tag("span", "empty text", class_="v none")
+    if value is None or isinstance(value, bool):
+        return tag("span", json.dumps(value), class_="v none" if value is None else "v bool")
+    if isinstance(value, (int, float)):
+        return tag("span", json.dumps(value), class_="v number")
+    return tag("span", {"{}": "{} empty", "[]": "[] empty"}.get(as_json(value), as_json(value)), class_="v none")
+
+
+@dataclass(slots=True)
+class _Tree:
+    """A tree that is being drawn, and how many nodes it may still have."""
+
+    left: int
+
+    def draw(self, value: Any) -> Markup:
+        return self._branch(value, 0)
+
+    def _branch(self, value: Any, depth: int) -> Markup:
+        """A list of named values."""
+        if isinstance(value, Mapping):
+            items = [(str(name), one) for name, one in cast("Mapping[str, Any]", value).items()]
+        else:
+            items = [(str(number), one) for number, one in enumerate(cast("Sequence[Any]", value))]
+        rows: list[Markup] = []
+        for name, one in items:
+            if self.left <= 0:
+                rows.append(tag("li", f"… {len(items) - len(rows)} more; the JSON has them", class_="dim"))
+                break
+            self.left -= 1
+            rows.append(tag("li", self._node(name, one, depth)))
+        return tag("ul", rows, class_="tree")
+
+    def _node(self, name: str, value: Any, depth: int) -> Child:
+        label = tag("span", name, class_="k")
+        special = self._special(value)
+        if special is not None:
+            return [label, special]
+        if _is_short(value):
+            return [label, " ", _scalar(value)]
+        size = len(cast("Sequence[Any]", value))
+        mark = f"{{{size}}}" if isinstance(value, Mapping) else f"[{size}]"
+        summary = tag("summary", label, " ", tag("span", mark, class_="dim"), " ", _peek(value))
+        return tag("details", summary, self._branch(value, depth + 1), open=depth < 2 and size <= 20)
+
+    def _special(self, value: Any) -> Markup | None:
+        """What is drawn as more than a node: a picture, a conversation, a text of several lines."""
+        picture = image(value)
+        if picture is not None:
+            return picture
+        if is_chat(value):
+            self.left -= len(value)
+            return _chat(value)
+        if isinstance(value, str) and not _is_short(value):
+            return prose(value) if len(value) <= LARGE else plain(f"{value[:LARGE]}… cut; the JSON has it all")
+        return None
+
+
+def _peek(value: Any) -> Markup:
+    """How a folded branch begins."""
+    return tag("span", struck(preview(value, 60)), class_="peek", aria_hidden="true")
