@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -91,6 +92,7 @@ def _start(child: SpawnProcess) -> None:
     if not hasattr(signal, "pthread_sigmask"):
         child.start()
         return
+    resource_tracker.ensure_running()  # its own start unblocks the signal again, so it is to be there before
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         child.start()
@@ -109,7 +111,13 @@ def _home(step: Step[..., Any]) -> tuple[str, str | None, str]:
             f'step {step.name} has isolation="process" but is not at the top level of a module',
             "Move it to the top level of a module, so that the child process can find it",
         )
-    return function.__module__, getattr(module, "__file__", None), function.__qualname__
+    file = getattr(module, "__file__", None)
+    if file is None and function.__module__ == "__main__":
+        raise UsageError(
+            f'step {step.name} has isolation="process" and was typed here, where its process cannot find it',
+            f"Put it into a file, and import it: from steps import {step.name}",
+        )
+    return function.__module__, file, function.__qualname__
 
 
 def _serve(
