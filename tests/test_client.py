@@ -124,3 +124,38 @@ def test_a_client_that_was_closed_says_so(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="was closed here") as refused:
             cast(Any, use)()
         assert refused.value.hint
+
+
+def test_events_of_one_run_are_followed_from_a_cursor(client: Client) -> None:
+    one, other = client.start("somewhere"), client.start("elsewhere")
+    one.pause(by="ada")
+    other.pause(by="ada")
+    assert [(e.run_id, e.type) for e in client.events(run=one.id)] == [(one.id, "RUN_CREATED"), (one.id, "RUN_PAUSED")]
+    cursor = client.events(run=one.id, limit=1)[-1].id
+    assert [e.type for e in client.events(after=cursor, run=one.id)] == ["RUN_PAUSED"]
+    assert [e.run_id for e in client.events(after=cursor)] == [other.id, one.id, other.id]
+    assert client.events(after=client.cursor(), run=one.id) == []
+
+
+def test_a_cursor_at_an_instant_has_all_behind_it_that_came_since(tmp_path: Path) -> None:
+    now = 1_000_000_000_000_000
+    clock = type("Set", (), {"now": lambda self: now})()
+    with Client(tmp_path / "then.db", clock=clock) as client:
+        for _ in range(1_200):
+            client.start_many("somewhere", [{}])
+            now += 1_000_000
+        first, last = client.events(limit=1)[0], client.cursor()
+        assert client.cursor(first.at) == 0
+        middle = first.at + 1_100 * 1_000_000
+        cursor = client.cursor(middle)
+        behind = [event for event in client.events(after=cursor, limit=5_000) if event.at >= middle]
+        assert len(behind) == 100
+        assert 0 < cursor < last
+
+
+def test_a_commit_of_somebody_else_changes_the_number_of_the_file(client: Client) -> None:
+    before = client.changed()
+    assert client.changed() == before
+    with connect(client.path) as other:
+        other.start("somewhere")
+    assert client.changed() != before

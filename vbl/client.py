@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from vbl.store.doctor import Finding
     from vbl.store.queues import LaneState, QueueState
 
+_MARGIN = 1_000
+"""So many events are read in front of an instant, lest one be missed that was committed out of its turn."""
 _COLUMNS = (
     "id, workflow, version, status, start_key, parent_id, tags, created_at, updated_at, finished_at, wake_at, seq, key"
 )
@@ -133,31 +135,46 @@ class Client:
             )
         return Run(self._access, self._access.summary(found[0][0]))
 
-    def cursor(self) -> int:
-        """The id of the last event of the file."""
-        return self._store.head().last_id
+    def cursor(self, at: int | None = None) -> int:
+        """The id of the last event of the file; with an instant, that of an event from which on all that was recorded
+        since then follows, and little before it."""
+        last = self._store.head().last_id
+        if at is None:
+            return last
+        low, high = 0, last  # the clocks of several processes agree, but not to the microsecond: hence the margin
+        while low < high:
+            middle = (low + high) // 2
+            row = self._store.one("event_behind", (middle,))
+            low, high = (middle + 1, high) if row is not None and row[1] < at else (low, middle)
+        return max(low - _MARGIN, 0)
+
+    def changed(self) -> int:
+        """A number that is another one once somebody else has committed to the file; asking costs microseconds."""
+        return self._store.changed()
 
     def events(self, after: int = 0, run: str | None = None, limit: int = 1_000) -> list[Event]:
         """Events behind a cursor, in the order in which they were committed; of one run where it is named."""
-        wanted = self.run(run).id if run is not None else None
-        found: list[Event] = []
-        while len(found) < limit:
-            rows = self._store.all("tail", (after, 1_000))
-            if not rows:
-                break
-            after = rows[-1][0]
-            found += [self._event(row) for row in rows if wanted is None or row[1] == wanted]
-        return found[:limit]
+        if run is not None:
+            rows = self._store.all("tail_of", (self._journal.key_of(self.run(run).id), after, limit))
+        else:
+            rows = self._store.all("tail", (after, limit))
+        return self._events(rows)
 
-    def _event(self, row: tuple[Any, ...]) -> Event:
+    def _events(self, rows: list[tuple[Any, ...]]) -> list[Event]:
+        """Rows as events. What an event refers to is in its run's history, which is read once for all of a page."""
         from vbl.history.events import payload_model
 
-        id, run_id, seq, type, at, text, key = row
-        alone = '"$ref"' not in text
-        plain = (
-            Resolver(self._journal.blob).resolve(seq, text) if alone else self._journal.load(key, seq)[1][-1].payload
-        )
-        return Event(id, run_id, seq, EventType(type), at, payload_model(type, plain))
+        last: dict[int, int] = {key: seq for _, _, seq, _, _, text, key in rows if '"$ref"' in text}
+        known = {key: self._journal.load(key, seq)[1] for key, seq in last.items()}
+        events: list[Event] = []
+        for id, run_id, seq, type, at, text, key in rows:
+            if '"$ref"' in text:
+                fact = known[key][int(seq) - 1]
+                plain = fact.payload
+            else:
+                plain = Resolver(self._journal.blob).resolve(seq, text)
+            events.append(Event(id, run_id, seq, EventType(type), at, payload_model(type, plain)))
+        return events
 
     def queues(self) -> list[QueueState]:
         """The queues of the file: those of the last supervisor's workflows, and those in which runs are."""

@@ -96,6 +96,23 @@ where events.id > ?
 order by events.id
 limit ?
 
+-- name: tail_of
+-- (by the index of the run's events, which holds their ids too)
+select events.id, runs.id, events.seq, events.type, events.at, events.payload, events.run
+from events
+join runs on runs.key = events.run
+where events.run = ?
+    and events.id > ?
+order by events.seq
+limit ?
+
+-- name: event_behind
+select id, at
+from events
+where id > ?
+order by id
+limit 1
+
 -- name: priorities
 with recursive priorities (priority) as (
     select max(priority)
