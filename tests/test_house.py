@@ -58,7 +58,7 @@ COMMANDS = {
 ANNOTATIONS = {"client": {"engine"}}
 """What a room may name in annotations alone, under `if TYPE_CHECKING`: nothing of it is loaded."""
 
-SAME_ROOM = dict.fromkeys(("decisions", "links", "handle", "schedules", "documents"), "client")
+SAME_ROOM = dict.fromkeys(("decisions", "links", "handle", "schedules", "documents", "notebook"), "client")
 GROUND_MODULES = {"errors", "clock", "ids", "config"}
 BANNED_NAMES = {"utils", "helpers", "common", "misc", "base", "manager", "types"}
 
@@ -158,6 +158,7 @@ LIVES_IN = {
     "httpx": r"vbl\.(agents|notifier)(\..+)?",
     "click": r"vbl\.cli(\..+)?",
     "cronsim": r"vbl\.history\.planning",
+    "IPython": r"vbl\.notebook",
     "markdown_it": r"vbl\.drawing\.prose",
     "rich": r"vbl\.cli(\..+)?",
 }

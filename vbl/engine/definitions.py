@@ -11,6 +11,7 @@ import copy
 import functools
 import inspect
 import math
+import sys
 import types
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
@@ -24,6 +25,7 @@ from vbl.engine.version import version_of
 from vbl.errors import InvalidInput, UsageError, ValueNotStorable
 from vbl.history import queues
 from vbl.history.retry import ONCE, Retry
+from vbl.notebook import follow_reloads
 from vbl.store.codec import Codec, Recorded
 from vbl.store.payloads import Json, Recorder, same
 
@@ -496,3 +498,7 @@ def workflow(function: Any = None, /, **options: Any) -> Any:
     """
     made = cast("Any", functools.partial(Workflow, **options))
     return made if function is None else made(function)
+
+
+if "IPython" in sys.modules:
+    follow_reloads(Step, Workflow)

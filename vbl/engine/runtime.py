@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import inspect
 import os
 import signal
+import sys
 import threading
+import types
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from vbl import config
 from vbl.client import Client, workflow_name
@@ -87,7 +90,11 @@ class _Local(Access):
 
 
 class Runtime(Client):
-    """A client whose runs are moved by a supervisor in this process; or, attached, by one elsewhere."""
+    """A client whose runs are moved by a supervisor in this process; or, attached, by one elsewhere.
+
+    `users` are the openings that are to be closed; `typed` are those of them that a person typed at a prompt, and that
+    are closed as one: a cell that is run again opens again, and nobody closes as often.
+    """
 
     def __init__(
         self,
@@ -102,6 +109,7 @@ class Runtime(Client):
         access = _Local(path, create=True, clock=clock, durability=durability)
         self._open(access)
         self.users = 1
+        self.typed = 0
         self.grace_s = grace_s
         supervisor = Supervisor(path, clock=clock, durability=durability, notify=notify)
         try:
@@ -140,6 +148,8 @@ class Runtime(Client):
         """As Client.start; attached, the supervisor elsewhere has to know the workflow. Raises SupervisorHeld."""
         refuse_in_workflow("start")
         name = workflow_name(workflow)
+        if not isinstance(workflow, str):
+            workflow = REGISTRY.get(name, workflow)  # the code that will run, where that one has been defined again
         info = self.supervisor() if self.attached else None
         if info is not None and name not in info.workflows:
             known = ", ".join(info.workflows) or "none"
@@ -150,9 +160,20 @@ class Runtime(Client):
             )
         return super().start(workflow, *args, **options)
 
+    def __enter__(self) -> Self:
+        self.typed = max(self.typed - 1, 0)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._leave(1)
+
     def close(self) -> None:
         """Stop the supervisor gracefully, then give the file back. Runs that are open stay resumable."""
-        self.users -= 1
+        self._leave(max(self.typed, 1))
+        self.typed = 0
+
+    def _leave(self, openings: int) -> None:
+        self.users -= openings
         if self.users > 0 or self.closed:
             return
         _open.pop(self.path, None)
@@ -182,30 +203,51 @@ def open(
     refuse_in_workflow("vbl.open")
     telling = notifying(notify)
     resolved = config.database_path(path)
+    here = inspect.currentframe()
+    typed = _typed(here.f_back if here is not None else None)
     with _opening:
         known = _open.get(resolved)
         if known is not None and known.usable:
             known.users += 1
             if telling is not None and known.supervising is not None:
                 known.supervising.notify = telling
-            return known
-        runtime = _open[resolved] = Runtime(
-            resolved, attach=attach, durability=durability, grace_s=grace_s, notify=telling
-        )
-        return runtime
+        else:
+            known = _open[resolved] = Runtime(
+                resolved, attach=attach, durability=durability, grace_s=grace_s, notify=telling
+            )
+        if typed:
+            known.typed += 1
+        return known
 
 
 def run(workflow: Workflow[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
-    """Run a workflow in the default file and return its output: open, start, wait."""
+    """Run a workflow in the default file and return its output: open, start, wait.
+
+    Interrupted at a prompt or in a notebook the run goes on, and the error says how to wait for it again; a program is
+    about to end then, and stops its supervisor.
+    """
     refuse_in_workflow("vbl.run")
     with open(attach=True) as runtime:
-        return runtime.start(workflow, *args, **kwargs).result()
+        started = runtime.start(workflow, *args, **kwargs)
+        try:
+            return started.result()
+        except KeyboardInterrupt as interrupt:
+            if hasattr(sys, "ps1"):
+                runtime.users += 1
+                runtime.typed += 1
+                interrupt.add_note(f"run {started.id} goes on; wait for it: vbl.open().run({started.id!r}).result()")
+            raise
+
+
+def _typed(caller: types.FrameType | None) -> bool:
+    """Whether a person typed the code of the caller: a cell of a notebook, a line at a prompt."""
+    return hasattr(sys, "ps1") and caller is not None and caller.f_globals.get("__name__") == "__main__"
 
 
 @atexit.register
 def _close_all() -> None:
     for runtime in list(_open.values()):
-        runtime.users = 1
+        runtime.users = runtime.typed = 1
         runtime.grace_s = min(runtime.grace_s, 1.0)
         runtime.close()
 
