@@ -29,7 +29,7 @@ def follow_reloads(*kinds: type) -> None:
     def are_ours(old: object, new: object) -> bool:
         return isinstance(old, kinds) and isinstance(new, kinds)
 
-    rules = cast("list[Any]", autoreload.UPDATE_RULES)
+    rules = cast("list[Any]", vars(autoreload)["UPDATE_RULES"])
     rules.append((are_ours, _renew))
 
 
