@@ -214,3 +214,10 @@ def test_a_form_has_a_field_for_each_value() -> None:
 def test_a_form_of_one_value_has_no_name() -> None:
     (only,) = fields(schema_of(int))
     assert (only.path, only.kind, only.required) == ((), "a whole number", True)
+
+
+@pytest.mark.parametrize("value", ["NaN", "inf", "-Infinity"])
+def test_what_no_json_number_is_does_not_fit_as_one(value: str) -> None:
+    """It would be recorded as null, which is no number."""
+    with pytest.raises(InvalidInput):
+        fitting({"type": "number"}, value, "x")

@@ -378,7 +378,8 @@ def _number(schema: Schema, *, whole: bool) -> CoreSchema:
     if whole:
         return core_schema.int_schema(**given)
     # a whole number stays one: as a float a long one would lose its last digits
-    return core_schema.union_schema([core_schema.int_schema(strict=True, **given), core_schema.float_schema(**given)])
+    real = core_schema.float_schema(allow_inf_nan=False, **given)  # JSON has none: "NaN" would be recorded as null
+    return core_schema.union_schema([core_schema.int_schema(strict=True, **given), real])
 
 
 __all__ = ["Field", "Schema", "described", "fields", "fitting"]
