@@ -9,8 +9,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
-from vbl.history.timeline import SECOND, Timeline
+from vbl.history.timeline import SECOND, Timeline, Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,9 @@ IDLE_SHARE = 0.4
 IDLE_EACH = 0.12
 """One cut stretch takes at most this share."""
 
+MOST_CUTS = 8
+"""So many cut stretches at most are made by telling one wait from the next."""
+
 
 def axis(picture: Timeline, *, compressed: bool = True) -> Axis:
     """Lay out the line of time: a stretch in which no attempt ran is cut short once it outweighs half of the work;
@@ -59,6 +63,8 @@ def axis(picture: Timeline, *, compressed: bool = True) -> Axis:
     work = sum(b - a for a, b in busy)
     threshold = max(work // 2, SECOND)
     cuts = [gap for gap in _gaps(busy, start, end) if gap[1] - gap[0] > threshold] if busy else []
+    apart = [part for gap in cuts for part in _parts(gap, picture.waits) if part[1] - part[0] > threshold]
+    cuts = apart if len(apart) <= MOST_CUTS else cuts
     each = min(IDLE_EACH, IDLE_SHARE / len(cuts)) if cuts else 0.0
     kept = (end - start) - sum(b - a for a, b in cuts)
     pieces: list[Piece] = []
@@ -72,6 +78,12 @@ def axis(picture: Timeline, *, compressed: bool = True) -> Axis:
     if at < end:
         pieces.append(Piece(at, end, left, 1.0, False))
     return Axis(tuple(pieces))
+
+
+def _parts(gap: tuple[int, int], waits: Iterable[Wait]) -> list[tuple[int, int]]:
+    """A stretch in the parts in which the run waited for one thing after the other."""
+    edges = {at for wait in waits for at in (wait.start_at, wait.end_at) if at is not None and gap[0] < at < gap[1]}
+    return list(pairwise(sorted(edges | {*gap})))
 
 
 def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

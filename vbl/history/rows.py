@@ -24,7 +24,7 @@ TITLES: dict[Stand, str] = {
     Stand.QUEUED: "queued",
     Stand.PAUSED: "paused",
     Stand.BLOCKED: "blocked",
-    Stand.ENDED: "failed",
+    Stand.ENDED: "run failed",
     Stand.DOWN: "no supervisor",
     Stand.GATE: "waits for a person",
     Stand.SIGNAL: "waits for a signal",
