@@ -1,9 +1,10 @@
-"""`vbl events` and `vbl tail`: the history as it stands, and as it grows."""
+"""`vbl events`: the history of a run, and how an event looks on a line. `vbl tail` prints the same lines."""
 
 from __future__ import annotations
 
+import functools
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,13 +12,10 @@ from vbl.cli.terminal import Terminal, fit, run_argument, shared
 from vbl.history.narration import narrate, offset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
-    from vbl.client import Client
     from vbl.history.facts import Event
-
-POLL_S = 0.1
-PAGE = 1_000
+    from vbl.history.sieve import Sieve
 
 _STYLES = {
     "RUN_CREATED": "strong",
@@ -45,25 +43,20 @@ _STYLES = {
 }
 
 
-@click.command(short_help="Print the history of a run.")
-@run_argument()
-@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only events of this type; repeat it for more.")
-@click.option("--after", type=click.IntRange(min=0), default=0, metavar="SEQ", help="Only events behind this number.")
-@shared
-def events(terminal: Terminal, ref: str, types: tuple[str, ...], after: int) -> None:
-    """Print the history of a run: every event, in order.
+def sieve_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options --type, --step and --failed, as the one parameter `sieve`."""
 
-    \b
-    Examples:
-      vbl events @last
-      vbl events r_01h --type STEP_FAILED --json
-    """
-    wanted = {_event_type(name) for name in types}
-    with terminal.connect() as client:
-        run = client.run(ref)
-        for event in run.events():
-            if event.seq > after and (not wanted or event.type in wanted):
-                _print(terminal, event, run.created_at)
+    @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only events of this type; repeat for more.")
+    @click.option("--step", "steps", multiple=True, metavar="STEP", help="Only of this step, by key or name; repeat.")
+    @click.option("--failed", is_flag=True, help="Only events of what went wrong.")
+    @functools.wraps(function)
+    def with_sieve(*args: Any, types: tuple[str, ...], steps: tuple[str, ...], failed: bool, **given: Any) -> None:
+        from vbl.history.sieve import Sieve
+
+        wanted = frozenset(_event_type(name) for name in types)
+        function(*args, sieve=Sieve(wanted, frozenset(steps), failed), **given)
+
+    return with_sieve
 
 
 def _event_type(name: str) -> str:
@@ -74,46 +67,28 @@ def _event_type(name: str) -> str:
     return name.upper()
 
 
-@click.command(short_help="Print the latest events, and those to come.")
-@run_argument(required=False)
-@click.option("-f", "--follow", is_flag=True, help="Go on as more is recorded; with RUN, until it has finished.")
-@click.option(
-    "-n", "--lines", type=click.IntRange(min=0), default=20, show_default=True, help="Begin so many events ago."
-)
+@click.command(short_help="Print the history of a run.")
+@run_argument()
+@sieve_options
+@click.option("--after", type=click.IntRange(min=0), default=0, metavar="SEQ", help="Only events behind this number.")
 @shared
-def tail(terminal: Terminal, ref: str | None, follow: bool, lines: int) -> None:
-    """Print the latest events of a run, or of the whole file, and with -f those to come.
+def events(terminal: Terminal, ref: str, sieve: Sieve, after: int) -> None:
+    """Print the history of a run: every event, in order.
 
     \b
     Examples:
-      vbl tail -f
-      vbl tail @last -f --json
+      vbl events @last
+      vbl events r_01h --type STEP_FAILED --json
+      vbl events r_01h --step draft --failed
     """
     with terminal.connect() as client:
-        run = client.run(ref) if ref else None
-        after = client.cursor()
-        latest = run.events()[-lines:] if run else _paged(client, max(after - lines, 0), after)
-        for event in latest if lines else ():
-            _print(terminal, event, None)
-            after = max(after, event.id)
-        while follow:
-            over = run is not None and run.status.finished
-            for event in client.events(after=after, run=run.id if run else None, limit=PAGE):
-                _print(terminal, event, None)
-                after = event.id
-            if over:
-                return
-            time.sleep(POLL_S)
+        run = client.run(ref)
+        for event in run.events():
+            if event.seq > after and sieve.lets(event):
+                print_event(terminal, event, run.created_at)
 
 
-def _paged(client: Client, after: int, until: int) -> Iterator[Event]:
-    """The events of the file between two cursors."""
-    while after < until and (page := client.events(after=after, limit=PAGE)):
-        yield from page
-        after = page[-1].id
-
-
-def _print(terminal: Terminal, event: Event, since: int | None) -> None:
+def print_event(terminal: Terminal, event: Event, since: int | None) -> None:
     """An event on a line: with the time since the run's creation within one run, else with the run and the clock."""
     if terminal.as_json:
         from vbl.documents import event_document

@@ -37,7 +37,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "show": Entry("show", "Show a run: its state, and its timeline."),
         "why": Entry("why", "Say what a run waits for."),
         "events": Entry("events", "Print the history of a run."),
-        "tail": Entry("events", "Print the latest events, and those to come."),
+        "tail": Entry("tail", "Print the latest events, and those to come."),
         "state": Entry("state", "Print the accumulated state of a run."),
     },
     "Decide": {
