@@ -50,6 +50,7 @@ MAY_IMPORT = {
 COMMANDS = {
     "vbl.cli.run": {"engine"},
     "vbl.cli.up": {"engine", "notifier", "web"},
+    "vbl.cli.ui": {"web"},
     "vbl.cli.demo": {"engine", "agents", "demo"},
     "vbl.cli.stage": {"demo"},
     "vbl.cli.bench": {"bench"},
@@ -58,7 +59,7 @@ COMMANDS = {
 ANNOTATIONS = {"client": {"engine"}}
 """What a room may name in annotations alone, under `if TYPE_CHECKING`: nothing of it is loaded."""
 
-SAME_ROOM = dict.fromkeys(("decisions", "links", "handle", "schedules", "documents", "notebook"), "client")
+SAME_ROOM = dict.fromkeys(("decisions", "links", "handle", "schedules", "documents", "notebook", "finding"), "client")
 GROUND_MODULES = {"errors", "clock", "ids", "config"}
 BANNED_NAMES = {"utils", "helpers", "common", "misc", "base", "manager", "types"}
 
@@ -161,6 +162,8 @@ LIVES_IN = {
     "IPython": r"vbl\.notebook",
     "markdown_it": r"vbl\.drawing\.prose",
     "rich": r"vbl\.cli(\..+)?",
+    "starlette": r"vbl\.web(\..+)?",
+    "uvicorn": r"vbl\.web(\..+)?",
 }
 
 

@@ -1,0 +1,88 @@
+"""A real file, the pages over it, and, where sockets matter, a real server on a port."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.testclient import TestClient
+
+import vbl
+from vbl.client import Client
+from vbl.web.app import Application, application
+from vbl.web.serving import Server, serving
+
+ADDRESS = "http://127.0.0.1"
+
+
+@pytest.fixture(autouse=True)
+def _own_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VBL_LINK_KEY", "0123456789abcdef0123456789abcdef")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "support.db"
+
+
+@pytest.fixture
+def file(path: Path) -> Iterator[Client]:
+    with vbl.connect(path) as client:
+        yield client
+
+
+class Site(TestClient):
+    """A browser without scripts: keeps cookies, and puts the session's token into what it posts."""
+
+    def __init__(self, app: Application, root: str = "") -> None:
+        super().__init__(app, base_url=ADDRESS, root_path=root, follow_redirects=False)
+        self.application = app
+
+    @property
+    def csrf(self) -> str:
+        found = re.search(r'<meta name="csrf" content="(\w+)">', self.get("/queues").text)
+        assert found is not None
+        return found[1]
+
+    def post_form(self, path: str, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:
+        """Post fields as a form of the page does; a list is several of one name."""
+        return self.post(path, data={"csrf": self.csrf, **fields}, headers=headers)
+
+
+@pytest.fixture
+def site(file: Client) -> Iterator[Site]:
+    app = application(file, trusted=True)
+    with Site(app) as site:
+        yield site
+    app.close()
+
+
+@pytest.fixture
+def serve(file: Client) -> Iterator[Callable[..., Server]]:
+    """`serve()` starts a real server over the file, and returns it; it is stopped at the end."""
+    with ExitStack() as stack:
+
+        def start(**options: Any) -> Server:
+            return stack.enter_context(running(file.path, **options))
+
+        yield start
+
+
+@contextmanager
+def running(path: Path, **options: Any) -> Generator[Server, None, None]:
+    given = {"host": "127.0.0.1", "port": 0, "token": None, "read_only": False, **options}
+    with serving(path, **given) as server, server.beside():
+        yield server
+
+
+def entered(server: Server) -> httpx.Client:
+    """A browser that has opened the link."""
+    browser = httpx.Client(base_url=server.address, follow_redirects=True, timeout=10)
+    answer = browser.get(server.app.link(server.address))
+    assert answer.status_code < 500, answer.text
+    return browser

@@ -1,0 +1,197 @@
+"""What a handler has at hand: the file, the session's CSRF token, the form that was posted, and how to answer.
+
+`House` is what all requests share; `desk(request)` is what one request gets. Answers are put into the frame here, and
+errors become pages, fragments or JSON here, so that no handler knows how.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from starlette.datastructures import ImmutableMultiDict
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from vbl import config
+from vbl.documents import instant
+from vbl.drawing import frame
+from vbl.drawing.frame import Holder, Place, Standing
+from vbl.drawing.markup import Markup
+from vbl.errors import Conflict, InvalidInput, NotEntitled, NotFound, StorageError, UsageError, VblError
+from vbl.web.assets import Assets
+
+if TYPE_CHECKING:
+    from vbl.client import Client
+    from vbl.store.holder import SupervisorInfo
+    from vbl.web.live import Feed
+
+T = TypeVar("T")
+MOST_QUESTIONS = 99
+_KEPT = 64
+_STATUS: tuple[tuple[type[VblError], int], ...] = (
+    (NotFound, 404),
+    (NotEntitled, 403),
+    (Conflict, 409),
+    (InvalidInput, 422),
+    (UsageError, 400),
+    (StorageError, 503),
+)
+
+
+class Cache:
+    """The last things that were made for requests, the least used one forgotten first. Safe for threads."""
+
+    def __init__(self, most: int = _KEPT) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What is kept under the key, made where it is not. Two threads may make it at once; the later one stays."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = make()
+        with self._lock:
+            self._kept[key] = made
+            self._kept.move_to_end(key)
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        return made
+
+
+@dataclass(slots=True)
+class House:
+    """What all requests share."""
+
+    client: Client
+    feed: Feed
+    assets: Assets
+    read_only: bool = False
+    cache: Cache = field(default_factory=Cache)
+
+    def standing(self) -> Standing:
+        """What the head of a page says, read now. The cursor is read first: what comes later is in the live feed."""
+        client = self.client
+        cursor = client.cursor()
+        info = client.supervisor()
+        number = client.waiting_for_people(MOST_QUESTIONS + 1)
+        return Standing(
+            file=client.path.name,
+            path=str(client.path),
+            cursor=cursor,
+            holder=None if info is None else _holder(info, client.silence()),
+            questions=min(number, MOST_QUESTIONS),
+            many=number > MOST_QUESTIONS,
+        )
+
+
+def _holder(info: SupervisorInfo, silent: str | None) -> Holder:
+    since = (instant(info.since_at) or "")[:16].replace("T", " ")
+    return Holder(info.program, info.pid, info.epoch, f"{since} UTC", silent)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One request's way to the file and to its answer."""
+
+    request: Request
+    house: House
+
+    @property
+    def client(self) -> Client:
+        """The file. Safe for threads."""
+        return self.house.client
+
+    @property
+    def root(self) -> str:
+        """The prefix under which the application is mounted; empty, or beginning with a slash."""
+        return self.request.scope.get("root_path", "").rstrip("/")
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be changed: forms and buttons are left out."""
+        return self.house.read_only
+
+    @property
+    def csrf(self) -> str:
+        """What every form carries in its hidden field `csrf`."""
+        return self.request.scope.get("vbl.csrf", "")
+
+    @property
+    def form(self) -> ImmutableMultiDict[str, str]:
+        """The fields that were posted."""
+        return self.request.scope.get("vbl.form") or ImmutableMultiDict()
+
+    @property
+    def body(self) -> bytes:
+        """The posted body as it came."""
+        return self.request.scope.get("vbl.body", b"")
+
+    @property
+    def actor(self) -> str:
+        """Who acts, where the page names nobody else."""
+        return config.actor()
+
+    @property
+    def partial(self) -> bool:
+        """Whether a part of a page is asked for, by htmx."""
+        return "hx-request" in self.request.headers
+
+    def cached(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What was made for an earlier request under the key, else made now."""
+        return self.house.cache.get(key, make)
+
+    def page(self, title: str, main: Markup, *, here: str, run: str | None = None, status: int = 200) -> HTMLResponse:
+        """A whole page, with the frame around `main`; `run` narrows its live feed to one run."""
+        assets, root = self.house.assets, self.root
+        place = Place(
+            root=root,
+            here=here,
+            scripts=[assets.url(root, name) for name in assets.scripts],
+            modules=[assets.url(root, name) for name in assets.modules],
+            styles=[assets.url(root, name) for name in assets.styles],
+            csrf=self.csrf,
+            run=run,
+            read_only=self.read_only,
+        )
+        standing = self.request.scope.get("vbl.standing") or self.house.standing()
+        return HTMLResponse(frame.document(title, main, place, standing), status)
+
+    def fragment(self, markup: Markup, status: int = 200) -> HTMLResponse:
+        """A part of a page."""
+        return HTMLResponse(markup, status)
+
+    def redirect(self, path: str) -> Response:
+        """Send the browser to a path of this application, by GET."""
+        return RedirectResponse(f"{self.root}{path}", 303)
+
+    def problem(self, error: VblError) -> Response:
+        """An error as a page, a part of one, or JSON, whichever was asked for."""
+        status = status_of(error)
+        if self.request.scope["path"].removeprefix(self.root).startswith("/api/"):
+            return JSONResponse({"error": error.as_dict()}, status)
+        drawn = frame.problem(error.message, error.hint, error.code)
+        if self.partial:
+            return self.fragment(drawn, status)
+        return self.page(error.message[:80], Markup(frame.heading("That did not work") + drawn), here="", status=status)
+
+
+def status_of(error: VblError) -> int:
+    """The HTTP status of an error."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def desk(request: Request) -> Desk:
+    """The desk of a request."""
+    house = cast("House", request.app.state.house)
+    standing = request.scope.get("vbl.standing")
+    if standing is None and request.method == "GET" and "hx-request" not in request.headers:
+        # before the page is made: an event that comes meanwhile is then told by the live feed
+        request.scope["vbl.standing"] = house.standing()
+    return Desk(request, house)
