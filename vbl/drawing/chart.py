@@ -79,7 +79,7 @@ def chart(
     drawn = rows(picture, FOLDED)
     body = tag(
         "div",
-        tag("div", _corner(), ruler(pen.line, zone), class_="head"),
+        tag("div", _corner(), ruler(pen.line, zone), class_="chart-head"),
         tag("div", grid(picture, pen.line, zone), _list(pen, picture, drawn, look), class_="rows"),
         class_="sheet",
     )
@@ -130,7 +130,9 @@ def _summary(picture: Timeline) -> str:
 
 
 def _corner() -> Markup:
-    return tag("div", tag("span", "step", class_="name"), tag("span", "took", class_="note"), class_="label")
+    return tag(
+        "div", tag("span", "step", class_="lane-name"), tag("span", "took", class_="lane-took"), class_="lane-label"
+    )
 
 
 def _list(pen: Pen, picture: Timeline, drawn: list[Row], look: Look) -> Markup:
@@ -169,7 +171,7 @@ def _members(pen: Pen, picture: Timeline, found: list[Lane], look: Look, start: 
 def _rest(rest: int, look: Look, group: str, start: int) -> Markup:
     """What is said of lanes that are not drawn, and the way to them."""
     if not look.source:
-        return tag("span", f"{rest} more are left out; all of them: vbl show RUN --all", class_="note")
+        return tag("span", f"{rest} more are left out; all of them: vbl show RUN --all", class_="lane-took")
     asked = {"hx_get": _address(look, group, start), "hx_target": "closest .more", "hx_swap": "outerHTML"}
     return tag("button", f"{min(rest, PAGE)} more of {rest}", type="button", class_="button quiet", **asked)
 

@@ -69,8 +69,8 @@ def label(drawn: Row) -> Markup:
     """The name of a row, and what is said of it."""
     name = printable(drawn.name)
     count = tag("span", f" ×{len(drawn.lanes)}", class_="count") if len(drawn.lanes) > 1 else None
-    note = tag("span", printable(drawn.note), class_=f"note {drawn.tone}".rstrip(), title=printable(drawn.note))
-    return tag("div", tag("span", name, count, class_="name", title=name), note, class_="label")
+    note = tag("span", printable(drawn.note), class_=f"lane-took {drawn.tone}".rstrip(), title=printable(drawn.note))
+    return tag("div", tag("span", name, count, class_="lane-name", title=name), note, class_="lane-label")
 
 
 def track(shapes: Iterable[Markup], kind: str = "track") -> Markup:
@@ -89,8 +89,8 @@ def marks(pen: Pen, picture: Timeline) -> Markup | None:
     shown = shown_marks(picture)
     if not shown:
         return None
-    note = tag("span", len(picture.marks), class_="note dim")
-    head = tag("div", tag("span", "what happened", class_="name"), note, class_="label")
+    note = tag("span", len(picture.marks), class_="lane-took dim")
+    head = tag("div", tag("span", "what happened", class_="lane-name"), note, class_="lane-label")
     return tag("div", head, track(_mark(pen, mark) for mark in shown), class_="lane marks", role="listitem")
 
 

@@ -125,8 +125,7 @@ def _thinned(line: Axis, write: Callable[[int, int], str], origin: int) -> list[
     """Ticks of all levels, none too near to another of a level that is shown with it, nor to the name of a cut."""
     taken = [(piece.left + piece.right) * 50 for piece in _named_cuts(line)]
     ticks: list[Tick] = []
-    for level, apart in enumerate(LEVELS):
-        step = _step(line, apart)
+    for level, (apart, step) in enumerate(zip(LEVELS, _steps(line), strict=True)):
         for at in _candidates(line, step, origin):
             place = line.place(at)
             if len(ticks) >= MOST_TICKS:
@@ -137,10 +136,15 @@ def _thinned(line: Axis, write: Callable[[int, int], str], origin: int) -> list[
     return ticks
 
 
-def _step(line: Axis, apart: float) -> int:
-    """The smallest round distance that is at least `apart` percent where the axis is not cut."""
+def _steps(line: Axis) -> list[int]:
+    """For each level the smallest round distance that has room where the axis is not cut; each goes into the one before
+    it, so that ticks of two levels stand side by side evenly."""
     scale = max(((p.right - p.left) / max(p.end_at - p.start_at, 1) for p in line.pieces if not p.cut), default=0.0)
-    return next((step for step in STEPS if step * scale * 100 >= apart), STEPS[-1])
+    steps = [1]
+    for apart in reversed(LEVELS):
+        wide = (step for step in STEPS if step * scale * 100 >= apart and step % steps[-1] == 0)
+        steps.append(next(wide, steps[-1]))
+    return steps[:0:-1]
 
 
 def _candidates(line: Axis, step: int, origin: int) -> Iterator[int]:

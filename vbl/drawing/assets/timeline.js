@@ -11,7 +11,7 @@ let zoom = 1;
 
 const charts = () => [...document.querySelectorAll(".timeline")].filter((chart) => chart.offsetParent !== null);
 const scrollerOf = (element) => element?.closest(".timeline")?.querySelector(".scroller") ?? null;
-const namesOf = (scroller) => scroller.querySelector(".head .label")?.offsetWidth ?? 0;
+const namesOf = (scroller) => scroller.querySelector(".chart-head .lane-label")?.offsetWidth ?? 0;
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 // The instant under a place of the window stays there while the picture gets wider.
@@ -69,7 +69,7 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest?.(".timeline [data-chart]");
   const act = button && actions[button.dataset.chart];
   if (act) act(scrollerOf(button));
-  const name = !button && event.target.closest?.(".timeline .lane > .label");
+  const name = !button && event.target.closest?.(".timeline .lane > .lane-label");
   const first = name && name.parentElement.tagName !== "SUMMARY" && name.parentElement.querySelector(".track a");
   if (first) bring(first, scrollerOf(name));
 });
@@ -137,7 +137,7 @@ document.addEventListener("pointerdown", (event) => {
   if (event.button !== 0) return;
   const minimap = event.target.closest?.(".timeline .minimap");
   const scroller = minimap ? scrollerOf(minimap) : event.target.closest?.(".timeline .scroller");
-  if (!scroller || (!minimap && (event.pointerType !== "mouse" || event.target.closest(".label, button")))) return;
+  if (!scroller || (!minimap && (event.pointerType !== "mouse" || event.target.closest(".lane-label, button")))) return;
   drag = { scroller, minimap, x: event.clientX, y: event.clientY, moved: false };
   if (minimap) centre(event);
 });
