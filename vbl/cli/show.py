@@ -12,8 +12,6 @@ from vbl.clock import SYSTEM
 from vbl.history.narration import duration, offset, preview
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from vbl.client import Client
     from vbl.handle import Run
     from vbl.history.state import RunState
@@ -58,7 +56,7 @@ def command(
         answer = run.why()
         supervised = client.supervisor() is not None
         parent = client.run(run.parent_id) if run.parent_id and _is_there(client, run.parent_id) else None
-        tree = list(branches(run, depth, None if whole else CHILDREN))
+        tree = list(run.descendants(depth, None if whole else CHILDREN))
     state = fold(facts)
     picture = timeline(facts, SYSTEM.now(), supervised=supervised)
     if terminal.as_json:
@@ -88,16 +86,6 @@ def _is_there(client: Client, id: str) -> bool:
     except NotFound:
         return False
     return True
-
-
-def branches(run: Run, depth: int, most: int | None) -> Iterator[tuple[int, Run]]:
-    """The runs below a run, each with its level, a child before the next one's siblings; `most` of each parent."""
-    stack = [(1, child) for child in reversed(run.children(most or -1))] if depth else []
-    while stack:
-        level, child = stack.pop()
-        yield level, child
-        if level < depth:
-            stack += [(level + 1, below) for below in reversed(child.children(most or -1))]
 
 
 def _tree(terminal: Terminal, run: Run, tree: list[tuple[int, Run]], whole: bool) -> None:

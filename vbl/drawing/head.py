@@ -1,0 +1,194 @@
+"""The head of a run's page: how it stands and why, what would move it, and what is known of it at a glance.
+
+All of it is read from the sheet; the sentence of the reason is that of `vbl why`. Pure.
+"""
+
+from __future__ import annotations
+
+from vbl.drawing.costs import spent
+from vbl.drawing.failure import failure
+from vbl.drawing.markup import Child, Markup, tag
+from vbl.drawing.payload import payload
+from vbl.drawing.sheet import RunSheet
+from vbl.drawing.status import badge, style_of
+from vbl.drawing.times import clock, countdown, iso
+from vbl.history.axis import merged
+from vbl.history.narration import duration, tries
+
+
+def head(sheet: RunSheet, *, root: str = "", links: bool = True, actions: Markup | None = None) -> Markup:
+    """The head. `root` is the prefix of every address; `links` is False where there are no other pages to lead to;
+    `actions` is the bar of what can be done."""
+    state = sheet.state
+    return tag(
+        "header",
+        tag(
+            "div",
+            tag("h1", state.workflow, class_="mono"),
+            tag("code", sheet.id, class_="run-id", data_copy=sheet.id, title="The id of the run"),
+            class_="title",
+        ),
+        _reason(sheet),
+        actions,
+        facts(sheet, root=root, links=links),
+        failure(state.error) if state.error is not None else None,
+        class_="run-head",
+    )
+
+
+def _reason(sheet: RunSheet) -> Markup:
+    """The status, why, what else can move it, and what to type."""
+    answer = sheet.answer
+    said = answer.detail.strip()
+    if "\n--- " in said:  # the code has changed: the difference is part of the reason
+        first, _, rest = said.partition("\n")
+        lines: Child = [
+            tag("p", first, class_="why-first"),
+            tag("pre", _changed_lines(rest), class_="diff", tabindex=0),
+        ]
+    else:
+        first, *others = said.splitlines() or [""]
+        more = tag("ul", [tag("li", line) for line in others], class_="why-also") if others else None
+        lines = [tag("p", first, class_="why-first"), more]
+    until = answer.until
+    waits = answer.until is not None and not sheet.state.finished
+    return tag(
+        "div",
+        tag("div", badge(sheet.state.status), countdown(until, sheet.now) if waits and until else None, class_="now"),
+        tag("div", lines, _commands(sheet), class_="because"),
+        class_=f"reason {style_of(sheet.state.status)}",
+    )
+
+
+def _changed_lines(text: str) -> list[Markup]:
+    from vbl.drawing.code import diff_lines
+
+    return diff_lines(text.splitlines())
+
+
+def _commands(sheet: RunSheet) -> Markup:
+    """What to type: what the reason asks for, and the command that gives the reason."""
+    asked = [line for line in sheet.answer.hint.splitlines() if line.strip()]
+    return tag("ul", [_command(line) for line in (*asked, f"vbl why {sheet.id}")], class_="commands")
+
+
+def _command(line: str) -> Markup:
+    """`vbl retry r_1   (to try now)` as a command that can be copied, and its remark."""
+    typed, _, remark = line.partition("   ")
+    if not typed.startswith("vbl "):
+        return tag("li", line)
+    return tag(
+        "li",
+        tag("code", typed, data_copy=typed),
+        tag("span", f" {remark.strip()}", class_="dim") if remark else None,
+    )
+
+
+def facts(sheet: RunSheet, *, root: str = "", links: bool = True) -> Markup:
+    """What is known of the run, each thing under its name."""
+    rows = [*_times(sheet), *_work(sheet), *_origin(sheet, root, links), *_code(sheet)]
+    return tag(
+        "dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in rows if value is not None],
+        class_="facts",
+    )  # fmt: skip
+
+
+def _times(sheet: RunSheet) -> list[tuple[str, Child]]:
+    state, picture = sheet.state, sheet.picture
+    ended = state.finished_at
+    wall = (sheet.now if ended is None else ended) - state.created_at
+    end = picture.end_at
+    spans = [
+        (bar.start_at, end if bar.end_at is None else bar.end_at) for lane in picture.lanes for bar in lane.bars
+    ]  # fmt: skip
+    busy = sum(b - a for a, b in merged(spans))
+    since = state.created_at if ended is None else None
+    return [
+        ("elapsed", tag("span", duration(wall), data_since=since, title=f"since {iso(state.created_at)}")),
+        ("busy", duration(busy) if spans else None),
+        ("created", [clock(state.created_at, sheet.now), f" by {state.actor}" if state.actor else None]),
+        ("ended", clock(ended, sheet.now) if ended is not None else None),
+        ("deadline", [clock(state.deadline, sheet.now), " ", countdown(state.deadline, sheet.now, past="over")]
+         if state.deadline is not None and ended is None else None),
+    ]  # fmt: skip
+
+
+def _work(sheet: RunSheet) -> list[tuple[str, Child]]:
+    state = sheet.state
+    steps = [step for step in state.steps.values() if not step.void]
+    done = sum(step.status == "completed" for step in steps)
+    attempts = sum(step.attempt for step in steps)
+    again = attempts - len(steps)
+    retrying = [step for step in steps if step.status == "retrying"]
+    told = ", ".join(
+        f"{step.key}: {tries(step.failures + 1 if step.max_attempts else step.attempt + 1, step.max_attempts)}"
+        for step in retrying[:3]
+    )
+    used = spent(state.usage).told
+    return [
+        ("steps", f"{done} of {len(steps)} completed" if steps else "none yet"),
+        ("attempts", f"{attempts}, {again} more than steps" if again > 0 else str(attempts) if steps else None),
+        ("backs off", told or None),
+        ("history", f"{state.seq} events, checkpoint {state.checkpoint}"),
+        ("used", used or None),
+    ]
+
+
+def _origin(sheet: RunSheet, root: str, links: bool) -> list[tuple[str, Child]]:
+    state = sheet.state
+    parent = sheet.parent
+    came: Child = None
+    if parent is not None:
+        named = f"{parent.workflow} {parent.id}"
+        came = [tag("a", named, href=f"{root}/runs/{parent.id}") if links else named, " ", badge(parent.status)]
+    elif state.parent is not None:
+        came = [tag("code", state.parent), tag("span", " (no longer in the file)", class_="dim")]
+    tags = [_tag(one, root, links) for one in state.tags]
+    lane = f", lane {state.lane}" if state.lane is not None else ""
+    return [
+        ("child of", came),
+        ("key", tag("code", state.key) if state.key else None),
+        ("tags", tag("span", tags, class_="chips") if tags else None),
+        ("queue", f"{state.queue}{lane}" if state.queue is not None else None),
+        ("priority", str(state.priority) if state.priority else None),
+        ("children", f"{len(sheet.children)}" if sheet.children else None),
+    ]
+
+
+def _tag(name: str, root: str, links: bool) -> Markup:
+    if not links:
+        return tag("span", name, class_="chip")
+    from urllib.parse import quote
+
+    return tag("a", name, class_="chip", href=f"{root}/runs?q={quote(f'tag:{name}', safe='')}")
+
+
+def _code(sheet: RunSheet) -> list[tuple[str, Child]]:
+    newest = (sheet.newest or {}).get("version")
+    if newest is None:
+        since = None
+    elif newest == sheet.version:
+        since = tag("span", " ✓ unchanged since", class_="good")
+    else:
+        since = tag("span", " ≠ changed since", class_="warn")
+    file, line = (sheet.source or {}).get("file"), (sheet.source or {}).get("line")
+    place = f" {file}:{line}" if file and line else f" {file}" if file else None
+    return [
+        ("code", [tag("code", sheet.version[:12], title=sheet.version), since]),
+        ("defined in", tag("span", place, class_="mono") if place else None),
+    ]
+
+
+def values(sheet: RunSheet, *, root: str = "", links: bool = True) -> Markup:
+    """What went in and what came out."""
+    state = sheet.state
+    whole = f"{root}/runs/{sheet.id}/value?of=" if links else None
+    command = f"vbl show {sheet.id} --json | jq ." if links else None
+
+    def drawn(name: str, value: object) -> Markup:
+        body = payload(value, whole=whole and f"{whole}{name}", command=command and f"{command}{name}")
+        return tag("section", tag("h2", name), body, class_="value")
+
+    came_out = drawn("output", state.output) if state.status == "completed" else None
+    variables = drawn("variables", state.variables) if state.variables else None
+    return tag("div", drawn("input", state.input), came_out, variables, class_="values")

@@ -1,0 +1,270 @@
+"""The page of a run, and the parts of it that are fetched by themselves: head, timeline, history, values, state, code.
+
+Every part is drawn by `vbl.drawing` from the same sheet, so none can say anything else than another. What a part needs
+of the address stands in its query, so that each view can be linked to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from vbl.drawing.chart import chart, lanes
+from vbl.drawing.children import DEPTH, MOST, children
+from vbl.drawing.code import code
+from vbl.drawing.costs import costs
+from vbl.drawing.event import event_detail, find, value_of
+from vbl.drawing.event_filter import EventFilter
+from vbl.drawing.events import Reading, added, event_list, filter_form, newer, older
+from vbl.drawing.head import head, values
+from vbl.drawing.markup import Markup, join, tag
+from vbl.drawing.payload import as_json, payload
+from vbl.drawing.sheet import RunSheet
+from vbl.drawing.state_view import Point, state_view, value_at
+from vbl.errors import NotFound, UsageError
+from vbl.web.desk import Desk, desk
+from vbl.web.sheets import Known, Sheets
+
+LIVE = {"hx_trigger": "vbl:changed from:body", "hx_swap": "outerMorph"}
+
+
+def page(request: Request) -> Response:
+    """The whole page of a run; a unique beginning of its id leads to it."""
+    d, known, address = _opened(request)
+    sheet = known.sheet
+    if request.path_params["ref"] != sheet.id:
+        query = f"?{request.url.query}" if request.url.query else ""
+        return d.redirect(f"/runs/{sheet.id}{query}")
+    tab = request.query_params.get("tab", "events")
+    if tab not in TABS:
+        raise UsageError(f"a run's page has no tab {tab!r}", f"It has {', '.join(TABS)}")
+    main = join(
+        [
+            _head(d, sheet),
+            tag("section", chart(sheet.picture, source=f"{address}/timeline"), aria_label="Timeline"),
+            _values(d, sheet),
+            _tabs(sheet, tab, address),
+            tag("section", TABS[tab](request, d, known), id="tab", aria_label=tab),
+        ]
+    )
+    return d.page(f"{sheet.state.workflow} {sheet.id}", main, here="runs", run=sheet.id)
+
+
+def _opened(request: Request) -> tuple[Desk, Known, str]:
+    """The desk, what is known of the run that the path names, and the run's address."""
+    d = desk(request)
+    known = d.cached("sheets", lambda: Sheets(d.client)).known(request.path_params["ref"])
+    return d, known, f"{d.root}/runs/{known.sheet.id}"
+
+
+# Head, timeline, values --------------------------------------------------------------------------------------------
+
+
+def _head(d: Desk, sheet: RunSheet) -> Markup:
+    drawn = head(sheet, root=d.root)
+    return tag("section", drawn, id="head", aria_label="Run", hx_get=f"{d.root}/runs/{sheet.id}/head", **LIVE)
+
+
+def head_part(request: Request) -> Response:
+    """The head as it is now."""
+    d, known, _ = _opened(request)
+    return d.fragment(_head(d, known.sheet))
+
+
+def timeline_part(request: Request) -> Response:
+    """The timeline on an axis, or the lanes of one group of steps."""
+    d, known, address = _opened(request)
+    asked = request.query_params
+    axis = "real" if asked.get("axis") == "real" else "compressed"
+    source, picture = f"{address}/timeline", known.sheet.picture
+    if "group" in asked:
+        start = _number(request, "from") or 0
+        return d.fragment(lanes(picture, asked["group"], source=source, axis=axis, start=start))
+    return d.fragment(chart(picture, source=source, axis=axis))
+
+
+def _values(d: Desk, sheet: RunSheet) -> Markup:
+    """Input, output and variables; they change no more once the run has completed."""
+    grows = {} if sheet.state.status in ("completed", "cancelled") else LIVE
+    source = f"{d.root}/runs/{sheet.id}/values" if grows else None
+    drawn = values(sheet, root=d.root)
+    return tag("section", drawn, id="values", aria_label="Input and output", hx_get=source, **grows)
+
+
+def values_part(request: Request) -> Response:
+    """Input and output as they are now."""
+    d, known, _ = _opened(request)
+    return d.fragment(_values(d, known.sheet))
+
+
+def value(request: Request) -> Response:
+    """One of the run's own values, whole."""
+    d, known, address = _opened(request)
+    state, name = known.sheet.state, request.query_params.get("of", "")
+    found = {"input": state.input, "output": state.output, "variables": state.variables}
+    if name not in found:
+        raise NotFound(f"a run has no value {name!r}", f"It has {', '.join(found)}")
+    return _whole(d, request, found[name], f"{address}/value?of={name}", f"{known.sheet.id}-{name}")
+
+
+def _whole(d: Desk, request: Request, found: Any, url: str, name: str) -> Response:
+    """A value drawn in full, or as the JSON that was recorded."""
+    if "raw" in request.query_params:
+        named = {"content-disposition": f'attachment; filename="{name}.json"'}
+        return Response(as_json(found).encode("utf-8", "replace"), media_type="application/json", headers=named)
+    return d.fragment(payload(found, whole=url, full=True, command=None))
+
+
+# Events ------------------------------------------------------------------------------------------------------------
+
+
+def _reading(request: Request, known: Known, address: str) -> Reading:
+    return Reading(known.sheet, known.links, EventFilter.of(request.query_params.multi_items()), address)
+
+
+def _events_tab(request: Request, d: Desk, known: Known) -> Markup:
+    reading = _reading(request, known, f"{d.root}/runs/{known.sheet.id}")
+    around = _number(request, "event")
+    return join([filter_form(reading, reading.address), event_list(reading, around=around)])
+
+
+def events_part(request: Request) -> Response:
+    """A page of the history: behind `after`, before `before`, added since `since`, or the first one."""
+    d, known, address = _opened(request)
+    reading = _reading(request, known, address)
+    asked = {name: _number(request, name) for name in ("after", "before", "since", "event")}
+    if asked["after"] is not None:
+        return d.fragment(newer(reading, asked["after"]))
+    if asked["before"] is not None:
+        return d.fragment(older(reading, asked["before"]))
+    if asked["since"] is not None:
+        return d.fragment(added(reading, asked["since"]))
+    response = d.fragment(event_list(reading, around=asked["event"]))
+    response.headers["HX-Replace-Url"] = f"{address}?{urlencode({'tab': 'events'})}&{reading.filter.query()}"
+    return response
+
+
+def event_part(request: Request) -> Response:
+    """What one event holds."""
+    d, known, address = _opened(request)
+    reading = _reading(request, known, address)
+    fact = find(reading, request.path_params["seq"])
+    return d.fragment(event_detail(reading, fact, known.effects.get(fact.seq, ())))
+
+
+def event_value(request: Request) -> Response:
+    """One value of an event, whole."""
+    d, known, address = _opened(request)
+    fact = find(_reading(request, known, address), request.path_params["seq"])
+    name = request.query_params.get("of", "")
+    url = f"{address}/events/{fact.seq}/value?of={name}"
+    return _whole(d, request, value_of(fact, name), url, f"{known.sheet.id}-{fact.seq}-{name}")
+
+
+def _number(request: Request, name: str) -> int | None:
+    """A number in the query; None where it is not given. Raises UsageError for what is none."""
+    text = request.query_params.get(name, "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise UsageError(f"{name}={text!r} is no number", f"For example {name}=3")
+    return int(text)
+
+
+# State, code, children ---------------------------------------------------------------------------------------------
+
+
+def _point(request: Request) -> Point:
+    return Point(_number(request, "checkpoint"), _number(request, "at"))
+
+
+def _state_tab(request: Request, d: Desk, known: Known) -> Markup:
+    address = f"{d.root}/runs/{known.sheet.id}"
+    point, against = _point(request), _number(request, "against")
+    drawn = state_view(known.sheet, point, None if against is None else Point(against), address=address)
+    if point.query:
+        return tag("div", drawn, id="state")
+    return tag("div", drawn, id="state", hx_get=f"{address}/state?{request.url.query}", **LIVE)
+
+
+def state_part(request: Request) -> Response:
+    """The state at a point of the history."""
+    d, known, _ = _opened(request)
+    return d.fragment(_state_tab(request, d, known))
+
+
+def state_value(request: Request) -> Response:
+    """One part of the state, whole."""
+    d, known, address = _opened(request)
+    point, name = _point(request), request.query_params.get("of", "")
+    url = f"{address}/state/value?{urlencode({**point.query, 'of': name})}"
+    return _whole(d, request, value_at(known.sheet, point, name), url, f"{known.sheet.id}-{name}")
+
+
+def _code_tab(request: Request, d: Desk, known: Known) -> Markup:
+    return code(known.sheet)
+
+
+def _costs_tab(request: Request, d: Desk, known: Known) -> Markup:
+    return costs(known.sheet.state.usage)
+
+
+def _children_tab(request: Request, d: Desk, known: Known) -> Markup:
+    """The tree below the run, read anew: the statuses of children are not in this history."""
+    sheet = known.sheet
+    below = islice(d.client.run(sheet.id).descendants(DEPTH, MOST), MOST + 1)
+    tree = [(level, child.neighbour()) for level, child in below]
+    drawn = children(tree[:MOST], sheet.now, root=d.root, more=len(tree) > MOST)
+    return tag("div", drawn, id="children", hx_get=f"{d.root}/runs/{sheet.id}/children", **LIVE)
+
+
+def children_part(request: Request) -> Response:
+    """The tree of children as it is now."""
+    d, known, _ = _opened(request)
+    return d.fragment(_children_tab(request, d, known))
+
+
+def _tabs(sheet: RunSheet, here: str, address: str) -> Markup:
+    counts = {"events": sheet.state.seq, "children": len(sheet.children)}
+    hidden = {"children": not sheet.children, "costs": not sheet.state.usage}
+    shown = [name for name in TABS if not hidden.get(name) or name == here]
+    links = [
+        tag(
+            "a",
+            name,
+            tag("span", f" {counts[name]}", class_="dim") if counts.get(name) else None,
+            href=f"{address}?tab={name}#tab",
+            aria_current="page" if name == here else None,
+        )
+        for name in shown
+    ]
+    return tag("nav", links, class_="tabs", aria_label="Parts of the run")
+
+
+TABS: dict[str, Callable[[Request, Desk, Known], Markup]] = {
+    "events": _events_tab,
+    "state": _state_tab,
+    "code": _code_tab,
+    "children": _children_tab,
+    "costs": _costs_tab,
+}
+
+routes = [
+    Route("/runs/{ref}", page),
+    Route("/runs/{ref}/head", head_part),
+    Route("/runs/{ref}/timeline", timeline_part),
+    Route("/runs/{ref}/values", values_part),
+    Route("/runs/{ref}/value", value),
+    Route("/runs/{ref}/events", events_part),
+    Route("/runs/{ref}/events/{seq:int}", event_part),
+    Route("/runs/{ref}/events/{seq:int}/value", event_value),
+    Route("/runs/{ref}/state", state_part),
+    Route("/runs/{ref}/state/value", state_value),
+    Route("/runs/{ref}/children", children_part),
+]

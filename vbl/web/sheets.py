@@ -1,0 +1,84 @@
+"""What was last read of the runs that are being looked at, so that the parts of one page read a long history once.
+
+A sheet is used again while no event has come: for good where its run has ended, else for a moment, for it also tells of
+the time and of other runs. Safe for threads: who asks for a run while it is being read waits for what is read.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from vbl.history.causes import causes, effects
+
+if TYPE_CHECKING:
+    from vbl.client import Client
+    from vbl.drawing.sheet import RunSheet
+    from vbl.handle import Run
+
+FRESH_S = 0.5
+"""For so long an unfinished run without news is what it was: the parts of one page, or of one change, share a sheet."""
+KEPT = 4
+"""Runs whose sheets are kept; one of 20,000 events takes some 30 MB."""
+
+
+class Known:
+    """A run as it was read at `read_at`, in seconds of the clock of `Sheets`."""
+
+    def __init__(self, sheet: RunSheet, read_at: float) -> None:
+        self.sheet = sheet
+        self.read_at = read_at
+
+    @cached_property
+    def links(self) -> dict[int, int]:
+        """What each event goes back to."""
+        return causes(self.sheet.facts)
+
+    @cached_property
+    def effects(self) -> dict[int, list[int]]:
+        """What goes back to each event."""
+        return effects(self.links)
+
+
+class Sheets:
+    """The sheets of a file's runs. `monotonic` gives seconds."""
+
+    def __init__(self, client: Client, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._client = client
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._reading: dict[str, threading.Lock] = {}
+        self._known: OrderedDict[str, Known] = OrderedDict()
+
+    def known(self, ref: str) -> Known:
+        """All that is said of a run, by its id or the beginning of it. Raises NotFound, and UsageError where several
+        runs begin so."""
+        run = self._client.run(ref)
+        supervised = self._client.supervisor() is not None
+        with self._lock:
+            lock = self._reading.setdefault(run.id, threading.Lock())
+        with lock:
+            known = self._known.get(run.id)
+            if known is None or not self._holds(known, run, supervised):
+                known = Known(run.sheet(), self._monotonic())
+            self._keep(run.id, known)
+            return known
+
+    def _holds(self, known: Known, run: Run, supervised: bool) -> bool:
+        """Whether what is known of the run is still so."""
+        sheet = known.sheet
+        if len(sheet.facts) != run.seq or sheet.supervised != supervised:
+            return False
+        return sheet.state.finished or self._monotonic() - known.read_at < FRESH_S
+
+    def _keep(self, id: str, known: Known) -> None:
+        with self._lock:
+            self._known[id] = known
+            self._known.move_to_end(id)
+            while len(self._known) > KEPT:
+                gone, _ = self._known.popitem(last=False)
+                self._reading.pop(gone, None)
