@@ -18,28 +18,31 @@ from vbl.clock import SYSTEM, Clock
 from vbl.errors import AmbiguousRun, InvalidInput, KeyTaken, NotFound, UsageError
 from vbl.handle import Access, Run, status_named
 from vbl.history.facts import Event, EventType
+from vbl.history.filters import Filter, parse
 from vbl.history.state import Status, Summary
 from vbl.store import holder
 from vbl.store.holder import SupervisorInfo
 from vbl.store.journal import Draft, birth
-from vbl.store.payloads import Blob, Json, Recorder, Resolver, dumps, has_surrogate, received, same
+from vbl.store.payloads import Blob, Json, Recorder, Resolver, dumps, has_surrogate, same
 from vbl.store.sqlite import Durability, Reader
 
 if TYPE_CHECKING:
-    from vbl.decisions import Decisions
+    from vbl.decisions import Decisions, Gate
     from vbl.engine.definitions import Workflow
+    from vbl.finding import Count, Finder, Page
     from vbl.history.planning import Missed, Overlap
-    from vbl.history.questions import Gate, Question
+    from vbl.history.questions import Gate as SomeGate
+    from vbl.history.questions import Question
     from vbl.schedules import Schedule, Scheduling
     from vbl.store.codec import Recorded
     from vbl.store.doctor import Finding
     from vbl.store.queues import LaneState, QueueState
+    from vbl.store.texts import Upto
 
 _MARGIN = 1_000
 """So many events are read in front of an instant, lest one be missed that was committed out of its turn."""
-_COLUMNS = (
-    "id, workflow, version, status, start_key, parent_id, tags, created_at, updated_at, finished_at, wake_at, seq, key"
-)
+_MANY = 500
+"""Runs that are read at once."""
 
 
 class Client:
@@ -92,28 +95,46 @@ class Client:
     ) -> list[Run]:
         """Runs, newest first: of these statuses, of that workflow, with that tag, created since an instant, older
         than the run `before` (an id, for the next page)."""
-        where: list[str] = []
-        args: list[Any] = []
-        if status is not None:
-            wanted = [status] if isinstance(status, str) else list(status)
-            where.append(f"status in ({', '.join('?' * len(wanted))})")
-            args += [status_named(one).value for one in wanted]
-        for clause, value in (("workflow = ?", workflow), ("id < ?", before)):
-            if value is not None:
-                where.append(clause)
-                args.append(value)
-        if since is not None:
-            where += ["id >= ?", "created_at >= ?"]
-            args += [ids.lowest(since), since]
-        source = "runs"
-        if tag is not None:
-            source = "run_tags cross join runs on runs.key = run_tags.run"
-            where.append("tag = ?")
-            args.append(tag)
-        order = "run_tags.run" if tag is not None else "id"
-        sql = f"select {_COLUMNS} from {source}" + (f" where {' and '.join(where)}" if where else "")
-        rows = self._store.select(f"{sql} order by {order} desc limit ?", [*args, -1 if limit is None else limit])[1]
-        return [Run(self._access, row) for row in rows]
+        wanted = Filter(
+            workflows=() if workflow is None else (workflow,),
+            tags=() if tag is None else (tag,),
+            since=since,
+            own=True,
+        ).only(*(status_named(one) for one in ([status] if isinstance(status, str) else status or ())))
+        found: list[Run] = []
+        left, more = limit, True
+        while more and (left is None or left > 0):
+            page = self._finder.find(wanted, before=before, limit=_MANY if left is None else min(left, _MANY))
+            found += page.runs
+            before, more = page.older, page.older is not None
+            left = None if limit is None else limit - len(found)
+        return found
+
+    def find(
+        self, wanted: Filter | str = "", *, before: str | None = None, after: str | None = None, limit: int = 50
+    ) -> Page:
+        """A page of the runs that fit a filter, the newest first: `status:failed tag:env=dev cost:>0.1 since:1d`.
+
+        `before` and `after` are ids of runs: the page that is older, or newer, than that one. However many runs there
+        are, only so many are looked at for a page: see `Page.looked_to`. Raises UsageError(code="filter") for a term
+        that is none.
+        """
+        return self._finder.find(_filter(wanted), before=before, after=after, limit=limit)
+
+    def counts(self, wanted: Filter | str = "") -> dict[Status, Count]:
+        """How many of the runs that a filter fits, but for what it says of statuses, are in each status: exact up to
+        10,000. Raises as `find`."""
+        return self._finder.counts(_filter(wanted))
+
+    def index(self, seconds: float = 10.0) -> Upto:
+        """Bring the index of texts, which follows the events by itself, forward for so long; how far it is then."""
+        return self._finder.index(seconds)
+
+    @functools.cached_property
+    def _finder(self) -> Finder:
+        from vbl.finding import Finder
+
+        return Finder(self._access)
 
     def run(self, ref: str) -> Run:
         """The run with that id or unique prefix, `@last`, or `@failed`. Raises NotFound and AmbiguousRun."""
@@ -245,7 +266,7 @@ class Client:
 
     def approve(
         self,
-        gate: str | Gate,
+        gate: str | SomeGate,
         *,
         by: str | None = None,
         reason: str | None = None,
@@ -261,17 +282,17 @@ class Client:
         Conflict where it is decided (it says by whom), closed or its time is over; NotEntitled where this person may
         not decide, which leaves a trace; InvalidInput for what does not fit.
         """
-        plain = received("the data", data)
-        edited = None if edit is None else received("the edit", dict(edit))
-        return self._decisions.decide(gate, "approve", by, reason, via, edit=edited, data=plain, seen=seen)
+        return self._decisions.approve(gate, by, reason, edit=edit, data=data, via=via, seen=seen)
 
-    def deny(self, gate: str | Gate, *, by: str | None = None, reason: str | None = None, via: str = "python") -> Gate:
+    def deny(
+        self, gate: str | SomeGate, *, by: str | None = None, reason: str | None = None, via: str = "python"
+    ) -> Gate:
         """Deny what a gate asks. Raises as `approve`."""
         return self._decisions.decide(gate, "deny", by, reason, via)
 
     def link(
         self,
-        gate: str | Gate,
+        gate: str | SomeGate,
         decision: Literal["approve", "deny"],
         *,
         by: str | None = None,
@@ -394,7 +415,8 @@ class Client:
 
     def _new(self, key: int, s: Summary) -> Run:
         row = (s.id, s.workflow, s.version, s.status, s.start_key, s.parent_id, s.tags, s.created_at, s.updated_at)
-        return Run(self._access, (*row, s.finished_at, s.wake_at, s.seq, key))
+        after = (s.finished_at, s.wake_at, s.seq, key, s.started_at, s.queue, s.in_flight, s.usd)
+        return Run(self._access, (*row, *after))
 
     def _spread(self, workflow: Workflow[..., Any] | str, given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if isinstance(given, tuple):
@@ -502,6 +524,10 @@ class _Exists(Exception):
     def __init__(self, key: int) -> None:
         super().__init__(key)
         self.key = key
+
+
+def _filter(wanted: Filter | str) -> Filter:
+    return parse(wanted) if isinstance(wanted, str) else wanted
 
 
 def workflow_name(workflow: object) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from vbl.history.events import Payload
     from vbl.history.why import Why
 
+COLUMNS = (
+    "id, workflow, version, status, start_key, parent_id, tags, created_at, updated_at, finished_at, wake_at, seq, "
+    "key, started_at, queue, in_flight, usd"
+)
+"""What a handle reads of the summary."""
 _UNSAID: Any = object()
 _FIRST_WAIT_S = 0.002
 _LAST_WAIT_S = 0.05
@@ -138,7 +143,8 @@ class Access:
 class Run:
     """A handle to a run; from `start` and from `client.run(ID)` alike. Instants are microseconds since 1970 UTC.
 
-    `id`, `workflow`, `version`, `key`, `parent_id`, `tags` and `created_at` never change; the rest is read when asked.
+    `id`, `workflow`, `version`, `key`, `parent_id`, `tags` and `created_at` never change; `status` is read when asked.
+    `usd` is what the run's steps say that they cost, in US dollars; None where none does.
     """
 
     def __init__(self, access: Access, row: tuple[Any, ...]) -> None:
@@ -150,6 +156,7 @@ class Run:
         self.tags: list[str] = tags.split("\n") if tags else []
         self._status = Status(status)
         self.updated_at, self.finished_at, self.wake_at, self.seq, self._key = row[8:13]
+        self.started_at, self.queue, self.in_flight, self.usd = row[13:17]
 
     def refresh(self) -> Self:
         """Read the summary again."""
@@ -407,6 +414,17 @@ class Run:
     def children(self, limit: int = 1_000) -> list[Run]:
         """The runs that this one started, in the order in which it did, `limit` at most."""
         return [Run(self._access, row) for row in self._access.store.all("children_of", (self.id, limit))]
+
+    def descendants(self, depth: int, each: int | None = None) -> Iterator[tuple[int, Run]]:
+        """The runs below this one, `depth` levels, each with its level, a child before the next one's siblings; `each`
+        of one parent at most."""
+        most = -1 if each is None else each
+        stack = [(1, child) for child in reversed(self.children(most))] if depth else []
+        while stack:
+            level, child = stack.pop()
+            yield level, child
+            if level < depth:
+                stack += [(level + 1, below) for below in reversed(child.children(most))]
 
     def source(self) -> dict[str, Any] | None:
         """The definition as the run began with it: {"source", "file", "line", "python", "version"}; None where it was

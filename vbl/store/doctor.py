@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from vbl.errors import VblError
 from vbl.history.state import RunState, summarise
+from vbl.store import texts
 from vbl.store.journal import History, Journal, chained, gate_row, summary_row
 from vbl.store.location import mount_type
 from vbl.store.payloads import Resolver, unpack
@@ -346,6 +347,7 @@ def rebuild(store: Sqlite) -> None:
     A run whose history cannot be read keeps the summary that it has, so that it is still listed; `examine` names it.
     """
     with store.write():
+        texts.forget(store)
         for key, rows in _histories(store):
             try:
                 history = _read(store, key, rows)

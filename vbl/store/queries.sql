@@ -200,7 +200,8 @@ order by id desc
 limit 1
 
 -- name: children_of
-select id, workflow, version, status, start_key, parent_id, tags, created_at, updated_at, finished_at, wake_at, seq, key
+select id, workflow, version, status, start_key, parent_id, tags, created_at, updated_at, finished_at, wake_at, seq,
+    key, started_at, queue, in_flight, usd
 from runs
 where parent_id = ?
 order by key
@@ -280,7 +281,8 @@ from supervisor
 where one = 1
 
 -- name: handle
-select id, workflow, version, status, start_key, parent_id, tags, created_at, updated_at, finished_at, wake_at, seq, key
+select id, workflow, version, status, start_key, parent_id, tags, created_at, updated_at, finished_at, wake_at, seq,
+    key, started_at, queue, in_flight, usd
 from runs
 where key = ?
 
@@ -497,3 +499,60 @@ select (
         and priority = ?
         and created_at < ?
 )
+
+-- name: place_of
+-- (where the run is gone: in front of the one that was next to it)
+select key + (id <> ?)
+from runs
+where id <= ?
+order by id desc
+limit 1
+
+-- name: count_status
+select count(*)
+from (
+    select 1
+    from runs indexed by runs_by_status
+    where status = ?
+    limit ?
+)
+
+-- name: count_status_own
+select count(*)
+from (
+    select 1
+    from runs indexed by runs_of_vbl
+    where workflow >= 'vbl.'
+        and workflow < 'vbl/'
+        and status = ?
+    limit ?
+)
+
+-- name: texts_upto
+select event
+from run_texts_upto
+where one = 1
+
+-- name: set_texts_upto
+update run_texts_upto
+set event = ?
+where one = 1
+
+-- name: events_with_texts
+select id, run, seq, type,
+    case when type in ('RUN_CREATED', 'RUN_COMPLETED', 'RUN_FAILED', 'STEP_FAILED') then payload end
+from events
+where id > ?
+order by id
+limit ?
+
+-- name: text_of
+select text
+from run_texts
+where rowid = ?
+
+-- name: put_text
+-- (a run that has been struck meanwhile has no text)
+insert or replace into run_texts (rowid, text)
+select ?, ?
+where exists (select 1 from runs where key = ?)

@@ -300,6 +300,16 @@ class Sqlite:
         self._gate.lock.release()
 
     @contextlib.contextmanager
+    def patience(self, wait_ms: int) -> Generator[None, None, None]:
+        """Wait for others no longer than this: for what can as well be done later."""
+        with self._lock:
+            before, self.wait_ms = self.wait_ms, min(self.wait_ms, wait_ms)
+            try:
+                yield
+            finally:
+                self.wait_ms = before
+
+    @contextlib.contextmanager
     def read(self) -> Generator[None, None, None]:
         """One consistent view; short, so that it never holds up a WAL checkpoint."""
         with self._lock, self._worded():
@@ -383,14 +393,12 @@ class Sqlite:
         pages = self.wal_pages
         if pages <= WAL_FORCED_PAGES or self._refused_at <= pages < self._refused_at + WAL_RELIEF_PAGES:
             return
-        patience, self.wait_ms = self.wait_ms, min(self.wait_ms, BRIEFLY_MS)
         try:
-            done = self.checkpoint("truncate")
+            with self.patience(BRIEFLY_MS):
+                done = self.checkpoint("truncate")
         except StorageError:
             # no commit hangs on it: the WAL keeps them all, and doctor shows its size
             done = False
-        finally:
-            self.wait_ms = patience
         self._refused_at = 0 if done else pages
         if done:
             self.wal_pages = 0

@@ -3,7 +3,7 @@
 alter table runs add column usd real;
 
 -- cost:>0.1; only runs whose cost is known
-create index runs_with_cost on runs (id) where usd is not null;
+create index runs_with_cost on runs (id, usd) where usd is not null;
 -- throughput: how many ended lately, and how
 create index runs_ended on runs (finished_at, status) where finished_at is not null;
 -- counts of the user's runs: those of vbl's own workflows (vbl.…) are taken off
