@@ -194,7 +194,7 @@ def _inner(schema: Schema) -> tuple[Schema, bool]:
     options = _options(schema)
     some = [option for option in options if option != _NULL]
     if len(some) != 1:
-        return schema, len(some) < len(options)
+        return schema, len(some) < len(options) or schema.get("type") == "null"
     (found, *more) = fields({**some[0], "$defs": schema.get("$defs", {})})
     return ({"type": "object"} if more or found.path else found.schema), len(options) > 1
 

@@ -34,6 +34,14 @@ class Sending:
         return tag("form", token, *children, method="post", action=f"{self.root}{path}", **attributes)
 
 
+def line(id: str, name: str, label: str, text: str, about: str = "", **more: str | bool | None) -> Markup:
+    """A line of text that is no part of a schema: a name, a reason."""
+    beside = tag("span", about, class_="dim") if about else None
+    named = tag("label", label, " ", beside, for_=id)
+    return tag("div", named, tag("input", type="text", id=id, name=name, value=text, autocomplete="off", **more),
+               class_="field")  # fmt: skip
+
+
 def fields_of(form: Form, id: str) -> Markup:
     """The fields of a form, with ids that begin with `id`."""
     wrong = tag("p", form.error, class_="problem", role="alert") if form.error else None

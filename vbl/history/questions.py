@@ -19,9 +19,10 @@ class Gate:
     """A question to a person, as it stood when it was read. Instants are microseconds since 1970 UTC.
 
     `status` is open, granted, denied, expired or closed; `show` what the person is shown; `to` who may decide by now
-    (empty: anybody), `need` how many of them; `votes` the decisions so far; `call` the step and arguments that it is
-    about, as they stand, `asked` as they were asked; `edit` whether they may be changed; `schema` of the data that the
-    answer needs; `problem` why it is asked again; `refused` the decisions that were refused.
+    (empty: anybody), `need` how many of them; `votes` the decisions so far, `agreed` who has approved just what stands
+    now; `call` the step and arguments that it is about, as they stand, `asked` as they were asked; `edit` whether they
+    may be changed; `schema` of the data that the answer needs; `problem` why it is asked again; `refused` the decisions
+    that were refused.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Gate:
     need: int
     not_starter: bool
     votes: tuple[dict[str, Any], ...]
+    agreed: tuple[str, ...]
     refused: tuple[dict[str, Any], ...]
     call: dict[str, Any] | None
     asked: dict[str, Any] | None
@@ -91,6 +93,7 @@ def view(state: RunState, gate: GateState) -> Gate:
         need=request.get("need", 1),
         not_starter=request.get("not_starter", False),
         votes=tuple(gate.votes),
+        agreed=at.voters,
         refused=tuple(gate.refused),
         call=None if asked is None else {**asked, "input": at.input, "digest": at.digest},
         asked=asked,

@@ -1,0 +1,145 @@
+"""The form at a gate: the arguments of the call where they may be edited, the data that is asked for, who says so and
+why; what approving and denying would do stands beside the buttons.
+
+`Answer` is the form as it stands; `Answer.read` is what comes back from it. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vbl.drawing.entries import ABSENT, Form, form
+from vbl.drawing.forms import Sending, fields_of, line
+from vbl.drawing.markup import Markup, tag
+from vbl.errors import VblError
+from vbl.history.consequences import Consequence, of_denial, of_grant
+from vbl.history.gates import canonical
+from vbl.history.questions import Gate
+from vbl.history.state import RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a person is about to say at a gate: a form for each parameter that may be edited, one for the data, the name
+    and the reason as they were typed."""
+
+    edits: tuple[tuple[str, Form], ...]
+    data: Form | None
+    actor: str
+    reason: str = ""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether something in it does not fit."""
+        return any(one.wrong for _, one in self.edits) or (self.data is not None and self.data.wrong)
+
+    def read(self, given: Mapping[str, str]) -> tuple[dict[str, Any] | None, Any, Answer]:
+        """The edit (None where nothing was changed), the data, and the answer with what was typed and what is wrong;
+        the first two mean something only where nothing is."""
+        edit: dict[str, Any] = {}
+        edits: list[tuple[str, Form]] = []
+        for name, before in self.edits:
+            value, after = before.filled(given)
+            edits.append((name, after))
+            was, _ = before.value()
+            if not after.wrong and value is not ABSENT and (was is ABSENT or canonical(was) != canonical(value)):
+                edit[name] = value
+        data, asked = self.data.filled(given) if self.data is not None else (None, None)
+        said = replace(
+            self, edits=tuple(edits), data=asked,
+            actor=given.get("as", self.actor), reason=given.get("reason", self.reason),
+        )  # fmt: skip
+        return edit or None, None if data is ABSENT else data, said
+
+
+def answer(gate: Gate, actor: str) -> Answer:
+    """The empty form of a gate, as `actor`."""
+    call: dict[str, Any] = gate.call or {}
+    input: dict[str, Any] = call.get("input") or {}
+    parameters: dict[str, Any] = call.get("parameters") or dict.fromkeys(input, True)
+    edits = [
+        (name, form(schema, f"edit{number}", input.get(name, ABSENT), label=name, what=f"parameter {name}"))
+        for number, (name, schema) in enumerate(parameters.items())
+    ]
+    given = gate.data if gate.votes else ABSENT
+    data = form(gate.schema, "data", given) if gate.schema is not None else None
+    return Answer(tuple(edits) if gate.edit else (), data, actor)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What approving and denying a gate would do; a text where it would be refused."""
+
+    grant: Consequence | str
+    denial: Consequence | str
+
+
+def foreseen(state: RunState, gate: str, now: int) -> Foreseen:
+    """What deciding the gate would do at the instant `now`."""
+    return Foreseen(_tried(lambda: of_grant(state, gate, now)), _tried(lambda: of_denial(state, gate, now)))
+
+
+def _tried(what: Any) -> Consequence | str:
+    try:
+        return what()
+    except VblError as error:
+        return error.message
+
+
+def decision_form(gate: Gate, said: Answer, sending: Sending, told: Foreseen | None = None) -> Markup:
+    """The form at an open gate."""
+    id = f"q-{gate.id}"
+    edits = [fields_of(one, id) for _, one in said.edits]
+    seen = (gate.call or {}).get("digest")
+    return sending.form(
+        f"/gates/{gate.id}/approve",
+        tag("input", type="hidden", name="seen", value=seen) if seen else None,
+        tag("fieldset", tag("legend", "Arguments, to be edited"), edits) if edits else None,
+        tag("fieldset", tag("legend", "Asked for"), fields_of(said.data, id)) if said.data is not None else None,
+        tag(
+            "div",
+            line(f"{id}-as", "as", "as", said.actor, "who decides"),
+            line(f"{id}-reason", "reason", "reason", said.reason, "kept in the history"),
+            class_="who",
+        ),
+        tag(
+            "div",
+            _verdict(gate, sending, "approve", "Approve", "a", told and told.grant),
+            _verdict(gate, sending, "deny", "Deny", "d", told and told.denial),
+            class_="verdicts",
+        ),
+        class_="decision",
+    )
+
+
+def _verdict(gate: Gate, sending: Sending, verdict: str, word: str, key: str, told: Consequence | str | None) -> Markup:
+    """A button, and what it would do."""
+    path = f"{sending.root}/gates/{gate.id}/{verdict}"
+    told_id = f"q-{gate.id}-{verdict}-then"
+    button = tag(
+        "button",
+        word,
+        " ",
+        tag("kbd", key, aria_hidden="true"),
+        type="submit",
+        class_="primary" if verdict == "approve" else "danger",
+        formaction=path,
+        formnovalidate=verdict == "deny",
+        hx_post=path,
+        hx_target=f"#q-{gate.id}",
+        hx_swap="outerHTML",
+        aria_describedby=told_id if told is not None else None,
+        data_key=key,
+    )
+    return tag("div", button, None if told is None else consequences(told, told_id), class_="verdict")
+
+
+def consequences(told: Consequence | str, id: str | None = None) -> Markup:
+    """What an act would append, and what would run then; or why it is refused."""
+    if isinstance(told, str):
+        return tag("p", told, class_="then warn", id=id)
+    appended = [tag("code", type) for type in told.events]
+    listed = [part for one in appended for part in (one, " ")] or ["nothing"]
+    return tag("p", "appends ", listed, tag("span", f"then {told.then}", class_="told"), class_="then", id=id)
