@@ -39,6 +39,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "events": Entry("events", "Print the history of a run."),
         "tail": Entry("tail", "Print the latest events, and those to come."),
         "state": Entry("state", "Print the accumulated state of a run."),
+        "diff": Entry("diff", "Compare two runs: what they did, and with what."),
         "ui": Entry("ui", "Show the file in the browser."),
     },
     "Decide": {

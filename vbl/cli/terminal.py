@@ -249,10 +249,10 @@ def _runs_beginning(ctx: click.Context, param: click.Parameter, incomplete: str)
     ]
 
 
-def run_argument(required: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def run_argument(required: bool = True, name: str = "ref") -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The argument RUN: an id, a unique prefix, @last or @failed."""
     metavar = "RUN" if required else "[RUN]"
-    return click.argument("ref", metavar=metavar, required=required, shell_complete=_runs_beginning)
+    return click.argument(name, metavar=metavar, required=required, shell_complete=_runs_beginning)
 
 
 def target_argument(many: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
