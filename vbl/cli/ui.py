@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -50,28 +50,19 @@ def command(
       vbl ui --host 0.0.0.0 --token "$(openssl rand -hex 16)"
     """
     if link:
-        _new_link(terminal, port, no_open)
+        _new_link(terminal, port)
         return
-    with pages(terminal, host, port, token, read_only, names) as server:
+    with serving()(terminal.path, host=host, port=port, token=token, hosts=names, read_only=read_only) as server:
         server.listen()
-        greet(terminal, server, token, opens=not no_open)
+        greet(terminal, server, token)
+        if not no_open:
+            show(server, token)
         server.serve_here()
     terminal.note("the pages are closed", "dim")
 
 
-def pages(
-    terminal: Terminal,
-    host: str,
-    port: int | None,
-    token: str | None,
-    read_only: bool,
-    names: tuple[str, ...] = (),
-) -> AbstractContextManager[Server]:
-    """The server of the pages, bound and not started. Raises VblError where the extra is not installed."""
-    return _serving()(terminal.path, host=host, port=port, token=token, read_only=read_only, hosts=names)
-
-
-def _serving() -> Callable[..., Any]:
+def serving() -> Callable[..., AbstractContextManager[Server]]:
+    """`vbl.web.serving.serving`. Raises VblError (`no_extra`) where what it needs is not installed."""
     try:
         from vbl.web.serving import serving
     except ModuleNotFoundError as error:
@@ -83,36 +74,33 @@ def _serving() -> Callable[..., Any]:
     return serving
 
 
-def greet(terminal: Terminal, server: Server, token: str | None, *, opens: bool) -> None:
-    """Print where the pages are, and open them; with a lasting token it is not printed."""
-    url = f"{server.address}/" if token is not None else server.app.link(server.address)
+def greet(terminal: Terminal, server: Server, token: str | None) -> None:
+    """Print where the pages are; a lasting token is not printed."""
+    url = _url(server, token)
     if terminal.as_json:
         terminal.emit({"url": url, "address": server.address, "file": str(terminal.path)})
-    else:
-        terminal.line(url)
-        terminal.note(f"the pages of {terminal.path}; Ctrl-C ends them", "dim")
-        if token is not None:
-            terminal.note("open it once with ?token=TOKEN behind it; programs send Authorization: Bearer TOKEN", "dim")
-    if opens:
-        show(f"{url}?token={token}" if token is not None else url)
+        return
+    terminal.line(url)
+    if token is not None:
+        terminal.note("open it once with ?token=TOKEN behind it; programs send Authorization: Bearer TOKEN", "dim")
 
 
-def show(url: str) -> None:
+def _url(server: Server, token: str | None) -> str:
+    return f"{server.address}/" if token is not None else server.app.link(server.address)
+
+
+def show(server: Server, token: str | None) -> None:
     """Open a browser, where there is a screen to show it on."""
     import sys
     import webbrowser
 
-    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        return
-    webbrowser.open(url)
+    if sys.platform != "linux" or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(f"{server.address}/?token={token}" if token is not None else server.app.link(server.address))
 
 
-def _new_link(terminal: Terminal, port: int | None, no_open: bool) -> None:
+def _new_link(terminal: Terminal, port: int | None) -> None:
     """A link signed with the user's key opens a session at any server of his for this file."""
-    _serving()
+    serving()
     from vbl.web.serving import PORT, new_link
 
-    url = new_link(terminal.path, port or PORT)
-    terminal.line(url)
-    if not no_open:
-        show(url)
+    terminal.line(new_link(terminal.path, port or PORT))

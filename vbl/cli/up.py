@@ -12,11 +12,13 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vbl.cli.terminal import Terminal, fit, shared, target_argument
+from vbl.cli.ui import TOKEN, greet, serving
 from vbl.errors import UsageError
 from vbl.history.narration import narrate
 
@@ -65,6 +67,10 @@ class Seconds(click.FloatRange):
     metavar="[URL]",
     help="Tell people what they are asked: the webhook URL, or what VBL_NOTIFY_URL and VBL_NOTIFY_COMMAND name.",
 )
+@click.option("--ui", is_flag=True, help="Serve the pages of the file too (see vbl ui).")
+@click.option("--host", default="127.0.0.1", show_default=True, help="With --ui: where; others need --token.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="With --ui: which port; 0 finds a free one.")
+@click.option("--token", envvar=TOKEN, help=f"With --ui: a lasting token; else ${TOKEN}.")
 @click.option("--verbose", "-v", is_flag=True, help="Say every event, steps that go well included.")
 @shared
 def command(
@@ -74,6 +80,10 @@ def command(
     force: bool,
     grace: float,
     notify: str | None,
+    ui: bool,
+    host: str,
+    port: int | None,
+    token: str | None,
     verbose: bool,
 ) -> None:
     """Supervise the file: resume what is open, move what is started, until Ctrl-C or SIGTERM.
@@ -85,6 +95,7 @@ def command(
     Examples:
       vbl up hello.py
       vbl up triage.py billing.py --wait
+      vbl up triage.py --ui
       vbl up triage.py --notify https://hooks.example.org/vbl
     """
     if wait and force:
@@ -96,8 +107,8 @@ def command(
         telling = _telling(notify)
         from vbl.engine.runtime import serve
 
-        watch = Keeper(terminal, grace)
-        with Log(terminal, verbose) as log:
+        with contextlib.ExitStack() as beside, Log(terminal, verbose) as log:
+            watch = Keeper(terminal, grace, _pages(beside, terminal, host, port, token) if ui else None)
             serve(
                 terminal.path,
                 wait=wait,
@@ -109,6 +120,19 @@ def command(
                 notify=telling,
             )
     terminal.note("stopped; what is open is resumed by the next supervisor", "dim")
+
+
+def _pages(
+    beside: contextlib.ExitStack, terminal: Terminal, host: str, port: int | None, token: str | None
+) -> Callable[[], None]:
+    """Bind the server of the pages, and return what starts it. Raises VblError where it cannot be had."""
+    server = beside.enter_context(serving()(terminal.path, host=host, port=port, token=token, create=True))
+
+    def start() -> None:
+        beside.enter_context(server.beside())
+        greet(terminal, server, token)
+
+    return start
 
 
 def _telling(notify: str | None) -> Workflow[..., Any] | None:
@@ -153,9 +177,10 @@ def _load(targets: tuple[str, ...]) -> None:
 class Keeper:
     """Says what the supervisor does as a whole, and makes a second Ctrl-C end the grace time."""
 
-    def __init__(self, terminal: Terminal, grace: float) -> None:
+    def __init__(self, terminal: Terminal, grace: float, pages: Callable[[], None] | None = None) -> None:
         self.terminal = terminal
         self.grace = grace
+        self._pages = pages
         self._supervisor: Supervisor | None = None
 
     def started(self, supervisor: Supervisor) -> None:
@@ -173,6 +198,8 @@ class Keeper:
             if workflow not in loaded:
                 runs = f"{number} open run{'' if number == 1 else 's'} of {workflow}"
                 self.terminal.note(f"{runs} cannot move: no target has that workflow; name its file too", "warn")
+        if self._pages is not None:
+            self._pages()
 
     def stopping(self) -> None:
         """Say how long it may take."""

@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vbl.drawing.markup import Markup, join, tag, trusted
+from vbl.drawing.times import clock
 
 SECTIONS = (("runs", "Runs", "/runs"), ("inbox", "Inbox", "/inbox"), ("queues", "Queues", "/queues"),
             ("schedules", "Schedules", "/schedules"))  # fmt: skip
 """Key, name and path of what the navigation leads to."""
+HTMX = '{"includeIndicatorCSS": false, "morphIgnore": ["data-htmx-powered", "open"]}'
+"""Settings of htmx: no style of its own, and what a person has opened stays open when its markup is renewed."""
 ICON = trusted(
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">'
     '<rect x="1" y="2" width="9" height="3" rx="1" fill="currentColor"/>'
@@ -24,23 +27,25 @@ ICON = trusted(
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who moves the runs of the file. `silent` says in words that it gives no sign of life any more."""
+    """Who moves the runs of the file, since an instant in microseconds since 1970 UTC. `silent` says in words that it
+    gives no sign of life any more."""
 
     program: str
     pid: int
     epoch: int
-    since: str
+    since_at: int
     silent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What the head of every page says: the file, who moves it, how many questions wait for a person (`many`: there
-    may be more), and the cursor up to which the page is true."""
+    may be more), the cursor up to which the page is true, and the instant at which it was read."""
 
     file: str
     path: str
     cursor: int
+    now: int
     holder: Holder | None
     questions: int = 0
     many: bool = False
@@ -68,7 +73,6 @@ def document(title: str, main: Markup, place: Place, standing: Standing) -> Mark
         tag("a", "Skip to the content", class_="skip", href="#main"),
         header(place, standing),
         tag("main", main, id="main", tabindex="-1"),
-        tag("dialog", id="help", class_="help", aria_label="Keyboard shortcuts"),
         tag("div", id="said", class_="sr", role="status", aria_live="polite"),
         class_="vbl",
         data_root=place.root,
@@ -88,7 +92,7 @@ def _head(title: str, place: Place, standing: Standing) -> Markup:
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="referrer", content="same-origin"),
         tag("meta", name="csrf", content=place.csrf) if place.csrf else None,
-        tag("meta", name="htmx-config", content='{"includeIndicatorCSS": false}'),
+        tag("meta", name="htmx-config", content=HTMX),
         tag("title", f"{title} · {standing.file}"),
         tag("link", rel="icon", href="data:,"),
         (tag("link", rel="stylesheet", href=href) for href in place.styles),
@@ -108,24 +112,48 @@ def header(place: Place, standing: Standing) -> Markup:
         tag("nav", tag("ul", (_link(place, standing, *section) for section in SECTIONS)), aria_label="Sections"),
         tag("span", class_="gap"),
         supervision(place.root, standing),
-        tag(
-            "button", tag("span", class_="dot", aria_hidden="true"), tag("span", "live", class_="word"),
-            id="live", class_="quiet live-state", type="button", data_state="connecting", aria_pressed="true",
-            title="Pause or resume live updates",
-        ),
-        tag("button", "?", id="keys", class_="quiet", type="button", aria_label="Keyboard shortcuts", title="Keys (?)"),
-        tag(
-            "button", tag("span", "◐", aria_hidden="true"), id="theme", class_="quiet", type="button",
-            aria_label="Change between light and dark", title="Light or dark",
-        ),
+        tag("span", _tools(), class_="tools"),
         class_="top",
     )  # fmt: skip
+
+
+def _tools() -> Markup:
+    live = tag(
+        "button",
+        tag("span", class_="dot", aria_hidden="true"),
+        tag("span", "live", class_="word"),
+        id="live",
+        class_="quiet live-state",
+        type="button",
+        data_state="connecting",
+        aria_pressed="true",
+        title="Pause or resume live updates",
+    )
+    keys = tag(
+        "button",
+        "?",
+        class_="quiet",
+        type="button",
+        data_keys_help=True,
+        aria_label="Keyboard shortcuts",
+        title="Keys (?)",
+    )
+    theme = tag(
+        "button",
+        tag("span", "◐", aria_hidden="true"),
+        id="theme",
+        class_="quiet",
+        type="button",
+        aria_label="Change between light and dark",
+        title="Light or dark",
+    )
+    return join([live, keys, theme])
 
 
 def _link(place: Place, standing: Standing, key: str, name: str, path: str) -> Markup:
     number = inbox_number(standing) if key == "inbox" else None
     current = "page" if key == place.here else None
-    return tag("li", tag("a", name, number, href=f"{place.root}{path}", aria_current=current))
+    return tag("li", tag("a", name, number, href=f"{place.root}{path}", aria_current=current, data_go=key))
 
 
 def inbox_number(standing: Standing, again: bool = False) -> Markup:
@@ -142,12 +170,13 @@ def supervision(root: str, standing: Standing) -> Markup:
         kind, sign, lead, title = "none", "○", "no supervisor", None
         more = join([": nothing moves; ", tag("code", f"vbl up FILE --db {standing.path}")])
     else:
-        title = f"{holder.program}, process {holder.pid}, epoch {holder.epoch}, since {holder.since}"
+        title = f"{holder.program}, process {holder.pid}, epoch {holder.epoch}"
         if holder.silent is not None:
             kind, sign, lead, more = "bad", "■", "the supervisor does not answer", join([holder.silent])
         else:
-            kind, sign, lead = "up", "●", holder.program or "supervisor"
-            more = join([f"pid {holder.pid} · epoch {holder.epoch} · since {holder.since}"])
+            kind, sign, lead = "up", "●", "supervised"
+            since = clock(holder.since_at, standing.now)
+            more = join([f"{holder.program} · pid {holder.pid} · epoch {holder.epoch} · since ", since])
     return tag(
         "div",
         tag("span", sign, class_="sign", aria_hidden="true"),

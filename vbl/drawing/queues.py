@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vbl.drawing import frame
 from vbl.drawing.markup import Child, Markup, join, tag
-from vbl.history.reasons import when
+from vbl.drawing.times import countdown
 
 if TYPE_CHECKING:
     from vbl.store.queues import LaneState, QueueState
@@ -35,14 +35,14 @@ def _queue(queue: QueueState, root: str, now: int) -> list[Child]:
     ]
 
 
-def next_begins(queue: QueueState, now: int) -> str:
-    """When the next run of a queue begins, in words."""
+def next_begins(queue: QueueState, now: int) -> Child:
+    """When the next run of a queue begins."""
     if not queue.waiting:
         return ""
     most = queue.limits.concurrency
     if most is not None and queue.running >= most:
         return "when a place is free"
-    return when(queue.next_at, now) if queue.next_at is not None else "now"
+    return countdown(queue.next_at, now) if queue.next_at is not None else "now"
 
 
 def lanes_page(queue: str, found: Sequence[LaneState], more: bool, root: str, now: int) -> Markup:
@@ -55,7 +55,7 @@ def lanes_page(queue: str, found: Sequence[LaneState], more: bool, root: str, no
             tag("span", lane.lane or "(no key)", class_="mono"),
             lane.running,
             lane.waiting,
-            (when(lane.next_at, now) if lane.next_at is not None else "now") if lane.waiting else "",
+            (countdown(lane.next_at, now) if lane.next_at is not None else "now") if lane.waiting else "",
         ]
         for lane in found
     ]

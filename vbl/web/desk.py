@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from vbl import config
-from vbl.documents import instant
+from vbl.clock import SYSTEM
 from vbl.drawing import frame
 from vbl.drawing.frame import Holder, Place, Standing
 from vbl.drawing.markup import Markup
@@ -26,7 +26,6 @@ from vbl.web.assets import Assets
 
 if TYPE_CHECKING:
     from vbl.client import Client
-    from vbl.store.holder import SupervisorInfo
     from vbl.web.live import Feed
 
 T = TypeVar("T")
@@ -85,15 +84,13 @@ class House:
             file=client.path.name,
             path=str(client.path),
             cursor=cursor,
-            holder=None if info is None else _holder(info, client.silence()),
+            now=SYSTEM.now(),
+            holder=None
+            if info is None
+            else Holder(info.program, info.pid, info.epoch, info.since_at, client.silence()),
             questions=min(number, MOST_QUESTIONS),
             many=number > MOST_QUESTIONS,
         )
-
-
-def _holder(info: SupervisorInfo, silent: str | None) -> Holder:
-    since = (instant(info.since_at) or "")[:16].replace("T", " ")
-    return Holder(info.program, info.pid, info.epoch, f"{since} UTC", silent)
 
 
 @dataclass(frozen=True, slots=True)

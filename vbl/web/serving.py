@@ -12,10 +12,12 @@ import socket
 import threading
 from collections.abc import Generator
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
 from vbl import links
+from vbl.client import Client
 from vbl.errors import UsageError, VblError
 from vbl.web.app import Application, build
 from vbl.web.security import LOOPBACK
@@ -61,6 +63,11 @@ class Server(uvicorn.Server):
         """Serve on this thread until it is asked to stop; on the main thread SIGINT and SIGTERM ask."""
         self.run([self.bound])
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal ends the serving, and no more: the command says itself how it ended. A second one does not wait."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the streams first; they would go on for ever."""
         self.app.close_streams()
@@ -81,10 +88,18 @@ class Server(uvicorn.Server):
 
 @contextlib.contextmanager
 def serving(
-    path: Path, *, host: str, port: int | None, token: str | None, read_only: bool, hosts: tuple[str, ...] = ()
+    path: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    token: str | None = None,
+    read_only: bool = False,
+    hosts: tuple[str, ...] = (),
+    create: bool = False,
 ) -> Generator[Server, None, None]:
-    """A server that is bound and not started yet. Raises UsageError where the page would be open to others without a
-    token, VblError (`port_taken`) where the port is taken, and NotFound where the file is missing."""
+    """A server that is bound and not started yet; `create` makes the file. Raises UsageError where the page would be
+    open to others without a token, VblError (`port_taken`, `no_address`) where it cannot be bound, and NotFound where
+    the file is missing."""
     if not is_loopback(host) and token is None:
         raise UsageError(
             f"{host} can be reached from other machines, and nobody would be asked who he is",
@@ -95,11 +110,12 @@ def serving(
     try:
         wide = host in ("0.0.0.0", "::", "")
         names = {*hosts, *((socket.gethostname(),) if wide else (host,))}
-        app = build(path, token=token, hosts=names, any_address=wide, read_only=read_only)
-        try:
-            yield Server(app, bound)
-        finally:
-            app.close()
+        with Client(path, create=create) as client:
+            app = build(client, token=token, hosts=names, any_address=wide, read_only=read_only)
+            try:
+                yield Server(app, bound)
+            finally:
+                app.close()
     finally:
         bound.close()
 
