@@ -156,6 +156,10 @@ class Client:
             )
         return Run(self._access, self._access.summary(found[0][0]))
 
+    def now(self) -> int:
+        """The instant on the clock of this file, in microseconds since 1970 UTC."""
+        return self._clock.now()
+
     def cursor(self, at: int | None = None) -> int:
         """The id of the last event of the file; with an instant, that of an event from which on all that was recorded
         since then follows, and little before it."""

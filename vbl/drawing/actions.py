@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from vbl.drawing.decision import consequences
 from vbl.drawing.entries import Form, form
 from vbl.drawing.forms import Sending, fields_of, line
-from vbl.drawing.markup import Child, Markup, tag
+from vbl.drawing.markup import Child, Markup, join, tag
 from vbl.drawing.sheet import RunSheet
 from vbl.errors import Conflict, VblError
 from vbl.history.consequences import Act, Consequence, consequence, of_signal
@@ -161,29 +161,40 @@ def free() -> Form:
 def _message(
     state: RunState, id: str, name: str | None, made: Form, sending: Sending, told: Consequence | None
 ) -> Markup:
-    word = f"Send {name}…" if name is not None else "Send a signal…"
-    asked = (
+    """The button of one message, and its dialog."""
+    title = f"Send {name}" if name is not None else "Send a signal"
+    body = signal_form(state, name, made, sending, id=id, told=told)
+    dialog = tag("dialog", tag("h2", title, id=f"{id}-title"), body, id=id, class_="act", aria_labelledby=f"{id}-title")
+    style = None if name is not None else "quiet"
+    button = tag("button", f"{title}…", type="button", data_dialog=id, aria_haspopup="dialog", class_=style)
+    return tag("span", button, dialog)
+
+
+def signal_form(
+    state: RunState,
+    name: str | None,
+    made: Form,
+    sending: Sending | None,
+    *,
+    id: str = "again",
+    key: str = "",
+    actor: str | None = None,
+    told: Consequence | None = None,
+) -> Markup:
+    """The form of one message; without a `name` that is asked for too. Nothing where nothing may be sent."""
+    if sending is None:
+        return join([])
+    named = (
         tag("input", type="hidden", name="name", value=name)
         if name is not None
         else line(f"{id}-name", "name", "name", "", "what the code waits for", required=True)
     )
-    dialog = tag(
-        "dialog",
-        tag("h2", f"Send {name}" if name is not None else "Send a signal", id=f"{id}-title"),
-        sending.form(
-            f"/runs/{state.run_id}/signal",
-            asked,
-            fields_of(made, id),
-            line(f"{id}-key", "key", "key", "", "a repeated message with the same key changes nothing"),
-            line(f"{id}-as", "as", "as", sending.actor, "who sends it"),
-            consequences(told) if told is not None else None,
-            _confirm("Send"),
-        ),
-        id=id,
-        class_="act",
-        aria_labelledby=f"{id}-title",
+    return sending.form(
+        f"/runs/{state.run_id}/signal",
+        named,
+        fields_of(made, id),
+        line(f"{id}-key", "key", "key", key, "a repeated message with the same key changes nothing"),
+        line(f"{id}-as", "as", "as", sending.actor if actor is None else actor, "who sends it"),
+        consequences(told) if told is not None else None,
+        _confirm("Send"),
     )
-    button = tag(
-        "button", word, type="button", data_dialog=id, aria_haspopup="dialog", class_=None if name else "quiet"
-    )
-    return tag("span", button, dialog)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from vbl.drawing.decision import Answer, Foreseen, answer, decision_form
 from vbl.drawing.forms import Sending
@@ -199,8 +200,21 @@ def doubt_card(
     )
 
 
-def inbox(cards: Sequence[Markup], *, root: str = "", more: bool = False) -> Markup:
-    """The list of what waits, the oldest first; it renews itself. `more`: there is more than is shown."""
+def only(to: str | None, actor: str, *, root: str = "") -> Markup:
+    """The choice between all questions and those that one person may decide: `to`, or whoever looks at the page."""
+    who = to or actor
+    links = [("everything", f"{root}/inbox", to is None), (f"for {who}", _for(root, who), to is not None)]
+    drawn = [tag("a", word, href=href, class_="chip", aria_current="true" if on else None) for word, href, on in links]
+    return tag("nav", drawn, class_="chips", aria_label="Whose questions")
+
+
+def _for(root: str, who: str, part: str = "") -> str:
+    return f"{root}/inbox{part}?{urlencode({'to': who})}"
+
+
+def inbox(cards: Sequence[Markup], *, root: str = "", to: str | None = None, more: bool = False) -> Markup:
+    """The list of what waits, the oldest first; it renews itself. `to`: for whom it was narrowed; `more`: there is more
+    than is shown."""
     empty = tag(
         "div",
         tag("p", "Nothing waits for a person."),
@@ -215,7 +229,7 @@ def inbox(cards: Sequence[Markup], *, root: str = "", more: bool = False) -> Mar
         id="questions",
         class_="questions",
         aria_label="What waits for a person",
-        hx_get=f"{root}/inbox/questions",
+        hx_get=_for(root, to, "/questions") if to else f"{root}/inbox/questions",
         hx_trigger="vbl:changed from:body",
         hx_swap="outerMorph",
     )

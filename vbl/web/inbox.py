@@ -1,0 +1,142 @@
+"""The inbox, the page of one gate, and what people decide there.
+
+A decision goes the same way as in the terminal: `client.approve`, `client.deny`, via "page". What can't be taken comes
+back as the same card, with what was typed still in it and what is wrong beside it; then nothing was changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from vbl.drawing.decision import Answer, answer, foreseen
+from vbl.drawing.forms import Sending
+from vbl.drawing.frame import heading
+from vbl.drawing.inbox import doubt_card, gate_card, inbox, only
+from vbl.drawing.markup import Markup, join, tag
+from vbl.errors import VblError
+from vbl.history.questions import Gate, Question
+from vbl.history.state import RunState
+from vbl.web.desk import Cache, Desk, desk, status_of
+
+MOST = 50
+"""Questions on a page; the next ones come up as these are settled."""
+
+
+def page(request: Request) -> Response:
+    """All that waits for a person, the oldest first."""
+    d = desk(request)
+    title = heading("Inbox", only(request.query_params.get("to"), d.actor, root=d.root))
+    return d.page("Inbox", join([title, _list(request, d)]), here="inbox")
+
+
+def list_part(request: Request) -> Response:
+    """The list as it is now."""
+    d = desk(request)
+    return d.fragment(_list(request, d))
+
+
+def _list(request: Request, d: Desk) -> Markup:
+    to = request.query_params.get("to") or None
+    found = d.client.questions(to=to, limit=MOST + 1)
+    cards = [card(d, question, state_of(d, question.run_id)) for question in found[:MOST]]
+    return inbox([one for one in cards if one], root=d.root, to=to, more=len(found) > MOST)
+
+
+def state_of(d: Desk, run_id: str) -> RunState:
+    """The state of a run, kept for as long as no event comes."""
+    run = d.client.run(run_id)
+    states = d.cached("states of questions", lambda: Cache(2 * MOST))
+    return states.get((run.id, run.seq), lambda: run.state())
+
+
+def sending(d: Desk) -> Sending | None:
+    """How this session sends a change; None where it may not."""
+    return None if d.read_only else Sending(d.csrf, d.actor, d.root)
+
+
+def card(d: Desk, question: Question, state: RunState) -> Markup:
+    """One question, with its form."""
+    now = d.client.now()
+    gate = question.gate
+    if gate is None:
+        return doubt_card(state, now, sending=sending(d), root=d.root)
+    told = foreseen(state, gate.id, now) if gate.id in state.open_gates else None
+    return gate_card(gate, now, sending=sending(d), told=told, root=d.root)
+
+
+# Deciding ------------------------------------------------------------------------------------------------------------
+
+
+def gate_page(request: Request) -> Response:
+    """One gate, open or decided."""
+    d = desk(request)
+    gate = d.client.gate(request.path_params["gate"])
+    if request.path_params["gate"] != gate.id:
+        return d.redirect(f"/gates/{gate.id}")
+    return _shown(d, gate, _card(d, gate))
+
+
+def approve(request: Request) -> Response:
+    """Approve what the gate asks, with what was typed."""
+    d, gate, said = _asked(request)
+    edit, data, said = said.read(d.form)
+    if said.wrong and gate.status == "open":
+        return _shown(d, gate, _card(d, gate, said), 422)
+    seen = d.form.get("seen")
+    return _decided(d, gate, said, lambda: d.client.approve(
+        gate.id, by=said.actor, reason=said.reason or None, edit=edit, data=data, via="page", seen=seen,
+    ))  # fmt: skip
+
+
+def deny(request: Request) -> Response:
+    """Deny what the gate asks; what was typed in its fields stays, and says nothing."""
+    d, gate, said = _asked(request)
+    _, _, said = said.read(d.form)
+    return _decided(
+        d, gate, said, lambda: d.client.deny(gate.id, by=said.actor, reason=said.reason or None, via="page")
+    )
+
+
+def _asked(request: Request) -> tuple[Desk, Gate, Answer]:
+    d = desk(request)
+    gate = d.client.gate(request.path_params["gate"])
+    return d, gate, answer(gate, d.actor)
+
+
+def _decided(d: Desk, gate: Gate, said: Answer, decide: Callable[[], Gate]) -> Response:
+    """Decide, and show the gate as it stands then; where that is refused, say why in its card."""
+    try:
+        after = decide()
+    except VblError as error:
+        return _shown(d, gate, _card(d, d.client.gate(gate.id), said, error), status_of(error))
+    if not d.partial:
+        return d.redirect(f"/runs/{gate.run_id}")
+    told = f"{after.name}: {'one more approval' if after.status == 'open' else after.status}"
+    return d.fragment(join([_card(d, after), tag("div", told, id="said", hx_swap_oob="innerHTML")]))
+
+
+def _card(d: Desk, gate: Gate, said: Answer | None = None, problem: VblError | None = None) -> Markup:
+    now = d.client.now()
+    told = foreseen(state_of(d, gate.run_id), gate.id, now) if gate.status == "open" else None
+    return gate_card(gate, now, sending=sending(d), said=said, told=told, problem=problem, root=d.root)
+
+
+def _shown(d: Desk, gate: Gate, drawn: Markup, status: int = 200) -> Response:
+    """A card alone, or a page of it."""
+    if d.partial:
+        return d.fragment(drawn, status)
+    title = f"Gate {gate.name}"
+    return d.page(title, join([heading(title), drawn]), here="inbox", run=gate.run_id, status=status)
+
+
+routes = [
+    Route("/inbox", page),
+    Route("/inbox/questions", list_part),
+    Route("/gates/{gate}", gate_page),
+    Route("/gates/{gate}/approve", approve, methods=["POST"]),
+    Route("/gates/{gate}/deny", deny, methods=["POST"]),
+]
