@@ -59,7 +59,9 @@ COMMANDS = {
 ANNOTATIONS = {"client": {"engine"}}
 """What a room may name in annotations alone, under `if TYPE_CHECKING`: nothing of it is loaded."""
 
-SAME_ROOM = dict.fromkeys(("decisions", "links", "handle", "schedules", "documents", "notebook", "finding"), "client")
+SAME_ROOM = dict.fromkeys(
+    ("decisions", "documents", "finding", "handle", "links", "notebook", "schedules", "watching"), "client"
+)
 GROUND_MODULES = {"errors", "clock", "ids", "config"}
 BANNED_NAMES = {"utils", "helpers", "common", "misc", "base", "manager", "types"}
 

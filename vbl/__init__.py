@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from vbl.client import Client, connect
+    from vbl.decisions import Gate
     from vbl.engine.children import ChildRun, start
     from vbl.engine.context import key, map, now, parked, patched, random, sleep, state, uuid4  # noqa: A004
     from vbl.engine.definitions import AsyncStep, Step, Workflow, step, workflow
@@ -50,13 +51,14 @@ if TYPE_CHECKING:
     )
     from vbl.handle import Run
     from vbl.history.facts import Event, EventType
-    from vbl.history.questions import Gate, Question
+    from vbl.history.questions import Question
     from vbl.history.retry import Kind, Retry
     from vbl.history.state import RunState, Status
     from vbl.schedules import Schedule
 
 _HOMES = {
     "vbl.client": ("Client", "connect"),
+    "vbl.decisions": ("Gate",),
     "vbl.engine.children": ("ChildRun", "start"),
     "vbl.engine.context": ("key", "map", "now", "parked", "patched", "random", "sleep", "state", "uuid4"),
     "vbl.engine.definitions": ("AsyncStep", "Step", "Workflow", "step", "workflow"),
@@ -76,9 +78,10 @@ _HOMES = {
     ),
     "vbl.handle": ("Run",),
     "vbl.history.facts": ("Event", "EventType"),
-    "vbl.history.questions": ("Gate", "Question"),
+    "vbl.history.questions": ("Question",),
     "vbl.history.retry": ("Kind", "Retry"),
     "vbl.history.state": ("RunState", "Status"),
+    "vbl.notebook": ("load_ipython_extension",),
     "vbl.schedules": ("Schedule",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

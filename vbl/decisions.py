@@ -6,6 +6,7 @@ decision is durable when the call returns, whether a supervisor is alive or not.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -13,16 +14,64 @@ from typing import Any, Literal
 from vbl import config, links
 from vbl.errors import Conflict, InvalidInput, NotEntitled, NotFound, UsageError
 from vbl.handle import Access, Run
-from vbl.history import gates
+from vbl.history import gates, questions
 from vbl.history.events import Payload
-from vbl.history.questions import Gate, Question, doubt, view
+from vbl.history.questions import Question, doubt, view
 from vbl.history.state import RunState
 from vbl.history.waits import GateState
+from vbl.notebook import Gates, drawn
 from vbl.store.journal import Draft, draft
+from vbl.store.payloads import received
 
 Verdict = Literal["approve", "deny"]
 STATUSES = ("open", "granted", "denied", "expired", "closed")
 _MANY = 1_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class Gate(questions.Gate):
+    """A question to a person, as it stood when it was read. Instants are microseconds since 1970 UTC.
+
+    `status` is open, granted, denied, expired or closed; `show` what the person is shown; `to` who may decide by now
+    (empty: anybody), `need` how many of them; `votes` the decisions so far; `call` the step and arguments that it is
+    about, as they stand, `asked` as they were asked; `edit` whether they may be changed; `schema` of the data that the
+    answer needs; `problem` why it is asked again; `refused` the decisions that were refused.
+    """
+
+    _file: Decisions | None = dataclasses.field(default=None, compare=False, kw_only=True)
+
+    def approve(
+        self,
+        *,
+        by: str | None = None,
+        reason: str | None = None,
+        edit: Mapping[str, Any] | None = None,
+        data: Any = None,
+    ) -> Gate:
+        """Approve what is asked, and return the gate as it stands then; as `client.approve`.
+
+        It is the call that this object shows: Conflict where somebody has edited it since. Raises as `client.approve`.
+        """
+        seen = self.call["digest"] if self.call is not None else None
+        return self._opened().approve(self, by, reason, edit=edit, data=data, via="python", seen=seen)
+
+    def deny(self, *, by: str | None = None, reason: str | None = None) -> Gate:
+        """Deny what is asked, and return the gate as it stands then. Raises as `client.deny`."""
+        return self._opened().decide(self, "deny", by, reason, "python")
+
+    def _opened(self) -> Decisions:
+        if self._file is None:
+            raise UsageError(f"gate {self.id} was not read from a file", "Read it: vbl.connect(…).gate(…)")
+        return self._file
+
+    def __repr__(self) -> str:
+        return f"<gate {self.id} {self.name} {self.status}: {self.sentence}>"
+
+    def _repr_html_(self) -> str:
+        return drawn("gate", self, self._opened().now())
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(questions.Gate))
 
 
 class Decisions:
@@ -48,7 +97,7 @@ class Decisions:
         else:
             chosen = status is not None or to is not None
             rows = store.all("all_gates", (-1 if chosen or limit is None else limit,))
-        found: list[Gate] = []
+        found = Gates(clock=self._access.clock)
         states: dict[int, RunState] = {}
         for row in rows:
             if (status is not None and row[4] != status) or not self._asks(row[5], to):
@@ -73,11 +122,20 @@ class Decisions:
             if len(states) >= _MANY:
                 states.clear()
             state = states[key] = self._access.journal.load(key)[0].state
-        return view(state, state.gates[row[0]])
+        return self._seen(state, state.gates[row[0]])
 
-    def gate(self, ref: str | Gate) -> Gate:
+    def _seen(self, state: RunState, gate: GateState) -> Gate:
+        """A gate as people see it, and can decide it."""
+        found = view(state, gate)
+        return Gate(*(getattr(found, name) for name in _FIELDS), _file=self)
+
+    def now(self) -> int:
+        """The present instant of this file's clock."""
+        return self._access.clock.now()
+
+    def gate(self, ref: str | questions.Gate) -> Gate:
         """The gate with that id or unique prefix, or RUN:NAME. Raises NotFound, UsageError where several fit."""
-        if isinstance(ref, Gate):
+        if isinstance(ref, questions.Gate):
             ref = ref.id
         run, _, name = ref.partition(":")
         if name:
@@ -95,7 +153,7 @@ class Decisions:
                 code="ambiguous_gate",
             )  # fmt: skip
         state = self._access.journal.load(found[0][1])[0].state
-        return view(state, state.gates[found[0][0]])
+        return self._seen(state, state.gates[found[0][0]])
 
     def _named(self, run: str, name: str) -> Gate:
         state = self._find(run).state()
@@ -106,7 +164,7 @@ class Decisions:
                 f"It has: {', '.join(gate.key for gate in state.gates.values()) or 'none'}",
                 code="gate_not_found",
             )
-        return view(state, next((gate for gate in reversed(named) if gate.status == "open"), named[-1]))
+        return self._seen(state, next((gate for gate in reversed(named) if gate.status == "open"), named[-1]))
 
     def questions(self, to: str | None, limit: int) -> list[Question]:
         """All that waits for a person: open gates, and steps whose outcome nobody knows; the oldest first."""
@@ -115,10 +173,9 @@ class Decisions:
             for gate in self.gates("open", None, to, limit)
         ]
         for key, _ in self._access.store.all("blocked"):
-            state = self._access.journal.load(key)[0].state
-            asked = doubt(state)
-            if asked is not None:
-                found.append(asked)
+            unknown = doubt(self._access.journal.load(key)[0].state)
+            if unknown is not None:
+                found.append(unknown)
         return sorted(found, key=lambda question: question.since)[:limit]
 
     def waiting(self, limit: int) -> int:
@@ -141,9 +198,25 @@ class Decisions:
 
     # Deciding ------------------------------------------------------------------------------------------------------
 
+    def approve(
+        self,
+        gate: str | questions.Gate,
+        by: str | None,
+        reason: str | None,
+        *,
+        edit: Mapping[str, Any] | None,
+        data: Any,
+        via: str,
+        seen: str | None,
+    ) -> Gate:
+        """Record an approval, with edited arguments and data as Python has them. Raises as `decide`."""
+        plain = received("the data", data)
+        edited = None if edit is None else received("the edit", dict(edit))
+        return self.decide(gate, "approve", by, reason, via, edit=edited, data=plain, seen=seen)
+
     def decide(
         self,
-        gate: str | Gate,
+        gate: str | questions.Gate,
         verdict: Verdict,
         by: str | None,
         reason: str | None,
@@ -182,7 +255,7 @@ class Decisions:
             refused = gates.refusal(known.id, actor, verdict, error, via)
             self._commit(known.run_id, lambda state: [] if state.finished else [refused])
             raise
-        return view(state, state.gates[known.id])
+        return self._seen(state, state.gates[known.id])
 
     def _commit(self, run_id: str, what: Callable[[RunState], list[Payload]]) -> RunState:
         clock = self._access.clock
@@ -197,7 +270,9 @@ class Decisions:
 
     # Links ---------------------------------------------------------------------------------------------------------
 
-    def link(self, gate: str | Gate, verdict: Verdict, by: str | None, valid_for: float | datetime.timedelta) -> str:
+    def link(
+        self, gate: str | questions.Gate, verdict: Verdict, by: str | None, valid_for: float | datetime.timedelta
+    ) -> str:
         """A signed text that carries one decision about one gate."""
         if verdict not in ("approve", "deny"):
             raise UsageError(f"a link to {verdict!r}", 'It is to "approve" or to "deny"')

@@ -17,6 +17,7 @@ from vbl.clock import Clock
 from vbl.errors import NotFound, RunBlocked, RunCancelled, RunFailed, UsageError
 from vbl.history.facts import Event, EventType, Fact
 from vbl.history.state import RunState, Status, fold
+from vbl.notebook import State, drawn
 from vbl.store import holder
 from vbl.store.holder import SupervisorInfo
 from vbl.store.journal import Draft, Journal, chained, draft
@@ -24,10 +25,12 @@ from vbl.store.payloads import Resolver, loads, received
 from vbl.store.sqlite import Durability, Sqlite
 
 if TYPE_CHECKING:
+    from vbl.client import Client
     from vbl.drawing.sheet import Neighbour, RunSheet
     from vbl.engine.definitions import Workflow
     from vbl.history.events import Payload
     from vbl.history.why import Why
+    from vbl.watching import Watch
 
 COLUMNS = (
     "id, workflow, version, status, start_key, parent_id, tags, created_at, updated_at, finished_at, wake_at, seq, "
@@ -72,6 +75,17 @@ class Access:
         self.store = Sqlite(path, create=create, durability=durability)
         self.journal = Journal(self.store, clock)
         self.workflows: dict[str, Workflow[..., Any]] = {}
+
+    @property
+    def closed(self) -> bool:
+        """Whether the file was given back."""
+        return self.store.closed
+
+    def beside(self) -> Client:
+        """A client of the same file on a connection of its own."""
+        from vbl.client import Client
+
+        return Client(self.path, create=False, clock=self.clock)
 
     def summary(self, key: int) -> tuple[Any, ...]:
         """The columns of a handle. Raises NotFound for a run whose summary is gone."""
@@ -227,7 +241,7 @@ class Run:
             raise NotFound(
                 f"run {self.id} has no event {at}", f"Its events are 1 to {len(facts)}: vbl events {self.id}"
             )
-        return fold(facts if at is None else facts[:at])
+        return fold(facts if at is None else facts[:at], onto=State())
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the end and return the workflow's output.
@@ -472,5 +486,18 @@ class Run:
             return None
         return Run(self._access, self._access.summary(row[0])).neighbour()
 
+    def watch(self) -> Watch:
+        """Show the run while it goes on: in a notebook a picture below the cell, which stays true after the cell has
+        ended; elsewhere a line for each event, until the run ends. Watched again it is shown there, and here no more.
+
+        Raises StorageError where the file is closed.
+        """
+        from vbl.watching import watch
+
+        return watch(self, self._access)
+
     def __repr__(self) -> str:
         return f"<run {self.id} {self.workflow} {self._status}>"
+
+    def _repr_html_(self) -> str:
+        return drawn("run", self.sheet())

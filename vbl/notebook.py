@@ -1,13 +1,66 @@
 """vbl where a person types: IPython and notebooks. The only place that imports IPython, and only where that is there.
 
-A run is watched below its cell and goes on being drawn when the cell has ended; `%vbl` is the terminal's command in a
-cell; modules that `%autoreload` loads again keep their steps and workflows. What is drawn is in `vbl.drawing.notebook`.
+Lists and states that a notebook can show, the line magic `%vbl`, and that modules which `%autoreload` loads again keep
+their steps and workflows. What is shown is drawn in `vbl.drawing.notebook`; how a run is watched is in `vbl.watching`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+from vbl.clock import SYSTEM, Clock
+from vbl.history.state import RunState
+
+if TYPE_CHECKING:
+    from vbl.decisions import Gate
+
+
+def drawn(what: str, *about: Any) -> str:
+    """The HTML of a run, a list, a gate or a state, as `vbl.drawing.notebook` has it, with its style."""
+    from vbl.drawing import notebook
+
+    return notebook.framed(notebook.CARDS[what](*about))
+
+
+# What is shown ----------------------------------------------------------------------------------------------------
+
+
+class Gates(list["Gate"]):
+    """Gates, as a list; a notebook shows it as a table."""
+
+    def __init__(self, found: Iterable[Gate] = (), clock: Clock = SYSTEM) -> None:
+        super().__init__(found)
+        self._clock = clock
+
+    def _repr_html_(self) -> str:
+        return drawn("gates", self, self._clock.now())
+
+
+class State(RunState):
+    """The state of a run as a handle gives it; a notebook shows what is in it. Equal to a RunState of the same
+    content."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunState) and all(getattr(self, name) == getattr(other, name) for name in _FIELDS)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<state of {self.run_id} {self.workflow} {self.status} after event {self.seq}>"
+
+    def _repr_html_(self) -> str:
+        return drawn("state", self)
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(RunState))
+
+
+# IPython ----------------------------------------------------------------------------------------------------------
 
 
 def shell() -> Any:
@@ -17,6 +70,25 @@ def shell() -> Any:
     from IPython.core.getipython import get_ipython
 
     return get_ipython()
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook, so that what was shown can be shown anew in its place."""
+    return hasattr(shell(), "kernel")
+
+
+def shown(text: str, html: str) -> Callable[[str, str], None]:
+    """Show something below the cell that runs now. Returns what shows something else in its place, in any thread and
+    also when the cell has ended."""
+    from IPython.display import DisplayHandle
+
+    place: Any = DisplayHandle()
+    place.display({"text/plain": text, "text/html": html}, raw=True)
+
+    def anew(text: str, html: str) -> None:
+        place.update({"text/plain": text, "text/html": html}, raw=True)
+
+    return anew
 
 
 def follow_reloads(*kinds: type) -> None:
@@ -40,3 +112,34 @@ def _renew(old: Any, new: Any) -> None:
     before.update(after)
     for name in before.keys() - after.keys():
         del before[name]
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """`%load_ext vbl`: the line magic `%vbl`, which is the command of the terminal on the file that is open here."""
+    ipython.register_magic_function(_magic, magic_kind="line", magic_name="vbl")
+
+
+def _magic(line: str) -> None:
+    """Run a command of vbl: `%vbl ls`, `%vbl why @last`, `%vbl inbox`, `%vbl approve GATE`.
+
+    It is a process of its own, on the one file that this one has open, else on the default one; `--db` names another.
+    """
+    import shlex
+    import subprocess
+
+    from vbl.store import guard
+
+    arguments = shlex.split(line)
+    opened = guard.held()
+    if len(opened) == 1 and not any(one == "--db" or one.startswith("--db=") for one in arguments):
+        arguments += ["--db", str(opened[0])]
+    command = [sys.executable, "-m", "vbl", "--color", "always", *arguments]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for said in process.stdout:
+                sys.stdout.write(said)
+        except KeyboardInterrupt:
+            process.terminate()

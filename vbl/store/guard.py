@@ -35,6 +35,12 @@ def hold(path: Path) -> None:
             _installed = True
 
 
+def held() -> list[Path]:
+    """The files to which this process has connections."""
+    with _lock:
+        return [Path(path) for path in _held]
+
+
 def release(path: Path) -> None:
     """Count one connection less."""
     with _lock:

@@ -403,6 +403,11 @@ class Sqlite:
         if done:
             self.wal_pages = 0
 
+    @property
+    def closed(self) -> bool:
+        """Whether the connection was closed."""
+        return self._closed
+
     def close(self) -> None:
         """Close the connection and let go of the file; once."""
         with self._lock:
