@@ -10,19 +10,21 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.testclient import TestClient
 
 import vbl
 from vbl.client import Client
-from vbl.web.app import Application, application
 from vbl.web.serving import Server, serving
 
-ADDRESS = "http://127.0.0.1"
+
+_browsers: list[Site] = []
 
 
 @pytest.fixture(autouse=True)
-def _own_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_key(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("VBL_LINK_KEY", "0123456789abcdef0123456789abcdef")
+    yield
+    while _browsers:
+        _browsers.pop().close()
 
 
 @pytest.fixture
@@ -36,12 +38,13 @@ def file(path: Path) -> Iterator[Client]:
         yield client
 
 
-class Site(TestClient):
+class Site(httpx.Client):
     """A browser without scripts: keeps cookies, and puts the session's token into what it posts."""
 
-    def __init__(self, app: Application, root: str = "") -> None:
-        super().__init__(app, base_url=ADDRESS, root_path=root, follow_redirects=False)
-        self.application = app
+    def __init__(self, server: Server) -> None:
+        super().__init__(base_url=server.address, follow_redirects=False, timeout=10)
+        self.server = server
+        self.get(server.app.link(server.address))
 
     @property
     def csrf(self) -> str:
@@ -56,10 +59,8 @@ class Site(TestClient):
 
 @pytest.fixture
 def site(file: Client) -> Iterator[Site]:
-    app = application(file, trusted=True)
-    with Site(app) as site:
-        yield site
-    app.close()
+    with running(file.path) as server:
+        yield entered(server)
 
 
 @pytest.fixture
@@ -75,14 +76,11 @@ def serve(file: Client) -> Iterator[Callable[..., Server]]:
 
 @contextmanager
 def running(path: Path, **options: Any) -> Generator[Server, None, None]:
-    given = {"host": "127.0.0.1", "port": 0, "token": None, "read_only": False, **options}
-    with serving(path, **given) as server, server.beside():
+    with serving(path, **{"port": 0, **options}) as server, server.beside():
         yield server
 
 
-def entered(server: Server) -> httpx.Client:
-    """A browser that has opened the link."""
-    browser = httpx.Client(base_url=server.address, follow_redirects=True, timeout=10)
-    answer = browser.get(server.app.link(server.address))
-    assert answer.status_code < 500, answer.text
-    return browser
+def entered(server: Server) -> Site:
+    """A browser that has opened the link; it is closed after the test."""
+    _browsers.append(Site(server))
+    return _browsers[-1]

@@ -15,8 +15,9 @@ from vbl.drawing.times import clock
 SECTIONS = (("runs", "Runs", "/runs"), ("inbox", "Inbox", "/inbox"), ("queues", "Queues", "/queues"),
             ("schedules", "Schedules", "/schedules"))  # fmt: skip
 """Key, name and path of what the navigation leads to."""
-HTMX = '{"includeIndicatorCSS": false, "morphIgnore": ["data-htmx-powered", "open"]}'
-"""Settings of htmx: no style of its own, and what a person has opened stays open when its markup is renewed."""
+HTMX = '{"includeIndicatorCSS": false, "morphIgnore": ["data-htmx-powered", "open"], "morphSkip": "[data-keep]"}'
+"""Settings of htmx: no style of its own; what a person has opened stays open when its markup is renewed, and what is
+marked `data-keep` stays as it is."""
 ICON = trusted(
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">'
     '<rect x="1" y="2" width="9" height="3" rx="1" fill="currentColor"/>'
@@ -73,6 +74,7 @@ def document(title: str, main: Markup, place: Place, standing: Standing) -> Mark
         tag("a", "Skip to the content", class_="skip", href="#main"),
         header(place, standing),
         tag("main", main, id="main", tabindex="-1"),
+        tag("dialog", id="help", class_="help", aria_label="Keyboard shortcuts"),
         tag("div", id="said", class_="sr", role="status", aria_live="polite"),
         class_="vbl",
         data_root=place.root,
@@ -134,7 +136,7 @@ def _tools() -> Markup:
         "?",
         class_="quiet",
         type="button",
-        data_keys_help=True,
+        id="keys",
         aria_label="Keyboard shortcuts",
         title="Keys (?)",
     )

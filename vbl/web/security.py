@@ -268,7 +268,7 @@ def _check_origin(asked: Asked) -> None:
 
 async def _body(asked: Asked, receive: Receive) -> bytes:
     said = asked.headers.get("content-length", "0")
-    if said.isdigit() and int(said) > MOST_BYTES:
+    if said.isascii() and said.isdigit() and int(said) > MOST_BYTES:
         raise _too_large()
     parts: list[bytes] = []
     size = 0
