@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import signal
 import sys
-from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from vbl.cli.screen import sigterm_as_ctrl_c
 from vbl.cli.terminal import Terminal, dumps, shared, target_argument
 from vbl.clock import SYSTEM
 from vbl.errors import RunBlocked, RunFailed, RunWaiting, UsageError
@@ -54,7 +53,7 @@ def command(
       vbl run hello.py:hello
       vbl run triage.py:triage --input '{"ticket": "T-1"}' --key T-1
     """
-    with _sigterm_as_ctrl_c(), contextlib.redirect_stdout(sys.stderr):
+    with sigterm_as_ctrl_c(), contextlib.redirect_stdout(sys.stderr):
         workflow = workflow_of(target)
         args, kwargs = _arguments(workflow, given)
         options: dict[str, Any] = {"key": key, "tags": list(tags), **kwargs}
@@ -80,16 +79,6 @@ def command(
                     terminal.document(run_document(run.refresh()) | {"output": None, "error": None})
                 raise
             _say_outcome(terminal, run)
-
-
-@contextlib.contextmanager
-def _sigterm_as_ctrl_c() -> Generator[None]:
-    """SIGTERM stops as gracefully as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def as_workflow(value: object) -> Workflow[..., Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,11 +12,9 @@ from vbl.clock import SYSTEM
 from vbl.history.narration import duration, offset, preview
 
 if TYPE_CHECKING:
-    from vbl.client import Client
+    from vbl.drawing.sheet import RunSheet
     from vbl.handle import Run
-    from vbl.history.state import RunState
     from vbl.history.timeline import Timeline
-    from vbl.history.why import Why
 
 CHILDREN = 20
 """So many children of one run are listed."""
@@ -31,61 +29,73 @@ REMARKS = 12
 @click.option(
     "--depth", type=click.IntRange(min=0), default=3, show_default=True, metavar="N", help="So many levels of children."
 )
+@click.option("--watch", "watched", is_flag=True, help="Redraw it in place until the run has ended.")
 @shared
 def command(
-    terminal: Terminal, ref: str, at: Points | None, checkpoint: Points | None, whole: bool, depth: int
+    terminal: Terminal,
+    ref: str,
+    at: Points | None,
+    checkpoint: Points | None,
+    whole: bool,
+    depth: int,
+    watched: bool,
 ) -> None:
     """Show a run: where it is and why, its timeline, a bar for each attempt, and the tree of its children.
 
-    With --at or --checkpoint: the accumulated state at that point instead.
+    With --at or --checkpoint: the accumulated state at that point instead. With --watch, q leaves the run to itself;
+    the exit code is that of `vbl run`, and where nobody looks at a terminal the run is printed once, when it has ended
+    or only a person can move it.
 
     \b
     Examples:
       vbl show @last
+      vbl show @last --watch
       vbl show r_01h --checkpoint 3
     """
     if at is not None or checkpoint is not None:
         print_state(terminal, ref, at, checkpoint)
         return
-    from vbl.history.state import fold
-    from vbl.history.timeline import timeline
-
     with terminal.connect() as client:
         run = client.run(ref)
-        facts = run.facts()
-        answer = run.why()
-        supervised = client.supervisor() is not None
-        parent = client.run(run.parent_id) if run.parent_id and _is_there(client, run.parent_id) else None
-        tree = list(run.descendants(depth, None if whole else CHILDREN))
-    state = fold(facts)
-    picture = timeline(facts, SYSTEM.now(), supervised=supervised)
-    if terminal.as_json:
-        from vbl.documents import gate_documents, run_document, timeline_document, why_document
+        if watched:
+            from vbl.cli.watch import watch
 
-        run_part = run_document(run) | {"input": state.input, "output": state.output, "error": state.error}
-        asked = gate_documents(state) if state.gates else []
-        rest = {"gates": asked, "children": [run_document(child) | {"depth": level} for level, child in tree]}
-        terminal.document(run_part | {"why": why_document(answer), "timeline": timeline_document(picture)} | rest)
+            watch(terminal, client, run, lambda onto: print_run(onto, run, whole, depth))
+        else:
+            print_run(terminal, run, whole, depth)
+
+
+def print_run(terminal: Terminal, run: Run, whole: bool, depth: int) -> None:
+    """Print a run as it is now, as text or as one JSON document."""
+    sheet = run.sheet()
+    tree = list(run.descendants(depth, None if whole else CHILDREN))
+    if terminal.as_json:
+        terminal.document(_document(run, sheet, tree))
         return
-    _head(terminal, run, state, answer, picture, parent)
     from vbl.cli.draw import draw
 
+    _head(terminal, run, sheet)
     terminal.line()
-    for line in draw(picture, terminal.width, terminal.unicode, terminal.paint, whole):
+    for line in draw(sheet.picture, terminal.width, terminal.unicode, terminal.paint, whole):
         terminal.line(line)
     _tree(terminal, run, tree, whole)
-    _remarks(terminal, picture, run)
+    _remarks(terminal, sheet.picture, run)
 
 
-def _is_there(client: Client, id: str) -> bool:
-    """Whether the run is still in the file: retention may have struck a parent that has ended."""
-    from vbl.errors import NotFound
+def _document(run: Run, sheet: RunSheet, tree: list[tuple[int, Run]]) -> dict[str, Any]:
+    from vbl.documents import gate_documents, run_document, timeline_document, why_document
 
-    try:
-        client.run(id)
-    except NotFound:
-        return False
-    return True
+    state = sheet.state
+    return {
+        **run_document(run),
+        "input": state.input,
+        "output": state.output,
+        "error": state.error,
+        "why": why_document(sheet.answer),
+        "timeline": timeline_document(sheet.picture),
+        "gates": gate_documents(state) if state.gates else [],
+        "children": [run_document(child) | {"depth": level} for level, child in tree],
+    }
 
 
 def _tree(terminal: Terminal, run: Run, tree: list[tuple[int, Run]], whole: bool) -> None:
@@ -103,11 +113,12 @@ def _tree(terminal: Terminal, run: Run, tree: list[tuple[int, Run]], whole: bool
         terminal.line(terminal.paint(f"  the first {CHILDREN} of each; all: vbl show {run.id} --all", "dim"))
 
 
-def _head(terminal: Terminal, run: Run, state: RunState, answer: Why, picture: Timeline, parent: Run | None) -> None:
+def _head(terminal: Terminal, run: Run, sheet: RunSheet) -> None:
     """Who it is, how it stands, what went in and what came out."""
     from vbl.cli.words import field, local, say_why
 
-    took = duration(picture.end_at - picture.start_at)
+    state, parent = sheet.state, sheet.parent
+    took = duration(sheet.picture.end_at - sheet.picture.start_at)
     terminal.line(
         f"{terminal.paint(fit(state.workflow, 40), 'strong')}  {run.id}  {terminal.status(state.status)}"
         f"  {'after' if state.finished else 'for'} {took}"
@@ -116,7 +127,7 @@ def _head(terminal: Terminal, run: Run, state: RunState, answer: Why, picture: T
     by = f" by {state.actor}" if state.actor else ""
     field(terminal, "created", f"{local(state.created_at)}{by}")
     if run.parent_id is not None:
-        named = f"{parent.workflow} {parent.id}, {parent.last_status}" if parent is not None else run.parent_id
+        named = f"{parent.workflow} {parent.id}, {parent.status}" if parent is not None else run.parent_id
         field(terminal, "child of", fit(named, room))
     if state.key or state.tags:
         field(
@@ -132,8 +143,8 @@ def _head(terminal: Terminal, run: Run, state: RunState, answer: Why, picture: T
         again = sum(step.attempt - 1 for step in steps)
         repeated = f", {again} more attempt{'s' if again > 1 else ''}" if again else ""
         field(terminal, "steps", f"{done} of {len(steps)} completed{repeated}, checkpoint {state.checkpoint}")
-    if answer.waits_for != "nothing":
-        say_why(terminal, answer)
+    if sheet.answer.waits_for != "nothing":
+        say_why(terminal, sheet.answer)
 
 
 def _remarks(terminal: Terminal, picture: Timeline, run: Run) -> None:

@@ -1,0 +1,186 @@
+"""The whole terminal as a screen that is redrawn in place, and given back as it was found: also on Ctrl-C and SIGTERM.
+
+`Canvas` collects what a command would print, so that a screen shows the very lines that the command writes without one.
+What is on the screen is decided by who draws; nothing here knows a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import select
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from vbl.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from rich.live import Live
+
+LOOK_S = 0.1
+"""How often the file is asked whether it has changed."""
+LEAST_S = 0.2
+"""A screen is not redrawn more often."""
+SHARE = 5
+"""A screen that took some time to draw is not redrawn for so many times as long."""
+EACH_S = 1.0
+"""How often it is redrawn in which only the time passes."""
+
+_ARROWS = {"\x1b[A": "up", "\x1b[B": "down", "\x1bOA": "up", "\x1bOB": "down"}
+_KEYS = _ARROWS | {"\r": "enter", "\n": "enter", "\x1b": "escape"}
+
+
+class Canvas(Terminal):
+    """A terminal of `width` columns that keeps the lines written to it, as the terminal `like` would show them."""
+
+    def __init__(self, like: Terminal, width: int) -> None:
+        super().__init__(like.db, like.as_json, "always" if like.colored(like.stdout) else "never", like.yes)
+        self._bytes = io.BytesIO()
+        self._columns = width
+        self.stdout = io.TextIOWrapper(self._bytes, encoding=like.stdout.encoding, errors="backslashreplace")
+
+    @property
+    def width(self) -> int:
+        """Columns to fill."""
+        return self._columns
+
+    def room(self, used: int) -> int:
+        """Columns left on a line of which `used` are taken."""
+        return max(self.width - used, 10)
+
+    def lines(self) -> list[str]:
+        """What was written."""
+        self.stdout.flush()
+        return self._bytes.getvalue().decode(self.stdout.encoding, "replace").splitlines()
+
+
+class Screen:
+    """The terminal's other screen, and its keys one by one. A context manager."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        colored = terminal.colored(terminal.stdout)
+        self._console = Console(
+            file=terminal.stdout, highlight=False, no_color=not colored, force_terminal=True, emoji=False, markup=False
+        )
+        self._live: Live = Live(
+            console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        )
+        self._keys_back: Callable[[], None] = lambda: None
+        self._before: Any = signal.SIG_DFL
+
+    def __enter__(self) -> Screen:
+        self._before = signal.signal(signal.SIGTSTP, self._stopped)
+        self._take()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._give_back()
+        finally:
+            signal.signal(signal.SIGTSTP, self._before)
+
+    def _take(self) -> None:
+        self._keys_back = _one_key_at_a_time()
+        self._live.start()
+
+    def _give_back(self) -> None:
+        try:
+            self._live.stop()
+        finally:
+            self._keys_back()
+
+    def _stopped(self, number: int, frame: object) -> None:
+        """Ctrl-Z: the shell gets its terminal, and `fg` the screen."""
+        self._give_back()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._take()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and lines, now."""
+        size = shutil.get_terminal_size((80, 24))
+        return size.columns, size.lines
+
+    def draw(self, lines: list[str]) -> None:
+        """Show the lines; those for which there is no room are cut, and it is said that there are more."""
+        from rich.text import Text
+
+        width, height = self.size
+        if len(lines) > height:
+            left = len(lines) - height + 1
+            lines = [*lines[: height - 1], f"  … {left} more lines; they are printed at the end"[:width]]
+        text = Text("\n").join(Text.from_ansi(line) for line in lines)
+        text.no_wrap, text.overflow = True, "crop"
+        self._live.update(text, refresh=True)
+
+    def key(self, seconds: float) -> str:
+        """The next key within so many seconds: a character, up, down, enter, escape, or an empty text for none."""
+        if not sys.stdin.isatty():
+            time.sleep(seconds)
+            return ""
+        ready, _, _ = select.select([sys.stdin.fileno()], [], [], seconds)
+        if not ready:
+            return ""
+        text = os.read(sys.stdin.fileno(), 64).decode("utf-8", "replace")
+        return _KEYS.get(text, text[:1])
+
+
+def _one_key_at_a_time() -> Callable[[], None]:
+    """Let keys arrive at once and unseen. Returns what puts the terminal back."""
+    if not sys.stdin.isatty():
+        return lambda: None
+    import termios
+    import tty
+
+    before = termios.tcgetattr(sys.stdin.fileno())
+    tty.setcbreak(sys.stdin.fileno())
+    return lambda: termios.tcsetattr(sys.stdin.fileno(), termios.TCSADRAIN, before)
+
+
+@contextlib.contextmanager
+def sigterm_as_ctrl_c() -> Generator[None]:
+    """SIGTERM ends a command as gracefully as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def moving(terminal: Terminal) -> bool:
+    """Whether a person looks at a terminal that can be redrawn."""
+    return not terminal.as_json and terminal.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
+class Pace:
+    """When to draw again: soon after a change, each second while only the time passes, and the less often the longer a
+    picture takes. `changed` gives a number that is another one after a change."""
+
+    def __init__(self, changed: Callable[[], Any], each_s: float = EACH_S) -> None:
+        self._changed = changed
+        self._each_s = each_s
+        self._seen: Any = None
+        self._began = self._ended = float("-inf")
+
+    def due(self, now: float) -> bool:
+        """Whether to draw now; `now` in seconds, as all times here. Costs microseconds."""
+        rest = max(LEAST_S, (self._ended - self._began) * SHARE if self._ended > self._began else 0.0)
+        if now < self._ended + rest:
+            return False
+        return self._changed() != self._seen or now >= self._began + self._each_s
+
+    def begin(self, now: float) -> None:
+        """A picture is being drawn: what changes from here on calls for another one."""
+        self._seen, self._began = self._changed(), now
+
+    def end(self, now: float) -> None:
+        """It is drawn."""
+        self._ended = now
