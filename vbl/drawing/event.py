@@ -73,9 +73,20 @@ def _place(reading: Reading, fact: Fact, effects: Sequence[int]) -> Markup:
         tag("li", "led to ", _listed(_link(reading, seq) for seq in shown), f" and {more} more" if more > 0 else None)
         if shown
         else None,
+        tag("li", _state_here(reading, fact)) if reading.address else None,
         tag("li", tag("code", command, data_copy=command)) if reading.address else None,
         class_="place",
     )
+
+
+def _state_here(reading: Reading, fact: Fact) -> Markup:
+    """The way to the state behind the event; of a checkpoint to what it changed."""
+    number = fact.payload.get("checkpoint")
+    if fact.type == "CHECKPOINT_WRITTEN" and number:
+        return tag(
+            "a", "what it changed", href=f"{reading.address}?tab=state&checkpoint={number}&against={number - 1}#tab"
+        )
+    return tag("a", "state behind it", href=f"{reading.address}?tab=state&at={fact.seq}#tab")
 
 
 def _link(reading: Reading, seq: int) -> Markup:

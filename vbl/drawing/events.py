@@ -162,14 +162,15 @@ def _nothing(reading: Reading) -> Markup:
 def event_row(reading: Reading, fact: Fact, detail: Markup | None = None) -> Markup:
     """One event on a line. It is opened for `detail`, which is fetched when it is first asked for."""
     sheet, cause = reading.sheet, reading.links.get(fact.seq)
-    attempt = fact.payload.get("attempt")
+    attempt = fact.payload.get("attempt") or 1
+    again = tag("i", f" ×{attempt}", title=f"attempt {attempt}") if attempt > 1 else None
     summary = tag(
         "summary",
         tag("span", fact.seq, class_="seq"),
         clock(fact.at, sheet.now),
         tag("span", offset(fact.at - sheet.state.created_at), class_="elapsed"),
         tag("span", fact.type, class_="type"),
-        tag("span", subject_of(fact), tag("i", f" {attempt}", title="attempt") if attempt else None, class_="subject"),
+        tag("span", subject_of(fact), again, class_="subject"),
         tag("span", narrate(fact), class_="told"),
         data_open=True,
     )
@@ -181,7 +182,7 @@ def event_row(reading: Reading, fact: Fact, detail: Markup | None = None) -> Mar
     )  # fmt: skip
     back = tag("a", f"↖ {cause}", href=f"#e{cause}", class_="cause", title=_title(sheet, cause)) if cause else None
     tone = "bad" if went_wrong(fact) and fact.type not in _TONES else _TONES.get(fact.type)
-    named = f"event {kind_of(fact.type)}" + (f" {tone}" if tone else "")
+    named = f"event {kind_of(fact.type)}" + (f" is-{tone}" if tone else "")
     return tag("li", opened, back, id=f"e{fact.seq}", class_=named, data_row=True)
 
 

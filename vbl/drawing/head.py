@@ -5,6 +5,9 @@ All of it is read from the sheet; the sentence of the reason is that of `vbl why
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from vbl.drawing.costs import spent
 from vbl.drawing.failure import failure
 from vbl.drawing.markup import Child, Markup, tag
@@ -24,7 +27,7 @@ def head(sheet: RunSheet, *, root: str = "", links: bool = True, actions: Markup
         "header",
         tag(
             "div",
-            tag("h1", state.workflow, class_="mono"),
+            tag("h1", state.workflow),
             tag("code", sheet.id, class_="run-id", data_copy=sheet.id, title="The id of the run"),
             class_="title",
         ),
@@ -50,14 +53,32 @@ def _reason(sheet: RunSheet) -> Markup:
         first, *others = said.splitlines() or [""]
         more = tag("ul", [tag("li", line) for line in others], class_="why-also") if others else None
         lines = [tag("p", first, class_="why-first"), more]
-    until = answer.until
-    waits = answer.until is not None and not sheet.state.finished
     return tag(
         "div",
-        tag("div", badge(sheet.state.status), countdown(until, sheet.now) if waits and until else None, class_="now"),
+        tag("div", badge(sheet.state.status), _until(sheet), class_="now"),
         tag("div", lines, _commands(sheet), class_="because"),
-        class_=f"reason {style_of(sheet.state.status)}",
+        class_=f"reason is-{style_of(sheet.state.status)}",
     )
+
+
+_AT_LAST = {
+    "gate": "expires",
+    "signal": "gives up",
+    "backoff": "tries again",
+    "timer": "goes on",
+    "clean-up": "is ended",
+    "queue": "is cancelled",
+}
+"""What time alone does to a run that waits for this."""
+
+
+def _until(sheet: RunSheet) -> Markup | None:
+    """What time alone will do, and when."""
+    answer = sheet.answer
+    if answer.until is None or sheet.state.finished:
+        return None
+    cause = next((one.waits_for for one in answer.also if one.until == answer.until), answer.waits_for)
+    return tag("span", f"{_AT_LAST.get(cause, 'moves')} ", countdown(answer.until, sheet.now), class_="dim")
 
 
 def _changed_lines(text: str) -> list[Markup]:
@@ -171,12 +192,19 @@ def _code(sheet: RunSheet) -> list[tuple[str, Child]]:
         since = tag("span", " ✓ unchanged since", class_="good")
     else:
         since = tag("span", " ≠ changed since", class_="warn")
-    file, line = (sheet.source or {}).get("file"), (sheet.source or {}).get("line")
-    place = f" {file}:{line}" if file and line else f" {file}" if file else None
     return [
         ("code", [tag("code", sheet.version[:12], title=sheet.version), since]),
-        ("defined in", tag("span", place, class_="mono") if place else None),
+        ("defined in", _place(sheet.source or {})),
     ]
+
+
+def _place(source: Mapping[str, Any]) -> Markup | None:
+    """The file and the line of the definition: the last two parts of the path, all of it to be seen on asking."""
+    file, line = source.get("file"), source.get("line")
+    if not file:
+        return None
+    near = "/".join(str(file).replace("\\", "/").split("/")[-2:])
+    return tag("span", f"{near}:{line}" if line else near, class_="mono", title=file)
 
 
 def values(sheet: RunSheet, *, root: str = "", links: bool = True) -> Markup:

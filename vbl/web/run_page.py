@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from vbl.drawing.actions import action_bar
 from vbl.drawing.chart import chart, lanes
 from vbl.drawing.children import DEPTH, MOST, children
 from vbl.drawing.code import code
@@ -28,7 +29,9 @@ from vbl.drawing.payload import as_json, payload
 from vbl.drawing.sheet import RunSheet
 from vbl.drawing.state_view import Point, state_view, value_at
 from vbl.errors import NotFound, UsageError
+from vbl.history.questions import questions
 from vbl.web.desk import Desk, desk
+from vbl.web.inbox import card
 from vbl.web.sheets import Known, Sheets
 
 LIVE = {"hx_trigger": "vbl:changed from:body", "hx_swap": "outerMorph"}
@@ -47,6 +50,7 @@ def page(request: Request) -> Response:
     main = join(
         [
             _head(d, sheet),
+            _asks(d, sheet),
             tag("section", chart(sheet.picture, source=f"{address}/timeline"), aria_label="Timeline"),
             _values(d, sheet),
             _tabs(sheet, tab, address),
@@ -67,7 +71,8 @@ def _opened(request: Request) -> tuple[Desk, Known, str]:
 
 
 def _head(d: Desk, sheet: RunSheet) -> Markup:
-    drawn = head(sheet, root=d.root)
+    bar = action_bar(sheet, d.csrf, d.read_only, root=d.root, actor=d.actor)
+    drawn = head(sheet, root=d.root, actions=bar)
     return tag("section", drawn, id="head", aria_label="Run", hx_get=f"{d.root}/runs/{sheet.id}/head", **LIVE)
 
 
@@ -75,6 +80,20 @@ def head_part(request: Request) -> Response:
     """The head as it is now."""
     d, known, _ = _opened(request)
     return d.fragment(_head(d, known.sheet))
+
+
+def _asks(d: Desk, sheet: RunSheet) -> Markup:
+    """What the run asks of people, each with its form, as in the inbox."""
+    cards = [card(d, question, sheet.state) for question in questions(sheet.state)]
+    return tag(
+        "section", cards, id="asks", aria_label="Asked of people", hx_get=f"{d.root}/runs/{sheet.id}/asks", **LIVE
+    )
+
+
+def asks_part(request: Request) -> Response:
+    """What the run asks of people by now."""
+    d, known, _ = _opened(request)
+    return d.fragment(_asks(d, known.sheet))
 
 
 def timeline_part(request: Request) -> Response:
@@ -258,6 +277,7 @@ TABS: dict[str, Callable[[Request, Desk, Known], Markup]] = {
 routes = [
     Route("/runs/{ref}", page),
     Route("/runs/{ref}/head", head_part),
+    Route("/runs/{ref}/asks", asks_part),
     Route("/runs/{ref}/timeline", timeline_part),
     Route("/runs/{ref}/values", values_part),
     Route("/runs/{ref}/value", value),
