@@ -123,6 +123,11 @@ class Notebook:
         self.stack.close()
         self.start()
 
+    def restart(self) -> None:
+        """Let the kernel end in order, and open the notebook again with another one."""
+        self.close()
+        self.start()
+
     def close(self) -> None:
         """Close it; its kernel ends."""
         self.stack.close()
