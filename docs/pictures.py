@@ -8,25 +8,25 @@ server do is done by real ones.
 
 from __future__ import annotations
 
-import importlib
-import shutil
+import importlib.util
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
 
-from playwright.sync_api import Browser, Page  # noqa: E402
+from playwright.sync_api import Browser  # noqa: E402
 
 import vbl  # noqa: E402
 from tests.browser.chromium import launched  # noqa: E402
-from tests.browser.site import Site, wait  # noqa: E402
+from tests.browser.site import Site  # noqa: E402
 from vbl.testing import FakeClock, Trial  # noqa: E402
 
 SUPPORT = ROOT / "docs/support.py"
@@ -79,7 +79,7 @@ def live_through(day: Day) -> None:
     support, trial, number = day.support, day.trial, 4000
     for hours in (25, 22, 19, 14, 9, 6, 4, 3, 2):
         trial.start(support.digest, f"2026-{hours:02}", tags={"shop": "north"})
-        for minute in range(0, 3 + hours % 4):
+        for minute in range(3 + hours % 4):
             day.to(hours * 3600 - minute * 420)
             number += 1
             day.ask(number)
@@ -122,16 +122,95 @@ def live_through(day: Day) -> None:
     day.to(0)
 
 
+def loaded() -> ModuleType:
+    """The module of the desk, by the name that `vbl up docs/support.py` gives it."""
+    spec = importlib.util.spec_from_file_location("support", SUPPORT)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules["support"] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def made(path: Path) -> None:
     """Write the file of that day."""
-    support = importlib.import_module("support")  # by the name that `vbl up docs/support.py` gives it
+    support = loaded()
     clock = FakeClock(time.time_ns() // 1000 - DAY_S * 1_000_000)
     support.rest = clock.sleep
     with Trial(path, clock=clock) as trial:
         live_through(Day(trial, support))
 
 
+@dataclass(frozen=True)
+class Picture:
+    """One page as it is photographed. `path` may hold the id of the run that the pictures follow: `{run}`. What is
+    clicked first stands in `click`, in the words of a reader; `of` is the part of the page, all of it where empty."""
+
+    name: str
+    path: str
+    width: int = 1280
+    height: int = 800
+    theme: Literal["light", "dark"] = "light"
+    click: tuple[str, ...] = ()
+    of: str = ""
+
+
+PICTURES = (
+    Picture("runs", "/runs", height=760),
+    Picture("run", "/runs/{run}", height=1000),
+    Picture("dark", "/runs/{run}", height=1000, theme="dark"),
+    Picture("events", "/runs/{run}?tab=events", height=900),
+    Picture("state", "/runs/{run}?tab=state", height=900),
+    Picture("graph", "/runs/{run}?tab=graph", height=900),
+    Picture("code", "/runs/{run}?tab=code", height=900),
+    Picture("inbox", "/inbox", height=1000),
+    Picture("phone", "/runs/{run}", width=390, height=844),
+)
+
+
+def photograph(browser: Browser, site: Site, picture: Picture, run: str, folder: Path) -> Path:
+    """Open the page as a person would, wait until it is whole, and keep what is to be seen of it."""
+    context = browser.new_context(
+        viewport={"width": picture.width, "height": picture.height},
+        color_scheme=picture.theme,
+        reduced_motion="reduce",
+        locale="en-GB",
+    )
+    context.add_cookies(site.cookies)
+    page = context.new_page()
+    answer = page.goto(site.url + picture.path.format(run=run))
+    assert answer is not None, picture.path
+    assert answer.ok, f"{picture.path} answered {answer.status}"
+    for words in picture.click:
+        page.get_by_text(words).first.click()
+    page.locator("#live[data-state=live]").wait_for()
+    target = folder / f"{picture.name}.png"
+    if picture.of:
+        page.locator(picture.of).first.screenshot(path=target)
+    else:
+        page.screenshot(path=target)
+    context.close()
+    return target
+
+
+def main(folder: Path) -> None:
+    """Make all of them."""
+    os.environ["VBL_ACTOR"] = "nora"
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as place, launched() as browser:
+        site = Site(Path(place), flows=SUPPORT, db=Path(place) / "support.db")
+        made(site.db)
+        try:
+            run = next(run.id for run in site.up().ui().client.runs(limit=None) if run.key == "ticket 4711")
+            context = browser.new_context()
+            context.new_page().goto(site.link)
+            site.cookies = context.cookies()
+            for picture in PICTURES:
+                target = photograph(browser, site, picture, run, folder)
+                print(f"{target}: {target.stat().st_size // 1024} KiB")
+        finally:
+            site.close()
+
+
 if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    path.unlink(missing_ok=True)
-    made(path)
+    main(Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs/pictures")

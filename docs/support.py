@@ -74,7 +74,7 @@ async def troubled(times: int, error: Exception) -> None:
 
 
 MODEL = vbl.Retry(max_attempts=5, delay=2, factor=2, jitter=0)
-PATIENT = vbl.Retry(max_attempts=6, delay=1800, factor=2, max_delay=7200, jitter=0)
+PATIENT = vbl.Retry(max_attempts=6, delay=2400, factor=2, max_delay=7200, jitter=0)
 TEXTS = {
     "Broken lamp": "The lamp from order 7 arrived broken. I have written twice now. What happens next?",
     "Wrong colour": "I ordered the chair in green, and it is grey. I would keep it for something off the price.",

@@ -19,7 +19,7 @@ from tests.browser.site import DEADLINE_S, Site
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    site = Site(tmp_path)
+    site = Site(tmp_path, tmp_path / "work.db")
     yield site
     site.close()
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from playwright.sync_api import Page, expect
+
 import vbl
 
 ROOT = Path(__file__).parent.parent.parent
@@ -28,6 +30,11 @@ def wait(condition: Callable[[], T], what: str) -> T:
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.02)
     return value
+
+
+def shows(tab: Page, status: str) -> None:
+    """Wait until the run's page has that status at its head."""
+    expect(tab.locator("#head .status").first).to_have_attribute("data-status", status)
 
 
 @dataclass
@@ -67,22 +74,26 @@ class Site:
     """A folder with a file, and the processes that serve and move it."""
 
     folder: Path
+    db: Path
+    flows: Path = FLOWS
     processes: list[Process] = field(default_factory=list[Process])
     supervisor: Process | None = None
     server: Process | None = None
     link: str = ""
-
-    @property
-    def db(self) -> Path:
-        return self.folder / "work.db"
+    cookies: list[Any] = field(default_factory=list[Any])
+    _client: vbl.Client | None = None
 
     @property
     def url(self) -> str:
         """Where the page is, without the token."""
         return self.link.partition("/?")[0]
 
+    @property
     def client(self) -> vbl.Client:
-        return vbl.connect(self.db)
+        """What any other program would use, open as long as the site."""
+        if self._client is None:
+            self._client = vbl.connect(self.db)
+        return self._client
 
     def start(self, *args: str) -> Process:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("VBL_", "_VBL"))}
@@ -91,7 +102,13 @@ class Site:
             process = subprocess.Popen(
                 [sys.executable, "-m", "vbl", *args],
                 cwd=self.folder,
-                env=kept | {"VBL_DB": str(self.db), "VBL_ACTOR": "ada", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+                env=kept
+                | {
+                    "VBL_DB": str(self.db),
+                    "VBL_ACTOR": "ada",
+                    "PYTHONPATH": str(ROOT),
+                    "XDG_DATA_HOME": str(self.folder / "data"),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -101,7 +118,7 @@ class Site:
 
     def up(self, *flags: str) -> Site:
         """Start a supervisor of the file, and wait until it holds it."""
-        self.supervisor = self.start("up", str(FLOWS), *flags)
+        self.supervisor = self.start("up", str(self.flows), *flags)
         self.supervisor.wait_for("supervising")
         if "--ui" in flags:
             self.link = self.supervisor.wait_for(LINK)
@@ -111,6 +128,8 @@ class Site:
         """Serve the file by a process of its own, and take the link that it prints."""
         self.server = self.start("ui", "--no-open", "--port", str(port), *flags)
         self.link = self.server.wait_for(LINK)
+        if "--token" in flags:  # a lasting one is not printed
+            self.link += f"?token={flags[flags.index('--token') + 1]}"
         return self
 
     def vbl(self, *args: str) -> str:
@@ -120,10 +139,9 @@ class Site:
         assert code == 0, f"{process.name} exited with {code}\n{process.said}"
         return process.said
 
-    def begin(self, workflow: str, *inputs: Any, **more: Any) -> vbl.Run:
+    def begin(self, workflow: str, **inputs: Any) -> vbl.Run:
         """Create a run from outside, as any program may."""
-        with self.client() as client:
-            return client.start(workflow, *inputs, **more)
+        return self.client.start(workflow, **inputs)
 
     def begun(self, name: str) -> None:
         """Wait until the step `until(name)` runs."""
@@ -133,5 +151,7 @@ class Site:
         (self.folder / name).touch()
 
     def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
         for process in self.processes:
             process.kill()

@@ -1,0 +1,108 @@
+"""What a person does on the page happens in the file, and a supervisor acts on it."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.site import Site, shows, wait
+
+pytestmark = pytest.mark.slow
+
+
+def test_an_edited_call_is_what_runs(site: Site, tab: Page) -> None:
+    site.up().ui()
+    run = site.begin("letter", to="Grace")
+    wait(lambda: run.status == "waiting_for_approval", "the question")
+    tab.goto(site.link)
+    tab.get_by_role("link", name="Inbox").click()
+    tab.get_by_label("text").first.fill("as a person wrote it")
+    tab.get_by_label("copies").fill("3")
+    tab.get_by_label("reason").first.fill("shorter is better")
+    tab.get_by_role("button", name="Approve").first.click()
+    wait(lambda: run.status == "completed", "the end of the run")
+    assert (site.folder / "sent.txt").read_text() == "Grace: as a person wrote it x3\n"
+    [gate] = run.state().gates.values()
+    assert (gate.status, gate.decided_by) == ("granted", "ada")
+    tab.goto(f"{site.url}/inbox")
+    expect(tab.locator("main")).not_to_contain_text("Grace")
+
+
+def test_a_wrong_edit_comes_back_with_what_was_typed(site: Site, tab: Page) -> None:
+    site.up().ui()
+    run = site.begin("letter", to="Grace")
+    wait(lambda: run.status == "waiting_for_approval", "the question")
+    tab.goto(site.link)
+    tab.get_by_role("link", name="Inbox").click()
+    tab.get_by_label("text").fill("this one stays")
+    tab.evaluate("for (const field of document.querySelectorAll('[type=number]')) field.type = 'text'")
+    tab.get_by_label("copies").fill("many")
+    tab.get_by_role("button", name="Approve").first.click()
+    expect(tab.get_by_role("alert").first).to_be_visible()
+    expect(tab.get_by_label("text")).to_have_value("this one stays")
+    assert run.status == "waiting_for_approval"
+
+
+def test_a_failed_run_is_tried_again(site: Site, tab: Page) -> None:
+    site.up().ui()
+    run = site.begin("invoice", amount=12.5)
+    wait(lambda: run.status == "failed", "the failure")
+    tab.goto(site.link)
+    tab.goto(f"{site.url}/runs/{run.id}")
+    expect(tab.locator("main")).to_contain_text("the account does not hold 12.50")
+    site.release("funds")
+    tab.get_by_role("button", name="Retry").first.click()
+    tab.get_by_role("dialog").get_by_role("button", name="Retry").click()
+    shows(tab, "completed")
+    assert run.result() == "paid 12.50"
+
+
+def test_a_running_run_is_cancelled_with_a_reason(site: Site, tab: Page) -> None:
+    site.up().ui()
+    run = site.begin("story", name="long")
+    site.begun("long")
+    tab.goto(site.link)
+    tab.goto(f"{site.url}/runs/{run.id}")
+    tab.get_by_role("button", name="Cancel").first.click()
+    dialog = tab.get_by_role("dialog")
+    expect(dialog).to_contain_text("CANCEL_REQUESTED")
+    dialog.get_by_label("reason").fill("nobody needs it")
+    dialog.get_by_role("button", name="Cancel").first.click()
+    site.release("long")
+    wait(lambda: run.status == "cancelled", "the cancel")
+    shows(tab, "cancelled")
+    [asked] = [event for event in run.events() if event.type == "CANCEL_REQUESTED"]
+    assert asked.payload.reason == "nobody needs it"
+
+
+def test_two_pages_decide_once(site: Site, tab: Page) -> None:
+    site.up().ui()
+    run = site.begin("letter", to="Grace")
+    wait(lambda: run.status == "waiting_for_approval", "the question")
+    tab.goto(site.link)
+    tab.get_by_role("link", name="Inbox").click()
+    other = tab.context.new_page()
+    other.goto(f"{site.url}/inbox")
+    expect(other.get_by_role("button", name="Deny").first).to_be_visible()
+    [gate] = site.client.gates(status="open")
+    tab.get_by_role("button", name="Approve").first.click()
+    wait(lambda: run.status == "completed", "the end of the run")
+    expect(other.locator("main")).not_to_contain_text(gate.id)
+
+
+def test_no_script_of_a_payload_runs(site: Site, tab: Page) -> None:
+    text = "</script><img src=x onerror=alert(1)><svg onload=alert(2)>'\"{{7*7}}[x](javascript:alert(3))"
+    spoken: list[str] = []
+    tab.on("dialog", lambda dialog: (spoken.append(dialog.message), dialog.dismiss()))
+    site.up().ui()
+    run = site.begin("hostile", text=text, key=text, tags={"mark": text[:40]})
+    wait(lambda: run.status == "waiting_for_approval", "the question")
+    tab.goto(site.link)
+    for path in ("/runs", f"/runs/{run.id}", *(f"/runs/{run.id}?tab={tab}" for tab in TABS), "/inbox"):
+        tab.goto(site.url + path)
+        expect(tab.locator("#live")).to_have_attribute("data-state", "live")
+        assert not tab.locator("img[src=x], svg[onload], script:not([src]), [href^='javascript']").count(), path
+    assert not spoken
+
+
+TABS = ("events", "state", "graph", "code", "children")
