@@ -195,24 +195,28 @@ class Feed:
             cursor = self._cursor
         return Change(cursor, runs[:MOST_RUNS], missed or len(runs) > MOST_RUNS, supervisor)
 
-    async def stream(self, after: int, run: str | None) -> AsyncGenerator[str, None]:
-        """The text of the stream from a cursor on; with a run, of that one, and seldom of the others."""
+    async def stream(self, listener: Listener, after: int, run: str | None) -> AsyncGenerator[str, None]:
+        """The text of the stream from a cursor on; with a run, of that one, and seldom of the others. A
+        file that cannot be read any more ends it, with the reason."""
         yield "retry: 1000\n\n"
         supervisor: Any = ...
         told_at = 0.0
-        with self.listening() as listener:
-            while not self.closed:
+        while not self.closed:
+            try:
                 change, now = self.since(after), time.monotonic()
-                if change is not None and (change.cursor != after or change.supervisor != supervisor):
-                    mine = run is None or change.all or run in change.runs
-                    if mine or change.supervisor != supervisor or now - told_at >= ELSEWHERE_S:
-                        after, supervisor, told_at = change.cursor, change.supervisor, now
-                        yield f"id: {change.cursor}\ndata: {change.data()}\n\n"
-                    else:
-                        await self._pause(listener, ELSEWHERE_S - (now - told_at))
-                        continue
-                if not await self._pause(listener, BEAT_S):
-                    yield f"event: beat\ndata: {after}\n\n"
+            except StorageError as error:
+                yield f"event: problem\ndata: {json.dumps(error.as_dict())}\n\n"
+                return
+            if change is not None and (change.cursor != after or change.supervisor != supervisor):
+                mine = run is None or change.all or run in change.runs
+                wait_s = 0.0 if mine or change.supervisor != supervisor else ELSEWHERE_S - (now - told_at)
+                if wait_s > 0:
+                    await self._pause(listener, wait_s)
+                    continue
+                after, supervisor, told_at = change.cursor, change.supervisor, now
+                yield f"id: {change.cursor}\ndata: {change.data()}\n\n"
+            if not await self._pause(listener, BEAT_S):
+                yield f"event: beat\ndata: {after}\n\n"
 
     async def _pause(self, listener: Listener, seconds: float) -> bool:
         """Wait for the bell; whether it rang."""
@@ -249,7 +253,7 @@ async def live(request: Request) -> Response:
     after = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
     run = request.query_params.get("run") or None
     cursor = int(after) if after.isascii() and after.isdigit() and len(after) < 19 else 0
-    return EventStream(feed.stream(cursor, run))
+    return EventStream(feed, cursor, run)
 
 
 class EventStream(Response):
@@ -257,15 +261,19 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, texts: AsyncGenerator[str, None]) -> None:
+    def __init__(self, feed: Feed, after: int, run: str | None) -> None:
         super().__init__(headers={"x-accel-buffering": "no"})
         del self.headers["content-length"]
-        self._texts = texts
+        self._feed, self._after, self._run = feed, after, run
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        writing = asyncio.ensure_future(self._write(send))
+        """Answer. The place among the listeners is taken before anything is awaited, so that none is given twice."""
+        with self._feed.listening() as listener:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await self._until_left(self._feed.stream(listener, self._after, self._run), receive, send)
+
+    async def _until_left(self, texts: AsyncGenerator[str, None], receive: Receive, send: Send) -> None:
+        writing = asyncio.ensure_future(_written(texts, send))
         leaving = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait((writing, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -277,11 +285,12 @@ class EventStream(Response):
             if isinstance(error, Exception) and not isinstance(error, OSError):  # a broken pipe is one who has left
                 raise error
 
-    async def _write(self, send: Send) -> None:
-        async with contextlib.aclosing(self._texts) as texts:
-            async for text in texts:
-                await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+async def _written(texts: AsyncGenerator[str, None], send: Send) -> None:
+    async with contextlib.aclosing(texts):
+        async for text in texts:
+            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _left(receive: Receive) -> None:
