@@ -60,7 +60,17 @@ def answer(gate: Gate, actor: str) -> Answer:
     input: dict[str, Any] = call.get("input") or {}
     parameters: dict[str, Any] = call.get("parameters") or dict.fromkeys(input, True)
     edits = [
-        (name, form(schema, f"edit{number}", input.get(name, ABSENT), label=name, what=f"parameter {name}"))
+        (
+            name,
+            form(
+                schema,
+                f"edit{number}",
+                input.get(name, ABSENT),
+                label=name,
+                what=f"parameter {name}",
+                optional=name not in input,
+            ),
+        )
         for number, (name, schema) in enumerate(parameters.items())
     ]
     given = gate.data if gate.votes else ABSENT

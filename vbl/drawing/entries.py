@@ -75,7 +75,7 @@ class Entry:
 
     def read(self) -> Any:
         """The value that the text stands for; ABSENT where it is left out. Raises InvalidInput."""
-        if self.untouched and self.before is not ABSENT:
+        if self.untouched and (self.before is not ABSENT or not self.field.required):
             return self.before
         if self.kind == "lines" or (self.text if self.kind == "text" else self.text.strip()):
             return fitting(self.field.schema, self._typed(), "this")
@@ -108,12 +108,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The fields for one value of a schema, sent under names that begin with `name`; `what` it is in an error."""
+    """The fields for one value of a schema, sent under names that begin with `name`; `what` it is in an error. One that
+    is `optional` is left out where nothing is written in it."""
 
     name: str
     schema: Schema | bool
     what: str
     entries: tuple[Entry, ...]
+    optional: bool = False
     error: str = ""
 
     @property
@@ -157,16 +159,25 @@ class Form:
                 made = _put(made, entry.field.path, entry.read())
             except InvalidInput as error:
                 errors[entry.name] = error.message.removeprefix("this does not fit: ")
-        return made, errors
+        return (ABSENT if self.optional and made == {} else made), errors
 
 
-def form(schema: Schema | bool, name: str, before: Any = ABSENT, *, label: str = "", what: str = "the data") -> Form:
+def form(
+    schema: Schema | bool,
+    name: str,
+    before: Any = ABSENT,
+    *,
+    label: str = "",
+    what: str = "the data",
+    optional: bool = False,
+) -> Form:
     """The form for a value of this schema; `before` stands in it already. What it can't show field by field so that it
-    comes back as it was is one field of JSON."""
-    found = fields(schema)
+    comes back as it was is one field of JSON. One that is `optional` may be left out as a whole."""
+    found = [replace(one, required=one.required and not optional) for one in fields(schema)]
     if len(found) == 1 and not found[0].path:
-        return Form(name, schema, what, (_entry(name, label, found[0], before),))
-    made = Form(name, schema, what, tuple(_entry(f"{name}-{n}", label, one, before) for n, one in enumerate(found)))
+        return Form(name, schema, what, (_entry(name, label, found[0], before),), optional)
+    entries = tuple(_entry(f"{name}-{number}", label, one, before) for number, one in enumerate(found))
+    made = Form(name, schema, what, entries, optional)
     if before is ABSENT:
         return made
     kept, errors = made.value()

@@ -7,6 +7,7 @@ back as the same card, with what was typed still in it and what is wrong beside 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -84,9 +85,10 @@ def approve(request: Request) -> Response:
     """Approve what the gate asks, with what was typed."""
     d, gate, said = _asked(request)
     edit, data, said = said.read(d.form)
-    if said.wrong and gate.status == "open":
-        return _shown(d, gate, _card(d, gate, said), 422)
     seen = d.form.get("seen")
+    stands = seen is None or seen == (gate.call or {}).get("digest")
+    if said.wrong and stands and gate.status == "open":
+        return _shown(d, gate, _card(d, gate, said), 422)
     return _decided(d, gate, said, lambda: d.client.approve(
         gate.id, by=said.actor, reason=said.reason or None, edit=edit, data=data, via="page", seen=seen,
     ))  # fmt: skip
@@ -112,7 +114,10 @@ def _decided(d: Desk, gate: Gate, said: Answer, decide: Callable[[], Gate]) -> R
     try:
         after = decide()
     except VblError as error:
-        return _shown(d, gate, _card(d, d.client.gate(gate.id), said, error), status_of(error))
+        gate = d.client.gate(gate.id)
+        if error.code == "call_changed":  # what was typed was about another call
+            said = replace(answer(gate, said.actor), reason=said.reason)
+        return _shown(d, gate, _card(d, gate, said, error), status_of(error))
     if not d.partial:
         return d.redirect(f"/runs/{gate.run_id}")
     told = f"{after.name}: {'one more approval' if after.status == 'open' else after.status}"
