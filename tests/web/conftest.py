@@ -13,8 +13,8 @@ import pytest
 
 import vbl
 from vbl.client import Client
-from vbl.web.serving import Server, serving
-
+from vbl.web.app import build
+from vbl.web.serving import Server, bind, serving
 
 _browsers: list[Site] = []
 
@@ -78,6 +78,16 @@ def serve(file: Client) -> Iterator[Callable[..., Server]]:
 def running(path: Path, **options: Any) -> Generator[Server, None, None]:
     with serving(path, **{"port": 0, **options}) as server, server.beside():
         yield server
+
+
+@contextmanager
+def pages(client: Client, **options: Any) -> Generator[Site, None, None]:
+    """A real server over that client, and a browser that has opened its link: for a clock that is not the real one."""
+    app = build(client, **options)
+    server = Server(app, bind("127.0.0.1", 0))
+    with server.beside():
+        yield entered(server)
+    app.close()
 
 
 def entered(server: Server) -> Site:

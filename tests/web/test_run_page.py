@@ -1,0 +1,237 @@
+"""The page of a run over a real file: every part answers by itself, and says what the history says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+import vbl
+from tests.web.conftest import Site, pages
+from vbl.client import Client
+from vbl.history.facts import Fact
+from vbl.testing import Trial
+from vbl.web.app import application
+from vbl.web.sheets import KEPT, Sheets
+
+EVIL = "</script><img src=x onerror=alert(1)>"
+
+
+@vbl.step
+async def look(url: str) -> dict[str, Any]:
+    return {"url": url, "body": EVIL * 3_000}
+
+
+@vbl.step(retry=vbl.Retry(max_attempts=3, delay=14, factor=1, jitter=0))
+async def ask(question: str) -> str:
+    raise ConnectionError(f"529 overloaded {EVIL}")
+
+
+@vbl.step
+async def send(text: str) -> str:
+    return "sent"
+
+
+@vbl.workflow
+async def report(question: str) -> str:
+    page = await look("https://a.example")
+    if question == "hard":
+        return await ask(question)
+    await vbl.approve("send_report", to=["nora"], show={"question": question})
+    await send(str(len(page["body"])))
+    return "done"
+
+
+@vbl.workflow
+async def parent() -> str:
+    child = vbl.start(send_alone, "x")
+    return await child
+
+
+@vbl.workflow
+async def send_alone(text: str) -> str:
+    return await send(text)
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Iterator[Trial]:
+    with Trial(tmp_path / "support.db") as trial:
+        yield trial
+
+
+@pytest.fixture
+def site(trial: Trial) -> Iterator[Site]:
+    """The pages on the clock of the trial."""
+    with Client(trial.path, clock=trial.clock) as client, pages(client) as site:
+        yield site
+
+
+def text_of(site: Site, path: str) -> str:
+    answer = site.get(path)
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+def test_the_page_says_the_status_and_its_reason_and_shows_every_event(site: Site, trial: Trial) -> None:
+    run = trial.start(report, "hard", key="k", tags=["env=dev"])
+    trial.settle()
+    page = text_of(site, f"/runs/{run.id}")
+    assert "retrying in 14 s, attempt 2 of 3" in page
+    assert run.why().detail.split(" (")[0] in page
+    assert [int(seq) for seq in re.findall(r'<li id="e(\d+)"', page)] == [fact.seq for fact in run.facts()]
+    assert "<h1>report</h1>" in page
+
+
+def test_a_beginning_of_an_id_leads_to_the_page_with_its_query(site: Site, trial: Trial) -> None:
+    run = trial.start(report, "easy")
+    answer = site.get(f"/runs/{run.id[:-3]}?tab=state")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/runs/{run.id}?tab=state")
+
+
+def test_each_part_can_be_fetched_by_itself_and_asks_for_itself_again(site: Site, trial: Trial) -> None:
+    run = trial.start(report, "easy")
+    trial.settle()
+    for part in ("head", "asks", "timeline", "values", "children", "state"):
+        drawn = text_of(site, f"/runs/{run.id}/{part}")
+        assert "<html" not in drawn
+        assert f'hx-get="/runs/{run.id}/{part}' in drawn
+        assert "vbl:changed from:body" in drawn
+
+
+@pytest.mark.parametrize("tab", ["events", "state", "code", "children", "costs"])
+def test_every_tab_is_there_and_nothing_recorded_becomes_markup(site: Site, trial: Trial, tab: str) -> None:
+    run = trial.start(report, EVIL, key=EVIL, tags=[EVIL])
+    trial.settle()
+    page = text_of(site, f"/runs/{run.id}?tab={tab}")
+    assert "<img src=x" not in page
+    assert "</script><img" not in page
+    assert " style=" not in page
+
+
+def test_a_tab_that_is_not_there_is_refused_in_words(site: Site, trial: Trial) -> None:
+    run = trial.start(report, "easy")
+    assert site.get(f"/runs/{run.id}?tab=colour").status_code == 400
+    assert site.get("/runs/r_nosuchrun").status_code == 404
+    assert site.get(f"/runs/{run.id}/events/99").status_code == 404
+    assert site.get(f"/runs/{run.id}/events?after=x").status_code == 400
+    assert site.get(f"/runs/{run.id}/events?after={'9' * 40}").status_code == 400
+    assert site.get(f"/runs/{run.id}?tab=state&checkpoint=99").status_code == 404
+    assert site.get(f"/runs/{run.id}/value?of=secrets").status_code == 404
+
+
+def test_what_is_added_to_the_history_is_what_is_fetched(site: Site, trial: Trial) -> None:
+    run = trial.start(report, "easy")
+    trial.settle()
+    page = text_of(site, f"/runs/{run.id}")
+    (after,) = re.findall(rf'hx-get="/runs/{run.id}/events\?after=(\d+)" hx-trigger="vbl:changed', page)
+    (gate,) = trial.gates()
+    trial.approve(gate.id, by="nora")
+    trial.settle()
+    added = text_of(site, f"/runs/{run.id}/events?after={after}")
+    seqs = [int(seq) for seq in re.findall(r'<li id="e(\d+)"', added)]
+    assert seqs == [fact.seq for fact in run.facts() if fact.seq > int(after)]
+    assert "APPROVAL_GRANTED" in added
+    assert "completed" in text_of(site, f"/runs/{run.id}/head")
+
+
+def test_filters_answer_with_the_list_and_the_address_that_shows_it(site: Site, trial: Trial) -> None:
+    run = trial.start(report, "hard")
+    trial.settle()
+    answer = site.get(f"/runs/{run.id}/events?tab=events&kind=step&failed=1&step=&order=oldest")
+    assert re.findall(r'<li id="e(\d+)"', answer.text) == [
+        str(fact.seq) for fact in run.facts() if fact.type == "STEP_FAILED"
+    ]
+    assert answer.headers["hx-replace-url"] == f"/runs/{run.id}?tab=events&kind=step&failed=1"
+    page = text_of(site, answer.headers["hx-replace-url"])
+    assert re.findall(r'<li id="e(\d+)"', page) == re.findall(r'<li id="e(\d+)"', answer.text)
+
+
+def test_an_event_is_opened_with_its_values_large_ones_on_demand(site: Site, trial: Trial) -> None:
+    run = trial.start(report, "easy")
+    trial.settle()
+    done = next(fact for fact in run.facts() if fact.type == "STEP_COMPLETED")
+    opened = text_of(site, f"/runs/{run.id}/events/{done.seq}")
+    assert len(opened) < 10_000
+    (address,) = set(re.findall(rf'hx-get="(/runs/{run.id}/events/{done.seq}/value\?of=output)"', opened))
+    assert "&lt;img src=x" in text_of(site, address)
+    raw = site.get(f"{address}&raw=1")
+    assert raw.headers["content-type"] == "application/json"
+    assert raw.headers["content-disposition"].startswith("attachment")
+    assert json.loads(raw.content) == done.payload["output"]
+
+
+def test_the_state_at_a_checkpoint_is_the_one_of_the_terminal(site: Site, trial: Trial) -> None:
+    run = trial.start(report, "easy")
+    trial.settle()
+    raw = site.get(f"/runs/{run.id}/state/value?checkpoint=1&of=outputs&raw=1")
+    assert json.loads(raw.content) == run.state(checkpoint=1).outputs
+
+
+def test_children_are_a_tree_that_leads_to_each(site: Site, trial: Trial) -> None:
+    run = trial.start(parent)
+    trial.settle()
+    (child,) = run.children()
+    assert f'href="/runs/{child.id}"' in text_of(site, f"/runs/{run.id}?tab=children")
+    assert f'href="/runs/{run.id}"' in text_of(site, f"/runs/{child.id}")
+
+
+def test_the_addresses_hold_under_a_prefix(trial: Trial) -> None:
+    run = trial.start(report, "easy")
+    trial.settle()
+    done = next(fact for fact in run.facts() if fact.type == "STEP_COMPLETED")
+    app = application(trial.path, trusted=True)
+    mounted = httpx.ASGITransport(Starlette(routes=[Mount("/desk", app)]))
+
+    async def look() -> str:
+        async with httpx.AsyncClient(transport=mounted, base_url="http://127.0.0.1") as browser:
+            answers = [await browser.get(f"/desk/runs/{run.id}{part}") for part in ("", f"/events/{done.seq}")]
+        return "".join(answer.raise_for_status().text for answer in answers)
+
+    page = asyncio.run(look())
+    app.close()
+    addresses = re.findall(r'(?:href|hx-get|hx-post|action|src)="([^"]*)"', page)
+    assert len(addresses) > 20
+    assert not [one for one in addresses if one.startswith("/") and not one.startswith("/desk/")]
+
+
+def test_a_sheet_is_read_once_while_nothing_comes(trial: Trial) -> None:
+    now = 0.0
+    sheets = Sheets(trial, lambda: now)
+    run = trial.start(report, "easy")
+    trial.settle()
+    first = sheets.known(run.id)
+    assert sheets.known(run.id[:-2]) is first
+    now = 10.0
+    assert sheets.known(run.id) is not first, "a run that waits tells of the time"
+    (gate,) = trial.gates()
+    trial.approve(gate.id, by="nora")
+    trial.settle()
+    ended = sheets.known(run.id)
+    assert ended.sheet.state.finished
+    now = 1_000.0
+    assert sheets.known(run.id) is ended
+
+
+def test_only_a_few_sheets_are_kept(trial: Trial) -> None:
+    sheets = Sheets(trial, lambda: 0.0)
+    runs = [trial.start(parent) for _ in range(KEPT + 1)]
+    trial.settle()
+    known = [sheets.known(run.id) for run in runs]
+    assert sheets.known(runs[-1].id) is known[-1]
+    assert sheets.known(runs[0].id) is not known[0]
+
+
+def test_effects_are_the_causes_the_other_way_round(trial: Trial) -> None:
+    run = trial.start(report, "easy")
+    trial.settle()
+    known = Sheets(trial).known(run.id)
+    facts: list[Fact] = known.sheet.facts
+    assert facts[known.links[len(facts)] - 1].seq in known.effects
