@@ -20,6 +20,7 @@ from vbl.handle import Access, Run, status_named
 from vbl.history.facts import Event, EventType
 from vbl.history.filters import Filter, parse
 from vbl.history.state import Status, Summary
+from vbl.notebook import Runs
 from vbl.store import holder
 from vbl.store.holder import SupervisorInfo
 from vbl.store.journal import Draft, birth
@@ -101,7 +102,7 @@ class Client:
             since=since,
             own=True,
         ).only(*(status_named(one) for one in ([status] if isinstance(status, str) else status or ())))
-        found: list[Run] = []
+        found = Runs(self)
         left, more = limit, True
         while more and (left is None or left > 0):
             page = self._finder.find(wanted, before=before, limit=_MANY if left is None else min(left, _MANY))

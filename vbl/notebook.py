@@ -15,7 +15,9 @@ from vbl.clock import SYSTEM, Clock
 from vbl.history.state import RunState
 
 if TYPE_CHECKING:
+    from vbl.client import Client
     from vbl.decisions import Gate
+    from vbl.handle import Run
 
 
 def drawn(what: str, *about: Any) -> str:
@@ -26,6 +28,18 @@ def drawn(what: str, *about: Any) -> str:
 
 
 # What is shown ----------------------------------------------------------------------------------------------------
+
+
+class Runs(list["Run"]):
+    """Runs, as a list; a notebook shows it as a table."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__()
+        self._client = client
+
+    def _repr_html_(self) -> str:
+        notes = self._client.glances(self)
+        return drawn("runs", [run.row(notes.get(run.id, "")) for run in self], self._client.now())
 
 
 class Gates(list["Gate"]):

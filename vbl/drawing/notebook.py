@@ -17,6 +17,7 @@ from vbl.drawing.inline import style
 from vbl.drawing.markup import Child, Markup, tag
 from vbl.drawing.payload import as_json, payload
 from vbl.drawing.prose import struck
+from vbl.drawing.runs import RunRow, runs_table
 from vbl.drawing.sheet import RunSheet
 from vbl.drawing.status import badge
 from vbl.drawing.times import clock, countdown
@@ -108,6 +109,14 @@ def _outcome(sheet: RunSheet) -> Markup | None:
     if state.error is not None:
         return failure(state.error)
     return value("output", state.output) if state.status == "completed" else None
+
+
+def runs_card(rows: Sequence[RunRow], now: int) -> Markup:
+    """A list of runs, a row each."""
+    if not rows:
+        return tag("p", "No run.", class_="empty")
+    more = tag("p", f"{len(rows) - MANY} more", class_="dim") if len(rows) > MANY else None
+    return tag("div", runs_table(rows[:MANY], now, links=False), more)
 
 
 def value(name: str, found: Any) -> Markup:
@@ -255,6 +264,7 @@ def _outputs(state: RunState) -> Markup | None:
 
 CARDS: dict[str, Callable[..., Markup]] = {
     "run": run_card,
+    "runs": runs_card,
     "gate": gate_card,
     "gates": gates_card,
     "state": state_card,
