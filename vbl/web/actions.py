@@ -20,41 +20,12 @@ from vbl.drawing.frame import heading
 from vbl.drawing.inbox import doubt_card
 from vbl.drawing.markup import Markup, join, tag
 from vbl.drawing.resolution import resolution
-from vbl.drawing.sheet import RunSheet
 from vbl.errors import InvalidInput, UsageError, VblError
 from vbl.handle import Run
-from vbl.history.questions import questions
-from vbl.history.state import RunState
 from vbl.web.desk import Desk, desk, status_of
-from vbl.web.inbox import card, sending, state_of
+from vbl.web.inbox import sending, state_of
 
 _OUTCOMES = ("happened", "did_not", "fail")
-
-
-def bar(d: Desk, sheet: RunSheet) -> Markup | None:
-    """The buttons of a run, for its head."""
-    return action_bar(sheet, d.csrf, d.read_only, root=d.root, actor=d.actor)
-
-
-def asked(d: Desk, state: RunState) -> Markup:
-    """What the run asks of people now, as a section that renews itself; empty where it asks nothing."""
-    cards = [card(d, question, state) for question in questions(state)]
-    return tag(
-        "section",
-        cards,
-        id="asked",
-        class_="questions",
-        aria_label="What the run asks of people",
-        hx_get=f"{d.root}/runs/{state.run_id}/asked",
-        hx_trigger="vbl:changed from:body",
-        hx_swap="outerMorph",
-    )
-
-
-def asked_part(request: Request) -> Response:
-    """The section as it is now."""
-    d, run = _run(request)
-    return d.fragment(asked(d, state_of(d, run.id)))
 
 
 def _run(request: Request) -> tuple[Desk, Run]:
@@ -175,7 +146,4 @@ def _doubt(d: Desk, run: Run, drawn: Markup, status: int) -> Response:
 
 
 ACTS = {"cancel": cancel, "pause": pause, "unpause": unpause, "retry": retry, "signal": signal, "resolve": resolve}
-routes = [
-    Route("/runs/{ref}/asked", asked_part),
-    *(Route(f"/runs/{{ref}}/{name}", act, methods=["POST"]) for name, act in ACTS.items()),
-]
+routes = [Route(f"/runs/{{ref}}/{name}", act, methods=["POST"]) for name, act in ACTS.items()]
