@@ -29,6 +29,7 @@ from vbl.store.sqlite import Durability, Reader
 
 if TYPE_CHECKING:
     from vbl.decisions import Decisions, Gate
+    from vbl.drawing.throughput import Bucket
     from vbl.engine.definitions import Workflow
     from vbl.finding import Count, Finder, Page
     from vbl.history.planning import Missed, Overlap
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from vbl.store.queues import LaneState, QueueState
     from vbl.store.texts import Upto
 
+_LATELY = 5_000
+"""So many events tell how fast things go."""
 _MARGIN = 1_000
 """So many events are read in front of an instant, lest one be missed that was committed out of its turn."""
 _MANY = 500
@@ -127,6 +130,19 @@ class Client:
         10,000. Raises as `find`."""
         return self._finder.counts(_filter(wanted))
 
+    def newer(self, wanted: Filter | str, than: str, most: int = 99) -> Count:
+        """How many runs that fit have come since the run `than`, `most` at most. Raises as `find`."""
+        return self._finder.newer(_filter(wanted), than, most)
+
+    def glances(self, runs: Iterable[Run]) -> dict[str, str]:
+        """What each run is at, waits for or failed with, in a few words by its id; empty where its last events do not
+        tell."""
+        return self._finder.glances(runs)
+
+    def throughput(self, first_at: int, slice_us: int, number: int) -> list[Bucket]:
+        """How many runs ended, and how, in each of so many slices of time from `first_at` on; in microseconds."""
+        return self._finder.throughput(first_at, slice_us, number)
+
     def index(self, seconds: float = 10.0) -> Upto:
         """Bring the index of texts, which follows the events by itself, forward for so long; how far it is then."""
         return self._finder.index(seconds)
@@ -177,6 +193,15 @@ class Client:
     def changed(self) -> int:
         """A number that is another one once somebody else has committed to the file; asking costs microseconds."""
         return self._store.changed()
+
+    def pace(self, seconds: float = 10.0) -> float:
+        """Steps that were completed per second, of late; over less than `seconds` where very much happens."""
+        now, last = self._clock.now(), self.cursor()
+        since_at, low = now - round(seconds * 1e6), max(last - _LATELY, 0)
+        row = self._store.one("event_behind", (low,)) if low else None
+        first_at = since_at if row is None else max(since_at, row[1])
+        ((completed,),) = self._store.all("steps_completed", (low, first_at))
+        return completed * 1e6 / max(now - first_at, 1)
 
     def events(self, after: int = 0, run: str | None = None, limit: int = 1_000) -> list[Event]:
         """Events behind a cursor, in the order in which they were committed; of one run where it is named."""

@@ -16,15 +16,20 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from vbl import ids
 from vbl.handle import COLUMNS, Access, Run
 from vbl.history.filters import Bound, Filter, Words, instant
+from vbl.history.glance import FIELDS, LAST, Glimpse, glance
 from vbl.history.state import Status
+from vbl.store.payloads import loads
 
 if TYPE_CHECKING:
+    from vbl.drawing.throughput import Bucket
     from vbl.store.texts import Upto
 
 MOST = 10_000
 """So many candidates are looked at for one page; counts end there too."""
 _FEW = 500
 """Where another part of the filter leaves no more than so many, they are tried against the texts one by one."""
+_MOST_ENDED = 2_000
+"""So many are counted in a slice of time."""
 _GLANCE_S = 0.1
 """So long a search brings the index of texts forward by itself."""
 _APART_US = 1_000_000
@@ -100,6 +105,37 @@ class Finder:
                 return Page(runs, runs[-1].id, newer, texts=self._texts(wanted))
             older, looked_to = looked if looked is not None else (None, None)
             return Page(runs, older, newer, looked_to, self._texts(wanted))
+
+    def newer(self, wanted: Filter, than: str, most: int = 99) -> Count:
+        """How many runs that fit have come since the run `than`."""
+        with self._store.read():
+            now = self._access.clock.now()
+            rows, left = self._page(wanted, self._narrowest(wanted, now), now, than, "newer", most)
+            return Count(min(len(rows), most), len(rows) > most or left is not None)
+
+    def glances(self, runs: Iterable[Run]) -> dict[str, str]:
+        """What each run is at, in a few words, by its id; only its last events are read."""
+        with self._store.read():
+            return {run.id: glance(run.last_status, self._last(run)) for run in runs}
+
+    def _last(self, run: Run) -> list[Glimpse]:
+        rows = self._store.all("last_events", (self._access.journal.key_of(run.id), run.seq - LAST))
+        return [
+            Glimpse(type, {name: value for name, value in zip(FIELDS, loads(fields), strict=True) if value is not None})
+            for type, fields in rows
+        ]
+
+    def throughput(self, first_at: int, slice_us: int, number: int) -> list[Bucket]:
+        """How many runs ended in each of so many slices of time from `first_at` on, in microseconds since 1970 UTC."""
+        from vbl.drawing.throughput import Bucket
+
+        buckets: list[Bucket] = []
+        with self._store.read():
+            for at in range(first_at, first_at + slice_us * number, slice_us):
+                ended = dict(self._store.all("ended_between", (at, at + slice_us, _MOST_ENDED)))
+                three = [ended.get(status.value, 0) for status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)]
+                buckets.append(Bucket(at, *three, more=sum(three) >= _MOST_ENDED))
+        return buckets
 
     def counts(self, wanted: Filter) -> dict[Status, Count]:
         """How many runs there are of each status, whatever the filter says of statuses: exact up to MOST."""

@@ -26,6 +26,7 @@ from vbl.store.sqlite import Durability, Sqlite
 
 if TYPE_CHECKING:
     from vbl.client import Client
+    from vbl.drawing.runs import RunRow
     from vbl.drawing.sheet import Neighbour, RunSheet
     from vbl.engine.definitions import Workflow
     from vbl.history.events import Payload
@@ -472,6 +473,15 @@ class Run:
             source=self.source(),
             newest=self._definition("newest_definition", self.workflow),
         )
+
+    def row(self, note: str = "") -> RunRow:
+        """What a list says of this run, by its summary."""
+        from vbl.drawing.runs import RunRow
+
+        return RunRow(
+            self.id, self.workflow, self._status.value, self.key, self.tags, self.created_at, self.started_at,
+            self.finished_at, self.wake_at, self.queue, self.in_flight, self.usd, self.parent_id, note,
+        )  # fmt: skip
 
     def neighbour(self) -> Neighbour:
         """What is said of this run beside another one, by its summary."""

@@ -106,6 +106,14 @@ where events.run = ?
 order by events.seq
 limit ?
 
+-- name: steps_completed
+-- (among the latest events; by their ids)
+select count(*)
+from events
+where id > ?
+    and at >= ?
+    and type = 'STEP_COMPLETED'
+
 -- name: event_behind
 select id, at
 from events
@@ -556,3 +564,24 @@ where rowid = ?
 insert or replace into run_texts (rowid, text)
 select ?, ?
 where exists (select 1 from runs where key = ?)
+
+-- name: last_events
+select type, json_extract(
+        payload, '$.step', '$.attempt', '$.max_attempts', '$.gate', '$.wait', '$.call', '$.name', '$.workflow',
+        '$.reason', '$.message', '$.error'
+    )
+from events
+where run = ?
+    and seq > ?
+order by seq desc
+
+-- name: ended_between
+select status, count(*)
+from (
+    select status
+    from runs indexed by runs_ended
+    where finished_at >= ?
+        and finished_at < ?
+    limit ?
+)
+group by status
