@@ -40,6 +40,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "tail": Entry("tail", "Print the latest events, and those to come."),
         "state": Entry("state", "Print the accumulated state of a run."),
         "diff": Entry("diff", "Compare two runs: what they did, and with what."),
+        "graph": Entry("graph", "Draw what followed from what, in a run or a workflow."),
         "ui": Entry("ui", "Show the file in the browser."),
     },
     "Decide": {

@@ -249,9 +249,11 @@ def _runs_beginning(ctx: click.Context, param: click.Parameter, incomplete: str)
     ]
 
 
-def run_argument(required: bool = True, name: str = "ref") -> Callable[[Callable[..., None]], Callable[..., None]]:
+def run_argument(
+    required: bool = True, name: str = "ref", called: str = "RUN"
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The argument RUN: an id, a unique prefix, @last or @failed."""
-    metavar = "RUN" if required else "[RUN]"
+    metavar = called if required else f"[{called}]"
     return click.argument(name, metavar=metavar, required=required, shell_complete=_runs_beginning)
 
 

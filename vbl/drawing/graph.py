@@ -7,7 +7,7 @@ the status. A graph with very many nodes is drawn by name. Pure.
 from __future__ import annotations
 
 from vbl.drawing.layers import Layout, Route, lay_out
-from vbl.drawing.markup import Markup, tag
+from vbl.drawing.markup import Markup, tag, trusted
 from vbl.drawing.status import sign, style_of, word
 from vbl.history.graph import Graph, Node, by_name
 from vbl.history.narration import printable
@@ -39,9 +39,9 @@ def label(node: Node, runs: int = 1) -> str:
     return _short(", ".join(part for part in said if part), TOLD)
 
 
-def graph_svg(graph: Graph, *, links: bool = True, root: str = "") -> Markup:
+def graph_svg(graph: Graph, *, links: bool = True, root: str = "", style: Markup | None = None) -> Markup:
     """Draw it. With `links` a node leads to the event by which it was asked for (`#e42`), a child to its run below
-    `root`."""
+    `root`. The page has the style sheet; `style` is what stands in for it elsewhere."""
     graph = shown(graph)
     if not graph.nodes:
         return tag("p", "nothing has begun yet", class_="empty")
@@ -58,6 +58,7 @@ def graph_svg(graph: Graph, *, links: bool = True, root: str = "") -> Markup:
     boxes = [_box(node, layout.place[key], widths[key], graph.runs, links, root) for key, node in graph.nodes.items()]
     return tag(
         "svg",
+        style,
         _arrow(),
         tag("g", edges, class_="edges"),
         tag("g", boxes, class_="nodes"),
@@ -69,6 +70,25 @@ def graph_svg(graph: Graph, *, links: bool = True, root: str = "") -> Markup:
         role="group",
         aria_label=f"Graph of {printable(graph.workflow)}: {len(graph.nodes)} nodes",
     )
+
+
+def svg_file(graph: Graph) -> str:
+    """The SVG as a document of its own, which leads nowhere: plain rules that every viewer knows."""
+    style = tag("style", trusted("".join(_FILE_STYLE)))
+    drawn = graph_svg(graph, links=False, style=style)
+    empty = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
+    return (drawn if shown(graph).nodes else empty) + "\n"
+
+
+_TONES = {"good": "#1a7340", "bad": "#b3261e", "warn": "#8a5a00", "live": "#0b6b80", "dim": "#6b7480"}
+_FILE_STYLE = (
+    "svg{font-family:system-ui,sans-serif;background:#fff}text{text-anchor:middle;fill:#1b2028}",
+    ".name{font-family:ui-monospace,monospace;font-size:12px}.told{font-size:11px;fill:#565f6d}",
+    ".node rect,.node>path{fill:#fbfbf9;stroke-width:1.5}.edge{fill:none;stroke:#8a93a0;stroke-width:1.25}",
+    "marker path{fill:#8a93a0}.back{stroke-dasharray:4 3}",
+    *(f".{tone} rect,.{tone}>path{{stroke:{colour}}}.{tone} .sign{{fill:{colour}}}" for tone, colour in _TONES.items()),
+    ".warn rect,.warn>path{stroke-dasharray:6 3}.dim rect,.dim>path{stroke-dasharray:3 3}",
+)
 
 
 def mermaid(graph: Graph) -> str:
