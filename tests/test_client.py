@@ -159,3 +159,23 @@ def test_a_commit_of_somebody_else_changes_the_number_of_the_file(client: Client
     with connect(client.path) as other:
         other.start("somewhere")
     assert client.changed() != before
+
+
+def test_the_pace_is_that_of_the_last_seconds(tmp_path: Path) -> None:
+    now = 1_000_000_000_000_000
+    clock = type("Set", (), {"now": lambda self: now})()
+    with vbl.open(tmp_path / "pace.db") as runtime:
+        for _ in range(4):
+            runtime.start(two_steps).result()
+        at = max(event.at for event in runtime.events())
+    with Client(tmp_path / "pace.db", clock=clock) as client:
+        now = at + 2_000_000
+        assert client.pace(1.0) == 0.0
+        assert client.pace(100.0) == pytest.approx(8 / 100)
+        client.start_many("somewhere", [{}] * 5_000)
+        assert client.pace(1e9) == 0.0, "only the latest events are looked at"
+
+
+@vbl.workflow
+async def two_steps() -> int:
+    return await a_step(1) + await a_step(2)
