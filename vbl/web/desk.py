@@ -20,7 +20,7 @@ from vbl import config
 from vbl.clock import SYSTEM
 from vbl.drawing import frame
 from vbl.drawing.frame import Holder, Place, Standing
-from vbl.drawing.markup import Markup
+from vbl.drawing.markup import Markup, tag
 from vbl.errors import Conflict, InvalidInput, NotEntitled, NotFound, StorageError, UsageError, VblError
 from vbl.web.assets import Assets
 
@@ -192,3 +192,16 @@ def desk(request: Request) -> Desk:
         # before the page is made: an event that comes meanwhile is then told by the live feed
         request.scope["vbl.standing"] = house.standing()
     return Desk(request, house)
+
+
+def renewed(url: str, content: Markup) -> Markup:
+    """What a page is about, made anew from the page itself whenever something has changed."""
+    return tag(
+        "section",
+        content,
+        id="content",
+        hx_get=url,
+        hx_select="#content",
+        hx_trigger="vbl:changed from:body",
+        hx_swap="outerMorph",
+    )

@@ -1,14 +1,24 @@
-"""`/queues` and `/queues/NAME`: who holds places and who waits."""
+"""`/queues` and `/queues/NAME`: who holds places, who waits, and when the next one may begin."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from vbl.clock import SYSTEM
-from vbl.drawing import queues as drawn
-from vbl.web.desk import desk
+from vbl.drawing import frame
+from vbl.drawing.markup import Child, Markup, join, tag
+from vbl.drawing.tables import table
+from vbl.drawing.times import countdown
+from vbl.web.desk import desk, renewed
+
+if TYPE_CHECKING:
+    from vbl.store.queues import LaneState, QueueState
 
 _LANES = 200
 
@@ -16,16 +26,70 @@ _LANES = 200
 def queues(request: Request) -> Response:
     """All queues."""
     d = desk(request)
-    return d.page("Queues", drawn.queues_page(d.client.queues(), d.root, SYSTEM.now()), here="queues")
+    main = renewed(f"{d.root}/queues", _queues(d.client.queues(), d.root, SYSTEM.now()))
+    return d.page("Queues", main, here="queues")
 
 
 def queue(request: Request) -> Response:
-    """The lanes of one."""
+    """The lanes of one. Raises NotFound."""
     d = desk(request)
     name: str = request.path_params["name"]
     found = d.client.lanes(name, _LANES + 1)
-    main = drawn.lanes_page(name, found[:_LANES], len(found) > _LANES, d.root, SYSTEM.now())
+    main = renewed(f"{d.root}/queues/{_quoted(name)}", _lanes(name, found, d.root, SYSTEM.now()))
     return d.page(f"Queue {name}", main, here="queues")
+
+
+def _queues(found: Sequence[QueueState], root: str, now: int) -> Markup:
+    head = frame.heading("Queues")
+    if not found:
+        hint = tag("code", '@vbl.workflow(queue="mail", concurrency=2)')
+        return join([head, tag("p", "No queues yet. Give a workflow one: ", hint, class_="empty")])
+    heads = ("queue", "limits", "running", "waiting", "begun", "next", "workflows")
+    rows: list[list[Child]] = [
+        [
+            tag("a", one.name, href=f"{root}/queues/{_quoted(one.name)}", class_="mono"),
+            str(one.limits),
+            one.running,
+            one.waiting,
+            one.begun if one.limits.rate is not None else "",
+            _next(one, now),
+            ", ".join(one.workflows),
+        ]
+        for one in found
+    ]
+    return join([head, table(heads, rows, "Queues", numbers=(2, 3, 4))])
+
+
+def _next(queue: QueueState, now: int) -> Child:
+    if not queue.waiting:
+        return ""
+    most = queue.limits.concurrency
+    return "when a place is free" if most is not None and queue.running >= most else _when(queue.next_at, now)
+
+
+def _when(at: int | None, now: int) -> Child:
+    return countdown(at, now) if at is not None else "now"
+
+
+def _lanes(queue: str, found: Sequence[LaneState], root: str, now: int) -> Markup:
+    head = frame.heading(f"Queue {queue}", tag("a", "all queues", href=f"{root}/queues"))
+    if not found:
+        return join([head, tag("p", "No run waits in it, and none is under way.", class_="empty")])
+    rows: list[list[Child]] = [
+        [
+            tag("span", lane.lane or "(no key)", class_="mono"),
+            lane.running,
+            lane.waiting,
+            _when(lane.next_at, now) if lane.waiting else "",
+        ]
+        for lane in found[:_LANES]
+    ]
+    note = tag("p", f"The first {_LANES} lanes.", class_="dim") if len(found) > _LANES else None
+    return join([head, table(("lane", "running", "waiting", "next"), rows, f"Lanes of {queue}", numbers=(1, 2)), note])
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
 
 
 routes = [Route("/queues", queues), Route("/queues/{name:path}", queue)]
