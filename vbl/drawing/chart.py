@@ -64,6 +64,7 @@ def chart(
     tools: bool = True,
     links: bool = True,
     whole: bool = False,
+    most: int = FOLDED,
     zone: tzinfo | None = None,
 ) -> Markup:
     """Draw the timeline.
@@ -72,15 +73,15 @@ def chart(
     `source`, the address of this very chart on a server, it redraws itself when the run changes, and fetches the
     lanes of a group when that is opened (`lanes`). Without, `both` says that the chart of the other axis stands beside
     it, and `whole` draws all lanes at once. `links=False` makes nothing lead anywhere, `tools=False` leaves out what
-    only a script can use. `zone` is by default that of the machine.
+    only a script can use. Beyond `most` steps those of one name share a row. `zone` is by default that of the machine.
     """
     look = Look(axis, clock, source, name, both, tools, links, whole, zone)
     pen = _pen(picture, look)
-    drawn = rows(picture, FOLDED)
+    drawn = rows(picture, most)
     body = tag(
         "div",
-        tag("div", _corner(), ruler(pen.line, zone), class_="chart-head"),
-        tag("div", grid(picture, pen.line, zone), _list(pen, picture, drawn, look), class_="rows"),
+        tag("div", _corner(), ruler(pen.line, zone, tools), class_="chart-head"),
+        tag("div", grid(picture, pen.line, zone, tools), _list(pen, picture, drawn, look), class_="rows"),
         class_="sheet",
     )
     scroller = tag(
@@ -107,7 +108,7 @@ def lanes(
 
 def _pen(picture: Timeline, look: Look) -> Pen:
     line = lay_out(picture, compressed=look.axis == "compressed")
-    return Pen(line, picture.start_at, picture.end_at, look.links, look.zone)
+    return Pen(line, picture.start_at, picture.end_at, look.links, look.zone, look.tools)
 
 
 def _frame(look: Look) -> dict[str, str]:

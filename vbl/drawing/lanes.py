@@ -22,6 +22,8 @@ from vbl.history.timeline import Bar, Lane, Mark, Outcome, Stand, Timeline, Wait
 
 TEXT = 200
 """So many characters of an error are said in a shape's words."""
+ROOM_FOR_NUMBER = 0.03
+"""An attempt from this share of the picture on has its number in it at any width."""
 ROOM_FOR_WORDS = 0.05
 """A wait from this share of the picture on has a word in it."""
 CHUNK = 100
@@ -30,13 +32,14 @@ CHUNK = 100
 
 @dataclass(frozen=True, slots=True)
 class Pen:
-    """Where things are on the line of time, and what a shape leads to."""
+    """Where things are on the line of time, and what a shape leads to; `fine` says that somebody can zoom."""
 
     line: Axis
     origin: int
     present: int
     links: bool = True
     zone: tzinfo | None = None
+    fine: bool = True
 
     def span(self, start_at: int, end_at: int | None) -> tuple[float, float]:
         """The left edge and the width, as shares of the whole."""
@@ -107,13 +110,17 @@ def _attempt(pen: Pen, lane: Lane, bar: Bar) -> Markup:
     kind: Outcome = bar.outcome
     box = tag("rect", x=percent(left), y=4, width=percent(width), height=16, rx=2, fill=fill(kind), class_="shape")
     parts = [box]
-    if len(lane.bars) > 1:
-        number = tag("text", bar.attempt, x=3, y=12)
-        parts.append(tag("svg", number, x=percent(left), y=4, width=percent(width), height=16))
+    wide = width >= ROOM_FOR_NUMBER
+    if len(lane.bars) > 1 and (wide or pen.fine):
+        number = tag("text", bar.attempt, x=4, y=12)
+        place = {"x": percent(left), "y": 4, "width": percent(width), "height": 16}
+        parts.append(tag("svg", number, class_=None if wide else "t2", **place))
     if bar.void:
         parts.append(tag("line", x1=percent(left), x2=percent(left + width), y1=12, y2=12, class_="struck"))
     if kind in SIGN:
-        parts.append(tag("text", SIGN[kind], x=percent(left + width), dx=3, y=16, class_="sign"))
+        at = {"x": percent(left + width), "dx": -3, "text_anchor": "end"}
+        middle = {"x": percent(left + width / 2), "text_anchor": "middle"}
+        parts.append(tag("text", SIGN[kind], y=16, class_="sign", **(at if wide else middle)))
     void = " void" if bar.void else ""
     return pen.shape(_told(pen, lane, bar), bar.seq, f"attempt {kind} {TONES[kind]}{void}", *parts)
 
@@ -135,11 +142,13 @@ def _told(pen: Pen, lane: Lane, bar: Bar) -> str:
 def _wait(pen: Pen, wait: Wait) -> Markup:
     left, width = pen.span(wait.start_at, wait.end_at)
     kind: Kind = wait.stand
-    box = tag("rect", x=percent(left), y=7, width=percent(width), height=10, rx=1, fill=fill(kind), class_="shape")
+    box = tag("rect", x=percent(left), y=5, width=percent(width), height=14, rx=1, fill=fill(kind), class_="shape")
     parts = [box]
     if width >= ROOM_FOR_WORDS:
-        word = tag("text", _word(pen, wait), x=16 if kind is Stand.BACKOFF else 5, y=16)
-        parts.append(tag("svg", word, x=percent(left), y=0, width=percent(width), height=24))
+        word = _word(pen, wait)
+        paper = tag("rect", x=3, y=5.5, width=round(len(word) * 5.9 + 8), height=13, class_="paper")
+        text = tag("text", word, x=7, y=16)
+        parts.append(tag("svg", paper, text, x=percent(left), y=0, width=percent(width), height=24))
     open_now = " open" if wait.end_at is None else ""
     return pen.shape(_waited(pen, wait), wait.seq, f"wait {kind} {TONES[kind]}{open_now}", *parts)
 

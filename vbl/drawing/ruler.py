@@ -30,6 +30,8 @@ STEPS = (
 """Distances between ticks that people can count in, in microseconds."""
 LEVELS = (24.0, 9.0, 2.2, 0.5)
 """The least distance between two ticks of each level, in percent of the unzoomed picture."""
+COARSE = 2
+"""So many levels have room without zoom."""
 ROOM_FOR_CUT = 0.05
 """A cut stretch from this share of the picture on is named."""
 MOST_TICKS = 400
@@ -49,21 +51,21 @@ def percent(share: float) -> str:
     return f"{min(max(share, 0.0), 1.0) * 100:.3f}".rstrip("0").rstrip(".") + "%"
 
 
-def elapsed_ticks(line: Axis) -> list[Tick]:
-    """Ticks at round times since the beginning."""
+def elapsed_ticks(line: Axis, fine: bool = True) -> list[Tick]:
+    """Ticks at round times since the beginning; without the finer levels where nobody can zoom."""
     origin = line.pieces[0].start_at
-    return _thinned(line, lambda at, step: _since(at - origin, step), origin)
+    return _thinned(line, lambda at, step: _since(at - origin, step), origin, fine)
 
 
-def clock_ticks(line: Axis, zone: tzinfo | None = None) -> list[Tick]:
+def clock_ticks(line: Axis, zone: tzinfo | None = None, fine: bool = True) -> list[Tick]:
     """Ticks at round times of the day, in `zone` or that of the machine."""
     start = there(line.pieces[0].start_at, zone)
     ahead = start.utcoffset() if start is not None else None
     midnight = -round(ahead.total_seconds()) * SECOND if ahead is not None else 0
-    return _thinned(line, lambda at, step: _of_day(at, step, zone), midnight)
+    return _thinned(line, lambda at, step: _of_day(at, step, zone), midnight, fine)
 
 
-def ruler(line: Axis, zone: tzinfo | None = None) -> Markup:
+def ruler(line: Axis, zone: tzinfo | None = None, fine: bool = True) -> Markup:
     """The row of times above the lanes: elapsed and clock, of which the style sheet shows one."""
     cuts = [
         tag("text", f"‹{duration(piece.end_at - piece.start_at)}›", x=percent((piece.left + piece.right) / 2), y=14)
@@ -71,15 +73,15 @@ def ruler(line: Axis, zone: tzinfo | None = None) -> Markup:
     ]
     return tag(
         "svg",
-        tag("g", [_label(tick) for tick in elapsed_ticks(line)], class_="elapsed"),
-        tag("g", [_label(tick) for tick in clock_ticks(line, zone)], class_="clock"),
+        tag("g", [_label(tick) for tick in elapsed_ticks(line, fine)], class_="elapsed"),
+        tag("g", [_label(tick) for tick in clock_ticks(line, zone, fine)], class_="clock"),
         tag("g", cuts, class_="cuts t1"),
         class_="ruler",
         aria_hidden="true",
     )
 
 
-def grid(picture: Timeline, line: Axis, zone: tzinfo | None = None) -> Markup:
+def grid(picture: Timeline, line: Axis, zone: tzinfo | None = None, fine: bool = True) -> Markup:
     """What lies behind all rows: lines at the ticks, cut stretches, stretches without a supervisor, marks."""
     cuts = [_band(piece.left, piece.right, "cut") for piece in line.pieces if piece.cut]
     down = [
@@ -91,8 +93,8 @@ def grid(picture: Timeline, line: Axis, zone: tzinfo | None = None) -> Markup:
         "svg",
         down,
         cuts,
-        tag("g", [_line(tick.place, f"t{tick.level}") for tick in elapsed_ticks(line)], class_="elapsed"),
-        tag("g", [_line(tick.place, f"t{tick.level}") for tick in clock_ticks(line, zone)], class_="clock"),
+        tag("g", [_line(tick.place, f"t{tick.level}") for tick in elapsed_ticks(line, fine)], class_="elapsed"),
+        tag("g", [_line(tick.place, f"t{tick.level}") for tick in clock_ticks(line, zone, fine)], class_="clock"),
         [_line(line.place(mark.at), "mark") for mark in shown_marks(picture)],
         class_="grid",
         aria_hidden="true",
@@ -121,11 +123,11 @@ def _named_cuts(line: Axis) -> list[Piece]:
     return [piece for piece in line.pieces if piece.cut and piece.right - piece.left >= ROOM_FOR_CUT]
 
 
-def _thinned(line: Axis, write: Callable[[int, int], str], origin: int) -> list[Tick]:
+def _thinned(line: Axis, write: Callable[[int, int], str], origin: int, fine: bool) -> list[Tick]:
     """Ticks of all levels, none too near to another of a level that is shown with it, nor to the name of a cut."""
     taken = [(piece.left + piece.right) * 50 for piece in _named_cuts(line)]
     ticks: list[Tick] = []
-    for level, (apart, step) in enumerate(zip(LEVELS, _steps(line), strict=True)):
+    for level, (apart, step) in list(enumerate(zip(LEVELS, _steps(line), strict=True)))[: None if fine else COARSE]:
         for at in _candidates(line, step, origin):
             place = line.place(at)
             if len(ticks) >= MOST_TICKS:
