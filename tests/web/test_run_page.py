@@ -149,7 +149,7 @@ def test_filters_answer_with_the_list_and_the_address_that_shows_it(site: Site, 
     assert re.findall(r'<li id="e(\d+)"', answer.text) == [
         str(fact.seq) for fact in run.facts() if fact.type == "STEP_FAILED"
     ]
-    assert answer.headers["hx-replace-url"] == f"/runs/{run.id}?tab=events&kind=step&failed=1"
+    assert answer.headers["hx-replace-url"] == f"/runs/{run.id}?kind=step&failed=1&tab=events"
     page = text_of(site, answer.headers["hx-replace-url"])
     assert re.findall(r'<li id="e(\d+)"', page) == re.findall(r'<li id="e(\d+)"', answer.text)
 

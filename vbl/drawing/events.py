@@ -20,6 +20,8 @@ from vbl.history.sieve import went_wrong
 
 PAGE = 200
 """Events of one page."""
+LONG = 400
+"""From so many events on, rows that are out of sight are not laid out."""
 
 _TONES = {
     "RUN_COMPLETED": "good",
@@ -92,7 +94,8 @@ def event_list(reading: Reading, *, around: int | None = None) -> Markup:
     else:
         first = 0 if around is None else max(around - PAGE // 4, 0)
         body = join([_earlier(reading, first), newer(reading, first)])
-    return tag("ol", body, id="event-list", class_="events", aria_label="Events", data_order=reading.filter.order)
+    named = "events long" if reading.last > LONG else "events"
+    return tag("ol", body, id="event-list", class_=named, aria_label="Events", data_order=reading.filter.order)
 
 
 def newer(reading: Reading, after: int) -> Markup:

@@ -17,6 +17,7 @@ from vbl.drawing.status import badge, style_of
 from vbl.drawing.times import clock, countdown, iso
 from vbl.history.axis import merged
 from vbl.history.narration import duration, tries
+from vbl.history.questions import questions
 
 
 def head(sheet: RunSheet, *, root: str = "", links: bool = True, actions: Markup | None = None) -> Markup:
@@ -31,7 +32,7 @@ def head(sheet: RunSheet, *, root: str = "", links: bool = True, actions: Markup
             tag("code", sheet.id, class_="run-id", data_copy=sheet.id, title="The id of the run"),
             class_="title",
         ),
-        _reason(sheet),
+        _reason(sheet, links),
         actions,
         facts(sheet, root=root, links=links),
         failure(state.error) if state.error is not None else None,
@@ -39,7 +40,7 @@ def head(sheet: RunSheet, *, root: str = "", links: bool = True, actions: Markup
     )
 
 
-def _reason(sheet: RunSheet) -> Markup:
+def _reason(sheet: RunSheet, links: bool) -> Markup:
     """The status, why, what else can move it, and what to type."""
     answer = sheet.answer
     said = answer.detail.strip()
@@ -56,9 +57,14 @@ def _reason(sheet: RunSheet) -> Markup:
     return tag(
         "div",
         tag("div", badge(sheet.state.status), _until(sheet), class_="now"),
-        tag("div", lines, _commands(sheet), class_="because"),
+        tag("div", lines, _answer(sheet) if links else None, _commands(sheet), class_="because"),
         class_=f"reason is-{style_of(sheet.state.status)}",
     )
+
+
+def _answer(sheet: RunSheet) -> Markup | None:
+    """The way to what a person is asked, on this very page."""
+    return tag("p", tag("a", "answer it ↓", href="#asks")) if questions(sheet.state) else None
 
 
 _AT_LAST = {

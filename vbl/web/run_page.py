@@ -23,12 +23,14 @@ from vbl.drawing.costs import costs
 from vbl.drawing.event import event_detail, find, value_of
 from vbl.drawing.event_filter import EventFilter
 from vbl.drawing.events import Reading, added, event_list, filter_form, newer, older
+from vbl.drawing.graph import graph_svg
 from vbl.drawing.head import head, values
 from vbl.drawing.markup import Markup, join, tag
 from vbl.drawing.payload import as_json, payload
 from vbl.drawing.sheet import RunSheet
 from vbl.drawing.state_view import Point, state_view, value_at
 from vbl.errors import NotFound, UsageError
+from vbl.history.graph import graph
 from vbl.history.questions import questions
 from vbl.web.desk import Desk, desk
 from vbl.web.inbox import card
@@ -50,11 +52,11 @@ def page(request: Request) -> Response:
     main = join(
         [
             _head(d, sheet),
-            _asks(d, sheet),
             tag("section", chart(sheet.picture, source=f"{address}/timeline"), aria_label="Timeline"),
+            _asks(d, sheet),
             _values(d, sheet),
             _tabs(sheet, tab, address),
-            tag("section", TABS[tab](request, d, known), id="tab", aria_label=tab),
+            tag("section", TABS[tab](request, d, known), id="tab", aria_label=f"The {tab} of the run"),
         ]
     )
     return d.page(f"{sheet.state.workflow} {sheet.id}", main, here="runs", run=sheet.id)
@@ -165,7 +167,8 @@ def events_part(request: Request) -> Response:
     if asked["since"] is not None:
         return d.fragment(added(reading, asked["since"]))
     response = d.fragment(event_list(reading, around=asked["event"]))
-    response.headers["HX-Replace-Url"] = f"{address}?{urlencode({'tab': 'events'})}&{reading.filter.query()}"
+    if "tab" in request.query_params:  # the form of filters asks: the address of the page shall say the same
+        response.headers["HX-Replace-Url"] = f"{address}?{reading.filter.query(tab='events')}"
     return response
 
 
@@ -226,6 +229,17 @@ def state_value(request: Request) -> Response:
     return _whole(d, request, value_at(known.sheet, point, name), url, f"{known.sheet.id}-{name}")
 
 
+def _graph_tab(request: Request, d: Desk, known: Known) -> Markup:
+    drawn = tag("div", graph_svg(graph(known.sheet.facts), root=d.root), class_="graph-scroll")
+    return tag("div", drawn, id="graph", hx_get=f"{d.root}/runs/{known.sheet.id}/graph", **LIVE)
+
+
+def graph_part(request: Request) -> Response:
+    """The graph of the steps as they have run by now."""
+    d, known, _ = _opened(request)
+    return d.fragment(_graph_tab(request, d, known))
+
+
 def _code_tab(request: Request, d: Desk, known: Known) -> Markup:
     return code(known.sheet)
 
@@ -269,6 +283,7 @@ def _tabs(sheet: RunSheet, here: str, address: str) -> Markup:
 TABS: dict[str, Callable[[Request, Desk, Known], Markup]] = {
     "events": _events_tab,
     "state": _state_tab,
+    "graph": _graph_tab,
     "code": _code_tab,
     "children": _children_tab,
     "costs": _costs_tab,
@@ -286,5 +301,6 @@ routes = [
     Route("/runs/{ref}/events/{seq:int}/value", event_value),
     Route("/runs/{ref}/state", state_part),
     Route("/runs/{ref}/state/value", state_value),
+    Route("/runs/{ref}/graph", graph_part),
     Route("/runs/{ref}/children", children_part),
 ]
