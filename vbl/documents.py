@@ -6,15 +6,20 @@ Instants are RFC 3339 in UTC, durations integers of milliseconds under keys that
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vbl.handle import Run
     from vbl.history.facts import Event, Fact
+    from vbl.history.planning import Entry
+    from vbl.history.questions import Gate, Question
     from vbl.history.state import RunState
     from vbl.history.timeline import Bar, Timeline, Wait
     from vbl.history.why import Why
+    from vbl.schedules import Schedule
+    from vbl.store.queues import LaneState, QueueState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INSTANTS = {
@@ -215,3 +220,105 @@ def _wait(wait: Wait, present: int) -> dict[str, Any]:
         "subject": wait.subject,
         "outcome": wait.outcome,
     }
+
+
+def gate_document(gate: Gate) -> dict[str, Any]:
+    """A gate as `--json` has it."""
+    return {
+        "id": gate.id,
+        "run_id": gate.run_id,
+        "workflow": gate.workflow,
+        "name": gate.name,
+        "status": gate.status,
+        "requested_at": instant(gate.requested_at),
+        "expires_at": instant(gate.expires_at),
+        "decided_at": instant(gate.decided_at),
+        "decided_by": gate.decided_by,
+        "reason": gate.reason,
+        "data": gate.data,
+        "sentence": gate.sentence,
+        "show": gate.show,
+        "to": list(gate.to),
+        "need": gate.need,
+        "not_starter": gate.not_starter,
+        "votes": [dict(vote) for vote in gate.votes],
+        "refused": [dict(one) for one in gate.refused],
+        "call": gate.call,
+        "edit": gate.edit,
+        "schema": gate.schema,
+        "on_timeout": gate.on_timeout,
+        "problem": gate.problem,
+        "reopens": gate.reopens,
+    }
+
+
+def question_document(question: Question) -> dict[str, Any]:
+    """A question as `--json` has it."""
+    return {
+        "kind": question.kind,
+        "run_id": question.run_id,
+        "workflow": question.workflow,
+        "since": instant(question.since),
+        "detail": question.detail,
+        "step": question.step,
+        "gate": None if question.gate is None else gate_document(question.gate),
+    }
+
+
+def queue_document(queue: QueueState) -> dict[str, Any]:
+    """A queue as JSON."""
+    limits = queue.limits
+    return {
+        "name": queue.name,
+        "workflows": queue.workflows,
+        "concurrency": limits.concurrency,
+        "key_concurrency": limits.key_concurrency,
+        "rate": str(limits.rate) if limits.rate is not None else None,
+        "key_rate": str(limits.key_rate) if limits.key_rate is not None else None,
+        "running": queue.running,
+        "waiting": queue.waiting,
+        "begun": queue.begun,
+        "next_at": instant(queue.next_at),
+    }
+
+
+def lane_document(lane: LaneState) -> dict[str, Any]:
+    """A lane as JSON; `key` is the value of the parameter."""
+    try:
+        key = json.loads(lane.lane) if lane.lane else None
+    except ValueError:  # a long one is named by its beginning
+        key = lane.lane
+    return {"key": key, "running": lane.running, "waiting": lane.waiting, "next_at": instant(lane.next_at)}
+
+
+def schedule_document(schedule: Schedule) -> dict[str, Any]:
+    """A schedule as `--json` gives it."""
+    return {
+        "name": schedule.name,
+        "workflow": schedule.workflow,
+        "cron": schedule.cron,
+        "tz": schedule.tz,
+        "overlap": schedule.overlap,
+        "missed": schedule.missed,
+        "grace_ms": round(schedule.grace_s * 1_000),
+        "input": schedule.input,
+        "priority": schedule.priority,
+        "tags": list(schedule.tags),
+        "run_id": schedule.run_id,
+        "status": str(schedule.status),
+        "paused": schedule.paused,
+        "next_at": instant(schedule.next_at),
+        "waiting": [instant(at) for at in schedule.waiting],
+        "going": schedule.going,
+        "last_fire": _entry(schedule.last_fire),
+        "last_skip": _entry(schedule.last_skip),
+    }
+
+
+def _entry(entry: Entry | None) -> dict[str, Any] | None:
+    if entry is None:
+        return None
+    what = (
+        {"count": entry.count} if entry.run is None else {"run_id": entry.run, "late_ms": milliseconds(entry.late_us)}
+    )
+    return {"due_at": instant(entry.due_at), "at": instant(entry.at), "reason": entry.reason, **what}

@@ -152,7 +152,7 @@ def _why(p: dict[str, Any]) -> str:
 
 
 def _document(run: Run, gates: list[Gate], facts: list[Fact], head: str | None, events: int) -> dict[str, Any]:
-    from vbl.cli.inbox import gate_document
+    from vbl.documents import gate_document
 
     related = [
         {"seq": fact.seq, "type": fact.type, "at": instant(fact.at), "payload": fact.payload}

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from vbl.cli.given import value
-from vbl.cli.inbox import gate_argument, gate_document, say_gate
+from vbl.cli.inbox import gate_argument, say_gate
 from vbl.cli.terminal import Terminal, dumps, run_argument, shared
+from vbl.documents import gate_document
 from vbl.errors import InvalidInput, UsageError
 from vbl.history.narration import printable
 

@@ -9,7 +9,7 @@ import click
 
 from vbl.cli.terminal import Terminal, dumps, shared
 from vbl.cli.words import field, local
-from vbl.documents import instant
+from vbl.documents import gate_document, question_document
 from vbl.history.narration import duration, printable
 
 if TYPE_CHECKING:
@@ -19,49 +19,6 @@ if TYPE_CHECKING:
 def gate_argument(function: Any) -> Any:
     """The argument GATE: an id, a unique prefix, or RUN:NAME."""
     return click.argument("ref", metavar="GATE")(function)
-
-
-def gate_document(gate: Gate) -> dict[str, Any]:
-    """A gate as `--json` has it."""
-    return {
-        "id": gate.id,
-        "run_id": gate.run_id,
-        "workflow": gate.workflow,
-        "name": gate.name,
-        "status": gate.status,
-        "requested_at": instant(gate.requested_at),
-        "expires_at": instant(gate.expires_at),
-        "decided_at": instant(gate.decided_at),
-        "decided_by": gate.decided_by,
-        "reason": gate.reason,
-        "data": gate.data,
-        "sentence": gate.sentence,
-        "show": gate.show,
-        "to": list(gate.to),
-        "need": gate.need,
-        "not_starter": gate.not_starter,
-        "votes": [dict(vote) for vote in gate.votes],
-        "refused": [dict(one) for one in gate.refused],
-        "call": gate.call,
-        "edit": gate.edit,
-        "schema": gate.schema,
-        "on_timeout": gate.on_timeout,
-        "problem": gate.problem,
-        "reopens": gate.reopens,
-    }
-
-
-def question_document(question: Question) -> dict[str, Any]:
-    """A question as `--json` has it."""
-    return {
-        "kind": question.kind,
-        "run_id": question.run_id,
-        "workflow": question.workflow,
-        "since": instant(question.since),
-        "detail": question.detail,
-        "step": question.step,
-        "gate": None if question.gate is None else gate_document(question.gate),
-    }
 
 
 @click.command(short_help="List what waits for a person.")

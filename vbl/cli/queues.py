@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -35,6 +35,8 @@ def command(terminal: Terminal, name: str | None, limit: int) -> None:
 
 def _queues(terminal: Terminal, found: list[QueueState]) -> None:
     if terminal.as_json:
+        from vbl.documents import queue_document
+
         for queue in found:
             terminal.emit(queue_document(queue))
         return
@@ -73,6 +75,8 @@ def _when(at: int | None) -> str:
 
 def _lanes(terminal: Terminal, found: list[LaneState], limit: int) -> None:
     if terminal.as_json:
+        from vbl.documents import lane_document
+
         for lane in found[:limit]:
             terminal.emit(lane_document(lane))
         return
@@ -88,35 +92,3 @@ def _lanes(terminal: Terminal, found: list[LaneState], limit: int) -> None:
     terminal.table(["lane", "running", "waiting", "next"], rows, (1, 2))
     if len(found) > limit:
         terminal.note(f"the first {limit}; see more with --limit", "dim")
-
-
-def queue_document(queue: QueueState) -> dict[str, Any]:
-    """A queue as JSON."""
-    from vbl.documents import instant
-
-    limits = queue.limits
-    return {
-        "name": queue.name,
-        "workflows": queue.workflows,
-        "concurrency": limits.concurrency,
-        "key_concurrency": limits.key_concurrency,
-        "rate": str(limits.rate) if limits.rate is not None else None,
-        "key_rate": str(limits.key_rate) if limits.key_rate is not None else None,
-        "running": queue.running,
-        "waiting": queue.waiting,
-        "begun": queue.begun,
-        "next_at": instant(queue.next_at),
-    }
-
-
-def lane_document(lane: LaneState) -> dict[str, Any]:
-    """A lane as JSON; `key` is the value of the parameter."""
-    import json
-
-    from vbl.documents import instant
-
-    try:
-        key = json.loads(lane.lane) if lane.lane else None
-    except ValueError:  # a long one is named by its beginning
-        key = lane.lane
-    return {"key": key, "running": lane.running, "waiting": lane.waiting, "next_at": instant(lane.next_at)}

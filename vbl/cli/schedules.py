@@ -16,7 +16,6 @@ from vbl.errors import VblError
 
 if TYPE_CHECKING:
     from vbl.client import Client
-    from vbl.history.planning import Entry
     from vbl.schedules import Schedule
 
 OVERLAPS = ("skip", "queue", "replace")
@@ -45,6 +44,8 @@ def _list(terminal: Terminal) -> None:
     with terminal.connect() as client:
         found = client.schedules()
         if terminal.as_json:
+            from vbl.documents import schedule_document
+
             for schedule in found:
                 terminal.emit(schedule_document(schedule))
             return
@@ -120,45 +121,10 @@ def _last(schedule: Schedule, now: int) -> str:
     return f"{text}, {duration(now - at)} ago"
 
 
-def schedule_document(schedule: Schedule) -> dict[str, Any]:
-    """A schedule as `--json` gives it."""
-    from vbl.documents import instant
-
-    return {
-        "name": schedule.name,
-        "workflow": schedule.workflow,
-        "cron": schedule.cron,
-        "tz": schedule.tz,
-        "overlap": schedule.overlap,
-        "missed": schedule.missed,
-        "grace_ms": round(schedule.grace_s * 1_000),
-        "input": schedule.input,
-        "priority": schedule.priority,
-        "tags": list(schedule.tags),
-        "run_id": schedule.run_id,
-        "status": str(schedule.status),
-        "paused": schedule.paused,
-        "next_at": instant(schedule.next_at),
-        "waiting": [instant(at) for at in schedule.waiting],
-        "going": schedule.going,
-        "last_fire": _entry(schedule.last_fire),
-        "last_skip": _entry(schedule.last_skip),
-    }
-
-
-def _entry(entry: Entry | None) -> dict[str, Any] | None:
-    from vbl.documents import instant, milliseconds
-
-    if entry is None:
-        return None
-    what = (
-        {"count": entry.count} if entry.run is None else {"run_id": entry.run, "late_ms": milliseconds(entry.late_us)}
-    )
-    return {"due_at": instant(entry.due_at), "at": instant(entry.at), "reason": entry.reason, **what}
-
-
 def _say(terminal: Terminal, schedule: Schedule) -> None:
     if terminal.as_json:
+        from vbl.documents import schedule_document
+
         terminal.document(schedule_document(schedule))
     else:
         _table(terminal, [schedule])
