@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vbl.drawing import frame, queues
+from vbl.drawing import frame, tables
 from vbl.drawing.markup import Child, Markup, join, tag
 from vbl.drawing.runs import RunRow, address
 from vbl.drawing.status import badge
@@ -46,8 +46,8 @@ def preview_page(
         action=f"{root}/runs/bulk",
         class_="panel bar",
     )
-    tables = _tables(outcomes, root, "Would be refused")
-    return join([frame.heading(title), note, form if going else tag("p", back), *tables])
+    groups = _groups(outcomes, root, "Would be refused")
+    return join([frame.heading(title), note, form if going else tag("p", back), *groups])
 
 
 def done_page(act: str, outcomes: Sequence[Outcome], root: str, wanted: Filter) -> Markup:
@@ -55,10 +55,10 @@ def done_page(act: str, outcomes: Sequence[Outcome], root: str, wanted: Filter) 
     done = sum(not one.refused for one in outcomes)
     asked = "asked to cancel" if act == "cancel" else WORDS[act][1]
     back = tag("a", "Back to the list", href=address(root, wanted), class_="button primary")
-    return join([frame.heading(f"{_runs(done)} {asked}"), *_tables(outcomes, root, "Refused"), tag("p", back)])
+    return join([frame.heading(f"{_runs(done)} {asked}"), *_groups(outcomes, root, "Refused"), tag("p", back)])
 
 
-def _tables(outcomes: Sequence[Outcome], root: str, refused: str) -> list[Markup]:
+def _groups(outcomes: Sequence[Outcome], root: str, refused: str) -> list[Markup]:
     """Those that go first; below them those that do not, with why."""
     found: list[Markup] = []
     for rows, title in (
@@ -71,7 +71,7 @@ def _tables(outcomes: Sequence[Outcome], root: str, refused: str) -> list[Markup
         last = ("why",) if title is not None else ("appends", "then") if told else ()
         found += [tag("h2", f"{title}: {_runs(len(rows))}")] if title is not None else []
         cells = [_cells(one, root, len(last)) for one in rows]
-        found.append(queues.table(("run", "workflow", "status", *last), cells, title or "Runs"))
+        found.append(tables.table(("run", "workflow", "status", *last), cells, title or "Runs"))
     return found
 
 

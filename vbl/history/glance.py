@@ -98,6 +98,7 @@ def _words(event: Glimpse) -> str:
         case "CHILD_STARTED":
             return f"child {p['workflow']}"
         case "RUN_FAILED":
-            return cause(p["error"])
+            # its message says which step failed with what
+            return p["error"]["message"] if p["error"]["type"] == "StepFailed" else cause(p["error"])
         case _:
             return str(p.get("message") or p.get("reason") or "")

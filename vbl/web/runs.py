@@ -10,10 +10,11 @@ from starlette.routing import Route
 
 from vbl.clock import SYSTEM
 from vbl.drawing import bulk as drawn_bulk
-from vbl.drawing import runs as drawn
+from vbl.drawing import frame
+from vbl.drawing import run_list as drawn
 from vbl.drawing.bulk import Outcome
 from vbl.drawing.markup import join
-from vbl.drawing.runs import Listing
+from vbl.drawing.run_list import Listing
 from vbl.drawing.throughput import SPANS, Bucket
 from vbl.errors import Conflict, NotFound, UsageError
 from vbl.handle import Run
@@ -34,9 +35,7 @@ def runs(request: Request) -> Response:
     try:
         listing = _listing(d, parse(typed), typed)
     except UsageError as error:
-        main = join(
-            [drawn.frame.heading("Runs"), drawn.search(typed, d.root), drawn.refused(error.message, error.hint)]
-        )
+        main = join([frame.heading("Runs"), drawn.search(typed, d.root), drawn.refused(error.message, error.hint)])
         return d.page("Runs", main, here="runs", status=status_of(error))
     return d.page("Runs", drawn.list_page(listing, d.root, csrf=d.csrf, read_only=d.read_only), here="runs")
 
