@@ -165,6 +165,9 @@ def test_a_question_that_asks_for_data_is_foreseen_before_there_is_any() -> None
     asked = gate(json_schema={"type": "integer"})
     assert of_grant(asked.state(), "g", asked.now).then == "the code goes on and gets the data"
     assert "sees a denial" in of_denial(asked.state(), "g", asked.now).then
+    two = gate(json_schema={"type": "integer"}, need=2)
+    two.add("APPROVAL_GRANTED", gate="g", actor="ada", final=False, data=7)
+    assert of_grant(two.state(), "g", two.now).then == "the code goes on and gets the data"
 
 
 def test_what_holds_the_run_is_said() -> None:

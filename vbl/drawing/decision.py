@@ -101,12 +101,13 @@ def _tried(what: Any) -> Consequence | str:
 def decision_form(gate: Gate, said: Answer, sending: Sending, told: Foreseen | None = None) -> Markup:
     """The form at an open gate."""
     id = f"q-{gate.id}"
-    edits = [fields_of(one, id) for _, one in said.edits]
+    edits = [fields_of(one, id, demand=False) for _, one in said.edits]
+    unfolded = any(one.wrong or not one.untouched for _, one in said.edits)
     seen = (gate.call or {}).get("digest")
     return sending.form(
         f"/gates/{gate.id}/approve",
         tag("input", type="hidden", name="seen", value=seen) if seen else None,
-        tag("fieldset", tag("legend", "Arguments, to be edited"), edits) if edits else None,
+        tag("details", tag("summary", "Edit the arguments"), edits, open=unfolded, class_="edits") if edits else None,
         tag("fieldset", tag("legend", "Asked for"), fields_of(said.data, id)) if said.data is not None else None,
         tag(
             "div",
@@ -151,5 +152,5 @@ def consequences(told: Consequence | str, id: str | None = None) -> Markup:
     if isinstance(told, str):
         return tag("p", told, class_="then warn", id=id)
     appended = [tag("code", type) for type in told.events]
-    listed = [part for one in appended for part in (one, " ")] or ["nothing"]
+    listed = [part for one in appended for part in (one, ", ")] or ["nothing, "]
     return tag("p", "appends ", listed, tag("span", f"then {told.then}", class_="told"), class_="then", id=id)

@@ -42,13 +42,14 @@ def line(id: str, name: str, label: str, text: str, about: str = "", **more: str
                class_="field")  # fmt: skip
 
 
-def fields_of(form: Form, id: str) -> Markup:
-    """The fields of a form, with ids that begin with `id`."""
+def fields_of(form: Form, id: str, *, demand: bool = True) -> Markup:
+    """The fields of a form, with ids that begin with `id`. `demand`: the browser insists on what has to be written, as
+    it can't where the fields are folded away."""
     wrong = tag("p", form.error, class_="problem", role="alert") if form.error else None
-    return join([wrong, *(_drawn(entry, f"{id}-{entry.name}") for entry in form.entries)])
+    return join([wrong, *(_drawn(entry, f"{id}-{entry.name}", demand) for entry in form.entries)])
 
 
-def _drawn(entry: Entry, id: str) -> Markup:
+def _drawn(entry: Entry, id: str, demand: bool) -> Markup:
     """Label, field, what it takes, and what is wrong with it."""
     about = tag("p", entry.field.about, class_="about", id=f"{id}-about") if entry.field.about else None
     wrong = tag("p", entry.error, class_="wrong", id=f"{id}-wrong") if entry.error else None
@@ -60,7 +61,7 @@ def _drawn(entry: Entry, id: str) -> Markup:
         "name": entry.sent_as,
         "aria_describedby": told,
         "aria_invalid": "true" if wrong else None,
-        "required": entry.needed,
+        "required": entry.needed and demand,
     }
     return tag("div", label, _widget(entry, attributes), about, wrong, class_="field wrong" if wrong else "field")
 
@@ -71,7 +72,7 @@ def _widget(entry: Entry, attributes: dict[str, Any]) -> Markup:
         case "choice":
             return _choice(entry, attributes)
         case "number":
-            return _line(text, attributes, inputmode="decimal", class_="num")
+            return _line(text, attributes, inputmode="decimal", class_="number")
         case "date":
             return _line(text, attributes, type="date" if not text or _DAY.fullmatch(text) else "text")
         case "line":
@@ -107,11 +108,18 @@ def _choice(entry: Entry, attributes: dict[str, Any]) -> Markup:
     texts = [canonical(choice) for choice in entry.choices]
     options: list[tuple[str, str]] = [(text, _named(choice)) for text, choice in zip(texts, entry.choices, strict=True)]
     if entry.nullable or not entry.field.required or not entry.text:
-        options.insert(0, ("", "(none)" if entry.nullable or not entry.field.required else "choose…"))
+        options.insert(0, ("", _nothing(entry)))
     if entry.text and entry.text not in texts:
         options.append((entry.text, entry.text))
     drawn = [tag("option", named, value=text, selected=text == entry.text) for text, named in options]
     return tag("select", drawn, **attributes)
+
+
+def _nothing(entry: Entry) -> str:
+    """What choosing nothing means."""
+    if entry.nullable:
+        return "(none)"
+    return "choose…" if entry.field.required else "(left out)"
 
 
 def _named(choice: Any) -> str:
