@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from vbl.drawing.markup import Child, Markup, tag
+from vbl.drawing.markup import Child, Markup, join, tag
 from vbl.drawing.payload import INLINE, payload
 from vbl.drawing.prose import struck
 from vbl.drawing.sheet import RunSheet
@@ -79,7 +79,7 @@ def state_view(sheet: RunSheet, point: Point, against: Point | None = None, *, a
         "div",
         _chooser(sheet, point, against, address) if address else None,
         tag("p", tag("b", f"State {point.words}" if point.words == "now" else f"State at {point.words}"), f": {told}"),
-        _changes(sheet, between(before, state), against or point, point) if before is not None else None,
+        _changes(sheet, state, before, against, point) if before is not None and against is not None else None,
         _sections(sheet, accumulated(state), point, address),
         class_="state",
     )
@@ -150,16 +150,23 @@ def value_at(sheet: RunSheet, point: Point, name: str) -> Any:
     return parts[name]
 
 
-def _changes(sheet: RunSheet, changes: Sequence[Change], before: Point, after: Point) -> Markup:
+def _changes(sheet: RunSheet, state: RunState, state_before: RunState, before: Point, after: Point) -> Markup:
+    """What happened between two points, under a title."""
+    drawn, count = changes_between(state_before, state)
+    command = f"vbl state {sheet.id} --checkpoint {before.checkpoint}..{after.checkpoint}"
+    whole = tag("p", "all of them: ", tag("code", command, data_copy=command), class_="dim")
     title = tag("h3", f"From {before.words} to {after.words}")
+    return tag("section", title, drawn, whole if count > MOST_CHANGES else None, class_="changes-part")
+
+
+def changes_between(before: RunState, after: RunState) -> tuple[Markup, int]:
+    """What happened to the state between two points, and how many changes that were; the first ones are drawn."""
+    changes = between(before, after)
     if not changes:
-        return tag("section", title, tag("p", "Nothing has changed.", class_="empty"), class_="changes-part")
+        return tag("p", "Nothing has changed.", class_="empty"), 0
     cut = len(changes) - MOST_CHANGES
-    shown = changes if cut <= 0 else changes[:MOST_CHANGES]
-    more = tag(
-        "p", f"{cut} more: vbl state {sheet.id} --checkpoint {before.checkpoint}..{after.checkpoint}", class_="dim"
-    )
-    return tag("section", title, draw_changes(shown), more if cut > 0 else None, class_="changes-part")
+    more = tag("p", f"and {cut} more", class_="dim") if cut > 0 else None
+    return join([draw_changes(changes[:MOST_CHANGES]), more]), len(changes)
 
 
 def draw_changes(changes: Sequence[Change]) -> Markup:
@@ -197,4 +204,4 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-__all__ = ["Point", "draw_changes", "state_at", "state_view", "value_at"]
+__all__ = ["Point", "changes_between", "draw_changes", "state_at", "state_view", "value_at"]
