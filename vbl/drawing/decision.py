@@ -107,7 +107,9 @@ def decision_form(gate: Gate, said: Answer, sending: Sending, told: Foreseen | N
     return sending.form(
         f"/gates/{gate.id}/approve",
         tag("input", type="hidden", name="seen", value=seen) if seen else None,
-        tag("details", tag("summary", "Edit the arguments"), edits, open=unfolded, class_="edits") if edits else None,
+        tag("details", tag("summary", "Edit before approving"), edits, open=unfolded, class_="edits")
+        if edits
+        else None,
         tag("fieldset", tag("legend", "Asked for"), fields_of(said.data, id)) if said.data is not None else None,
         tag(
             "div",

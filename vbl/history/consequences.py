@@ -55,7 +55,7 @@ def of_grant(state: RunState, gate: str, now: int, edit: dict[str, Any] | None =
     gates.open_gate(state, gate, now)
     trial = _thin(state)
     asked = trial.gates[gate]
-    anything = None if asked.request.get("json_schema") is None else {}
+    anything: dict[str, Any] | None = None if asked.request.get("json_schema") is None else {}
     asked.to, asked.request = [], {**asked.request, "json_schema": anything, "not_starter": False}
     before = gates.standing(asked)
     payloads = gates.grant(trial, gate, _stranger(before.voters), now=now, edit=edit, data=before.data)
