@@ -147,9 +147,9 @@ def test_many_steps_of_one_name_share_a_row_that_opens():
     (group,) = classed(tree, "group")
     assert "".join(group.find("summary").itertext()).startswith(f"look ×{number}")  # type: ignore[union-attr]
     assert len([node for node in classed(tree, "attempt") if node.tag == "a"]) == 1  # plan
-    (members,) = classed(group, "members")
-    assert members.get("hx-get") == "/runs/r_1/timeline?axis=real&group=look&from=0"
-    assert members.get("hx-trigger") == "toggle from:closest details once"
+    assert group.get("hx-get") == "/runs/r_1/timeline?axis=real&group=look&from=0"
+    assert (group.get("hx-trigger"), group.get("hx-target")) == ("toggle once", "find .members")
+    assert [node.get("hx-preserve") for node in classed(group, "members")] == [""]
 
 
 def test_the_lanes_of_a_group_come_in_pages():

@@ -152,12 +152,13 @@ def _group(pen: Pen, picture: Timeline, found: Row, look: Look) -> Markup:
     elif look.source:
         more = {
             "hx_get": _address(look, found.name, 0),
-            "hx_trigger": "toggle from:closest details once",
+            "hx_trigger": "toggle once",
+            "hx_target": "find .members",
             "hx_swap": "innerHTML",
         }
-    place = tag("div", inside, id=f"{look.name}-{key}", class_="members", hx_preserve=bool(look.source), **more)
+    place = tag("div", inside, id=f"{look.name}-{key}", class_="members", hx_preserve=bool(look.source))
     summary = tag("summary", label(found), crowd(pen, found), class_="lane")
-    return tag("div", tag("details", summary, place, class_="group"), role="listitem")
+    return tag("div", tag("details", summary, place, class_="group", **more), role="listitem")
 
 
 def _members(pen: Pen, picture: Timeline, found: list[Lane], look: Look, start: int) -> Markup:
