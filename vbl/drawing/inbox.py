@@ -69,16 +69,15 @@ def _head(gate: Gate, now: int, root: str, links: bool) -> Markup:
     shown = tag("span", sign, class_="sign", aria_hidden="true")
     status = tag("span", shown, " ", gate.status, class_=f"status {style}")
     name: Child = tag("a", gate.name, href=f"{root}/runs/{gate.run_id}", data_open=True) if links else gate.name
-    return tag(
-        "header",
-        tag("h2", name, id=f"q-{gate.id}-asks"),
-        status,
-        tag("span", f"{gate.workflow} ", tag("code", gate.run_id), class_="dim"),
-        tag(
-            "span", "asked ", clock(gate.requested_at, now), f", {duration(now - gate.requested_at)} ago", class_="dim"
-        ),
-        _left(gate, now),
+    of = tag("span", f"{gate.workflow} ", tag("code", gate.run_id), class_="dim")
+    return _line(
+        tag("h2", name, id=f"q-{gate.id}-asks"), status, of, _since("asked", gate.requested_at, now), _left(gate, now)
     )
+
+
+def _line(heading: Markup, *parts: Markup | None) -> Markup:
+    """The first line of a card, which reads as a sentence without any styles too."""
+    return tag("header", heading, [(tag("span", " · ", class_="sep"), part) for part in parts if part is not None])
 
 
 def _since(what: str, at: int, now: int) -> Markup:
@@ -188,7 +187,7 @@ def doubt_card(
         form = resolution_form(state, said or resolution(state, sending.actor), sending, now)
     return tag(
         "article",
-        tag("header", tag("h2", name, id=f"{id}-asks"), status, of, _since("since", state.at, now)),
+        _line(tag("h2", name, id=f"{id}-asks"), status, of, _since("since", state.at, now)),
         refusal(problem) if problem is not None else None,
         tag("dl", about, class_="asked"),
         form,

@@ -90,6 +90,11 @@ const typing = (element) => element?.closest?.("input:not([type=checkbox], [type
 
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (event.key === "Enter" && event.target.closest?.("form.decision input")) {
+    // or a line break after the reason would approve
+    event.preventDefault();
+    return event.target.form.querySelector("button[type=submit]")?.focus({ focusVisible: true });
+  }
   if (event.key === "Escape" && typing(event.target) && !event.target.closest("dialog")) return event.target.blur();
   if (typing(event.target) || document.querySelector("dialog[open]")) return;
   const place = event.timeStamp - chord < CHORD_MS ? PLACES[event.key] : undefined;
