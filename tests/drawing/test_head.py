@@ -58,6 +58,12 @@ def test_code_that_has_changed_since_is_said_to_have() -> None:
     assert "≠ changed since" in text(head(sheet(history, source=same, newest={**same, "version": "v2"})))
 
 
+def test_a_run_that_was_created_by_name_says_nothing_of_a_change() -> None:
+    history = History().started()
+    history.facts[0] = history.facts[0]._replace(payload={**history.facts[0].payload, "version": ""})
+    assert "changed since" not in text(head(sheet(history, newest={"source": "x", "version": "v2"})))
+
+
 def test_the_error_of_a_failed_run_is_shown_with_its_traceback() -> None:
     history = History().started()
     history.add("RUN_FAILED", 1, error={"kind": "bug", "type": "KeyError", "message": EVIL, "traceback": "File x"})

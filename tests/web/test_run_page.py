@@ -99,14 +99,14 @@ def test_a_beginning_of_an_id_leads_to_the_page_with_its_query(site: Site, trial
 def test_each_part_can_be_fetched_by_itself_and_asks_for_itself_again(site: Site, trial: Trial) -> None:
     run = trial.start(report, "easy")
     trial.settle()
-    for part in ("head", "asks", "timeline", "values", "children", "state"):
+    for part in ("head", "asks", "timeline", "values", "children", "state", "graph", "tabs"):
         drawn = text_of(site, f"/runs/{run.id}/{part}")
         assert "<html" not in drawn
         assert f'hx-get="/runs/{run.id}/{part}' in drawn
         assert "vbl:changed from:body" in drawn
 
 
-@pytest.mark.parametrize("tab", ["events", "state", "code", "children", "costs"])
+@pytest.mark.parametrize("tab", ["events", "state", "graph", "code", "children", "costs"])
 def test_every_tab_is_there_and_nothing_recorded_becomes_markup(site: Site, trial: Trial, tab: str) -> None:
     run = trial.start(report, EVIL, key=EVIL, tags=[EVIL])
     trial.settle()

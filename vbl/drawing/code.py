@@ -19,6 +19,9 @@ MOST_COLOURED = 200_000
 def code(sheet: RunSheet) -> Markup:
     """The source that the run began with, and the difference to the newest one that the file has seen."""
     source, newest = sheet.source, sheet.newest
+    if source is None and newest is not None:
+        told = "What this run began with was not recorded; this is the newest that the file has seen."
+        return tag("div", tag("p", told, class_="dim"), _listing(newest), class_="code")
     if source is None:
         return tag("p", "The source of this workflow was not kept.", class_="empty")
     return tag("div", _origin(source, sheet.version), _since(source, newest, sheet.version), _listing(source),

@@ -192,14 +192,14 @@ def _tag(name: str, root: str, links: bool) -> Markup:
 
 def _code(sheet: RunSheet) -> list[tuple[str, Child]]:
     newest = (sheet.newest or {}).get("version")
-    if newest is None:
+    if newest is None or not sheet.version:  # a run that was created by name does not know what it began with
         since = None
     elif newest == sheet.version:
         since = tag("span", " ✓ unchanged since", class_="good")
     else:
         since = tag("span", " ≠ changed since", class_="warn")
     return [
-        ("code", [tag("code", sheet.version[:12], title=sheet.version), since]),
+        ("code", [tag("code", sheet.version[:12], title=sheet.version), since] if sheet.version else None),
         ("defined in", _place(sheet.source or {})),
     ]
 

@@ -55,7 +55,7 @@ def page(request: Request) -> Response:
             tag("section", chart(sheet.picture, source=f"{address}/timeline"), aria_label="Timeline"),
             _asks(d, sheet),
             _values(d, sheet),
-            _tabs(sheet, tab, address),
+            _tabs(known, tab, address),
             tag("section", TABS[tab](request, d, known), id="tab", aria_label=f"The {tab} of the run"),
         ]
     )
@@ -263,10 +263,11 @@ def children_part(request: Request) -> Response:
     return d.fragment(_children_tab(request, d, known))
 
 
-def _tabs(sheet: RunSheet, here: str, address: str) -> Markup:
+def _tabs(known: Known, here: str, address: str) -> Markup:
+    """The ways to the parts of the page; those that a run of this kind does not have are left out."""
+    sheet = known.sheet
     counts = {"events": sheet.state.seq, "children": len(sheet.children)}
-    hidden = {"children": not sheet.children, "costs": not sheet.state.usage}
-    shown = [name for name in TABS if not hidden.get(name) or name == here]
+    there = {"children": bool(sheet.children), "costs": bool(sheet.state.usage)}
     links = [
         tag(
             "a",
@@ -275,9 +276,17 @@ def _tabs(sheet: RunSheet, here: str, address: str) -> Markup:
             href=f"{address}?tab={name}#tab",
             aria_current="page" if name == here else None,
         )
-        for name in shown
+        for name in TABS
+        if there.get(name, True) or name == here
     ]
-    return tag("nav", links, class_="tabs", aria_label="Parts of the run")
+    source = f"{address}/tabs?tab={here}"
+    return tag("nav", links, id="tabs", class_="tabs", aria_label="Parts of the run", hx_get=source, **LIVE)
+
+
+def tabs_part(request: Request) -> Response:
+    """The tabs with what there is by now."""
+    d, known, address = _opened(request)
+    return d.fragment(_tabs(known, request.query_params.get("tab", "events"), address))
 
 
 TABS: dict[str, Callable[[Request, Desk, Known], Markup]] = {
@@ -293,6 +302,7 @@ routes = [
     Route("/runs/{ref}", page),
     Route("/runs/{ref}/head", head_part),
     Route("/runs/{ref}/asks", asks_part),
+    Route("/runs/{ref}/tabs", tabs_part),
     Route("/runs/{ref}/timeline", timeline_part),
     Route("/runs/{ref}/values", values_part),
     Route("/runs/{ref}/value", value),
