@@ -66,6 +66,7 @@ def run_document(run: Run) -> dict[str, Any]:
         "finished_at": instant(run.finished_at),
         "wake_at": instant(run.wake_at),
         "seq": run.seq,
+        "usd": run.usd,
     }
 
 

@@ -18,6 +18,7 @@ import pytest
 
 import vbl
 from tests.cli.conftest import FLOWS
+from vbl import finding
 from vbl.cli import ls
 from vbl.cli.main import COMMANDS, cli
 from vbl.history.facts import EventType
@@ -114,7 +115,7 @@ def test_ls_as_json_is_one_object_a_line(vbl_here, made):
     first = documents[-1]
     assert list(first) == [
         "id", "workflow", "version", "status", "key", "parent_id", "tags", "created_at", "updated_at", "finished_at",
-        "wake_at", "seq",
+        "wake_at", "seq", "usd",
     ]  # fmt: skip
     assert (first["key"], first["tags"], first["wake_at"]) == ("key of Ada", ["env=dev", "first"], None)
 
@@ -135,6 +136,51 @@ def test_ls_as_json_is_one_object_a_line(vbl_here, made):
 def test_ls_filters(vbl_here, made, args, statuses):
     ended = vbl_here("ls", *args, "--json", db=made)
     assert [document["status"] for document in ended.objects] == statuses
+
+
+@pytest.mark.parametrize(
+    ("args", "options"),
+    [
+        (["status:paused"], ["--status", "paused"]),
+        (["is:held-up"], ["--status", "queued", "--status", "retrying", "--status", "waiting", "--status", "paused"]),
+        (["since:1h"], ["--since", "1h"]),
+        (["workflow:none"], ["--workflow", "none"]),
+        (["cost:>0.1"], ["--cost", ">0.1"]),
+        (["no such words"], ["--text", "no such words"]),
+        (["status:paused status:queued"], ["status:paused,queued"]),
+    ],
+)
+def test_ls_takes_terms_as_it_takes_options(vbl_here, made, args, options):
+    assert vbl_here("ls", *args, "--json", db=made).objects == vbl_here("ls", *options, "--json", db=made).objects
+
+
+def test_ls_finds_words_in_what_a_run_was_given(vbl_here, file):
+    with vbl.connect(file) as client:
+        said = client.start("story", text="529 is overloaded", key="T-7").id
+        client.start("story", text="overloaded: not 529")
+    assert [found["id"] for found in vbl_here("ls", "529 is overloaded", "--json", db=file).objects] == [said]
+    assert [found["id"] for found in vbl_here("ls", '"is overloaded"', "T-7", "--json", db=file).objects] == [said]
+    assert len(vbl_here("ls", "--text", "overloaded", "--json", db=file).objects) == 2
+    assert vbl_here("ls", "nowhere", db=file).err.splitlines() == ["no run fits"]
+
+
+def test_ls_names_a_term_that_is_none(vbl_here, made):
+    ended = vbl_here("ls", "--json", "colour:red", db=made, code=2)
+    assert ended.error["code"] == "filter"
+    assert "colour:red" in ended.error["message"]
+
+
+def test_ls_says_where_a_long_look_ended_and_goes_on_there(vbl_here, made, monkeypatch):
+    monkeypatch.setattr(finding, "MOST", 2)
+    ended = vbl_here("ls", "took:>1w", db=made)
+    assert ended.out == ""
+    assert re.search(r"nothing fits among the runs since .*; go on: --before (r_\w+)", ended.err)
+    older = ids(made)[1]
+    assert older in ended.err
+    rest = vbl_here("ls", "--before", older, "--limit", "0", "--json", db=made).objects
+    assert [found["id"] for found in rest] == ids(made)[2:]
+    # a program gets all of them
+    assert len(vbl_here("ls", "took:<1w", "--json", db=made).objects) == len(ids(made))
 
 
 def test_ls_pages_through_all_runs(vbl_here, made, monkeypatch):
@@ -543,7 +589,7 @@ def test_an_argument_that_is_no_text_is_refused_in_words(vbl_here, made, command
 
 
 def test_an_error_of_ours_is_json_too_when_json_was_asked_for(vbl_here, made, monkeypatch):
-    monkeypatch.setattr(ls, "_runs", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(ls, "Found", lambda *_, **__: 1 / 0)
     ended = vbl_here("ls", "--json", db=made, code=1)
     assert ended.error["code"] == "internal"
     assert json.loads(ended.err)

@@ -86,7 +86,7 @@ def _cells(row: RunRow, now: int, root: str, links: bool) -> dict[str, Child]:
         "status": badge(row.status),
         "run": [tag("span", row.workflow, class_="workflow"), " ", shown],
         "key and tags": _named(row, root, links),
-        "now": _doing(row, now),
+        "now": tag("span", _doing(row, now), class_="said", title=row.note or None),
         "created": _ago(row.created_at, now),
         "took": took,
         "cost": dollars(row.usd),
@@ -123,8 +123,8 @@ def _ago(at: int, now: int) -> Markup:
 
 
 def _rounded(us: int) -> int:
-    """Whole seconds, whole minutes from ten minutes on: a list is no stopwatch."""
-    unit = 60_000_000 if us >= 600_000_000 else 1_000_000
+    """Whole seconds, from a minute on whole minutes: a list is no stopwatch."""
+    unit = 60_000_000 if us >= 60_000_000 else 1_000_000
     return us // unit * unit if us >= unit else us
 
 

@@ -91,7 +91,7 @@ class Filter:
         parts += [f"until:{_said(self.until)}"] if self.until is not None else []
         parts += ["own:yes"] if self.own else []
         parts += [self.run] if self.run else []
-        parts += [_begun(words.text) if words.begins else _phrase(words.text) for words in self.words]
+        parts += [_begun(words.text) if words.begins else phrase(words.text) for words in self.words]
         return " ".join(parts)
 
     def only(self, *statuses: Status) -> Filter:
@@ -180,7 +180,7 @@ def _quoted(value: str) -> str:
     return value if plain else _in_quotes(value)
 
 
-def _phrase(text: str) -> str:
+def phrase(text: str) -> str:
     """Text as a term that is nothing else: a bare word where it can only be one."""
     return text if text.isalnum() and not _RUN_ID.fullmatch(text) else _in_quotes(text)
 

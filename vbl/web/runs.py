@@ -8,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from vbl.clock import SYSTEM
 from vbl.drawing import bulk as drawn_bulk
 from vbl.drawing import frame
 from vbl.drawing import run_list as drawn
@@ -49,7 +48,8 @@ def table(request: Request) -> Response:
 
 def _listing(d: Desk, wanted: Filter, typed: str | None = None) -> Listing:
     """What is shown of the runs that fit."""
-    query, client, now = d.request.query_params, d.client, SYSTEM.now()
+    query, client = d.request.query_params, d.client
+    now = client.now()
     before, after, newest = (query.get(name) or None for name in ("before", "after", "newest"))
     page = client.find(wanted, before=before, after=after, limit=ROWS)
     if page.newer is None:
@@ -107,7 +107,7 @@ def bulk(request: Request) -> Response:
         outcomes = [_done(run, act, d.form.get("reason") or None, d.actor) for run in chosen]
         main = drawn_bulk.done_page(act, outcomes, d.root, wanted)
     else:
-        outcomes = [_foreseen(run, act) for run in chosen]
+        outcomes = [_foreseen(run, act, d.client.now()) for run in chosen]
         main = drawn_bulk.preview_page(act, outcomes, d.root, wanted, csrf=d.csrf, more=more)
     return d.page(f"{act.capitalize()} runs", main, here="runs")
 
@@ -121,12 +121,12 @@ def _chosen(d: Desk, wanted: Filter) -> tuple[list[Run], bool]:
     return [d.client.run(id) for id in ids[:BULK]], len(ids) > BULK
 
 
-def _foreseen(run: Run, act: Act) -> Outcome:
+def _foreseen(run: Run, act: Act, now: int) -> Outcome:
     """What it would do to a run, told by the transition that it would take."""
     state = run.state()
     row = replace(run.row(), status=state.status.value)
     try:
-        foreseen = consequence(state, act, SYSTEM.now())
+        foreseen = consequence(state, act, now)
     except Conflict as error:
         return Outcome(row, error.message, refused=True)
     return Outcome(row, foreseen.then, foreseen.events)
