@@ -70,14 +70,14 @@ def test_each_attempt_has_a_bar_that_leads_to_its_start():
 def test_a_backoff_is_hatched_and_says_how_long_it_was():
     (wait,) = [w for w in classed(drawn(retried()), "wait") if w.tag == "a"]
     assert wait.get("class") == "wait backoff warn"
-    assert wait.find("rect").get("fill") == "url(#vbl-backoff)"  # type: ignore[union-attr]
+    assert wait.find("rect").get("fill") == "url(#timeline-backoff)"  # type: ignore[union-attr]
     assert "".join(wait.itertext()).endswith("30 s")
 
 
 def test_every_kind_has_a_tone_and_every_one_of_a_tone_its_own_pattern_or_sign():
     kinds = [*Outcome, *Stand]
     assert set(TONES) == set(kinds)
-    looks = [(TONES[kind], fill(kind), SIGN.get(kind) if isinstance(kind, Outcome) else None) for kind in kinds]
+    looks = [(TONES[kind], fill(kind, "x"), SIGN.get(kind) if isinstance(kind, Outcome) else None) for kind in kinds]
     assert len(set(looks)) == len(kinds)
 
 

@@ -87,7 +87,7 @@ def chart(
     scroller = tag(
         "div", body, class_="scroller", tabindex=0, role="group", aria_label=f"Timeline, {_summary(picture)}"
     )
-    content = [hatches(), _tools(pen, picture, look) if tools else None, scroller, legend(_kinds(drawn))]
+    content = [hatches(name), _tools(pen, picture, look) if tools else None, scroller, legend(_kinds(drawn), name)]
     return tag("div", content, **_frame(look))
 
 
@@ -108,7 +108,7 @@ def lanes(
 
 def _pen(picture: Timeline, look: Look) -> Pen:
     line = lay_out(picture, compressed=look.axis == "compressed")
-    return Pen(line, picture.start_at, picture.end_at, look.links, look.zone, look.tools)
+    return Pen(line, picture.start_at, picture.end_at, look.links, look.zone, look.tools, look.name)
 
 
 def _frame(look: Look) -> dict[str, str]:

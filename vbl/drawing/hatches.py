@@ -40,27 +40,28 @@ _HATCH: dict[Kind, tuple[int, str]] = {
 """The size of the tile in pixels and the strokes in it; a kind without is plain."""
 
 
-def hatches() -> Markup:
-    """The patterns, to stand once in a picture, before what they fill."""
+def hatches(name: str) -> Markup:
+    """The patterns of the picture of that name, to stand once in it, before what they fill. A browser that does not
+    show one picture has no patterns of it for another; so each has its own."""
     patterns = [
         tag(
             "pattern",
             tag("rect", width=size, height=size, class_="under"),
             tag("path", d=strokes),
-            id=f"vbl-{kind}",
+            id=f"{name}-{kind}",
             width=size,
             height=size,
             patternUnits="userSpaceOnUse",
-            class_=TONES[kind],
+            class_=f"hatch-{kind} {TONES[kind]}",
         )
         for kind, (size, strokes) in _HATCH.items()
     ]
     return tag("svg", tag("defs", patterns), class_="hatches", width=0, height=0, aria_hidden="true")
 
 
-def fill(kind: Kind) -> str | None:
-    """The value of an attribute `fill`; None where the style sheet's plain colour does."""
-    return f"url(#vbl-{kind})" if kind in _HATCH else None
+def fill(kind: Kind, name: str) -> str | None:
+    """The value of an attribute `fill` in the picture of that name; None where the style sheet's plain colour does."""
+    return f"url(#{name}-{kind})" if kind in _HATCH else None
 
 
 def named(kind: Kind) -> str:
@@ -68,14 +69,14 @@ def named(kind: Kind) -> str:
     return TITLES[kind] if isinstance(kind, Stand) else kind.value
 
 
-def legend(kinds: Iterable[Kind]) -> Markup:
+def legend(kinds: Iterable[Kind], name: str) -> Markup:
     """A sample and the name of each kind that is on a picture, in a fixed order."""
     seen = set(kinds)
-    entries = [tag("li", _sample(kind), named(kind)) for kind in TONES if kind in seen]
+    entries = [tag("li", _sample(kind, name), named(kind)) for kind in TONES if kind in seen]
     return tag("ul", entries, class_="legend", aria_label="What the patterns mean") if entries else join(())
 
 
-def _sample(kind: Kind) -> Markup:
+def _sample(kind: Kind, name: str) -> Markup:
     shape = "attempt" if isinstance(kind, Outcome) else "wait"
-    box = tag("rect", x=0.5, y=0.5, width=21, height=10, rx=2, fill=fill(kind), class_="shape")
+    box = tag("rect", x=0.5, y=0.5, width=21, height=10, rx=2, fill=fill(kind, name), class_="shape")
     return tag("svg", tag("g", box, class_=f"{shape} {kind} {TONES[kind]}"), width=22, height=11, aria_hidden="true")

@@ -32,7 +32,8 @@ CHUNK = 100
 
 @dataclass(frozen=True, slots=True)
 class Pen:
-    """Where things are on the line of time, and what a shape leads to; `fine` says that somebody can zoom."""
+    """Where things are on the line of time, and what a shape leads to; `fine` says that somebody can zoom,
+    `name` whose patterns fill the shapes."""
 
     line: Axis
     origin: int
@@ -40,6 +41,7 @@ class Pen:
     links: bool = True
     zone: tzinfo | None = None
     fine: bool = True
+    name: str = "timeline"
 
     def span(self, start_at: int, end_at: int | None) -> tuple[float, float]:
         """The left edge and the width, as shares of the whole."""
@@ -108,7 +110,9 @@ def chunks(drawn: list[Markup]) -> Markup:
 def _attempt(pen: Pen, lane: Lane, bar: Bar) -> Markup:
     left, width = pen.span(bar.start_at, bar.end_at)
     kind: Outcome = bar.outcome
-    box = tag("rect", x=percent(left), y=4, width=percent(width), height=16, rx=2, fill=fill(kind), class_="shape")
+    box = tag(
+        "rect", x=percent(left), y=4, width=percent(width), height=16, rx=2, fill=fill(kind, pen.name), class_="shape"
+    )
     parts = [box]
     wide = width >= ROOM_FOR_NUMBER
     if len(lane.bars) > 1 and (wide or pen.fine):
@@ -142,7 +146,9 @@ def _told(pen: Pen, lane: Lane, bar: Bar) -> str:
 def _wait(pen: Pen, wait: Wait) -> Markup:
     left, width = pen.span(wait.start_at, wait.end_at)
     kind: Kind = wait.stand
-    box = tag("rect", x=percent(left), y=5, width=percent(width), height=14, rx=1, fill=fill(kind), class_="shape")
+    box = tag(
+        "rect", x=percent(left), y=5, width=percent(width), height=14, rx=1, fill=fill(kind, pen.name), class_="shape"
+    )
     parts = [box]
     if width >= ROOM_FOR_WORDS:
         word = _word(pen, wait)
