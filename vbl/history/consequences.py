@@ -11,6 +11,7 @@ Pure; nothing is written.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal, cast
@@ -268,16 +269,21 @@ def _copied(value: Any) -> Any:
 
 
 def _part(part: Any) -> Any:
-    """A step, a gate or another part of a run, with lists of its own; or a list."""
+    """A step, a gate or another part of a run, with lists of its own; or a list. A long run has thousands."""
     if isinstance(part, list):
         return [*cast("list[Any]", part)]
     if not is_dataclass(part) or isinstance(part, type):
         return part
-    made = copy.copy(part)
-    for field in fields(part):
-        if isinstance(held := getattr(part, field.name), list):
-            setattr(made, field.name, [*cast("list[Any]", held)])
+    made: Any = object.__new__(type(part))
+    for name in _names(type(part)):
+        held = getattr(part, name)
+        setattr(made, name, [*cast("list[Any]", held)] if type(held) is list else held)
     return made
+
+
+@functools.cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def _types(payloads: list[Payload]) -> tuple[str, ...]:
