@@ -15,8 +15,9 @@ from tests.drawing.test_markup import Reader
 from vbl.drawing.chat import is_chat
 from vbl.drawing.images import image, size_of
 from vbl.drawing.markup import clean
-from vbl.drawing.payload import LARGE, MOST_NODES, payload
+from vbl.drawing.payload import LARGE, LARGEST, payload
 from vbl.drawing.prose import is_markdown, prose
+from vbl.drawing.tree import DEEPEST, MOST_NODES
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(60)).decode()
 EVIL = "<img src=x onerror=alert(1)><script>alert(1)</script>"
@@ -158,6 +159,18 @@ def test_a_tree_has_a_bound_and_says_what_is_missing() -> None:
     drawn = payload([[number, number] for number in range(MOST_NODES)], full=True)
     assert drawn.count("<li") < MOST_NODES + 100
     assert "more; the JSON has them" in drawn
+
+
+def test_however_deep_and_long_a_value_is_what_is_drawn_has_a_bound() -> None:
+    deep: Any = "bottom"
+    for _ in range(150):
+        deep = {"down": [deep]}
+    assert payload(deep, full=True).count("<details") <= DEEPEST + 1
+    long = payload("word " * LARGEST, full=True)
+    assert len(long) < 3 * LARGEST
+    assert f"of {5 * LARGEST} characters; the JSON has them" in long
+    talk = [{"role": "user", "content": "word " * 50_000}] * 50
+    assert len(payload(talk, full=True)) < 2 * LARGEST
 
 
 def test_a_struck_key_is_marked_as_one() -> None:

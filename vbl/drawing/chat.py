@@ -7,14 +7,25 @@ Anthropic's `tool_use` and `tool_result`. What it does not know it leaves to the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeGuard, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeGuard, cast
 
 from vbl.drawing.images import image
 from vbl.drawing.markup import Child, Markup, tag
-from vbl.drawing.prose import prose
 
-Drawing = Callable[[Any], Markup]
+
+class Drawing(Protocol):
+    """Who draws what is within a message."""
+
+    def draw(self, value: Any) -> Markup:
+        """A value that is no text."""
+        ...
+
+    def text(self, text: str) -> Markup:
+        """A text."""
+        ...
+
+
 _SPOKEN = ("content", "tool_calls", "parts", "text")
 _MOST = 500
 """Messages of one conversation that are drawn; the earliest beyond are counted."""
@@ -36,7 +47,7 @@ def _is_message(value: Any) -> bool:
 
 
 def chat(messages: Sequence[Mapping[str, Any]], tree: Drawing) -> Markup:
-    """Draw the conversation; `tree` draws what is no text."""
+    """Draw the conversation; `tree` draws what is said."""
     cut = len(messages) - _MOST
     earlier = tag("li", f"{cut} earlier messages; the JSON has them", class_="dim") if cut > 0 else None
     return tag("ol", earlier, [_message(one, tree) for one in messages[-_MOST:]], class_="chat")
@@ -56,7 +67,7 @@ def _message(message: Mapping[str, Any], tree: Drawing) -> Markup:
             "div",
             _content(said, tree),
             [_call(call, tree) for call in cast("list[Any]", calls)] if isinstance(calls, list) else None,
-            _folded("more", tree(rest)) if rest else None,
+            _folded("more", tree.draw(rest)) if rest else None,
             class_="said",
         ),
         class_="message",
@@ -72,7 +83,7 @@ def _content(said: Any, tree: Drawing) -> Child:
     if said is None:
         return None
     if isinstance(said, str):
-        return image(said) or prose(said) if said else tag("span", "nothing", class_="dim")
+        return image(said) or tree.text(said) if said else tag("span", "nothing", class_="dim")
     if isinstance(said, list):
         return [_block(block, tree) for block in cast("list[Any]", said)]
     return _tree_of(said, tree)
@@ -81,7 +92,7 @@ def _content(said: Any, tree: Drawing) -> Child:
 def _block(block: Any, tree: Drawing) -> Child:
     """One block of a message's content."""
     if isinstance(block, str):
-        return prose(block)
+        return tree.text(block)
     picture = image(block)
     if picture is not None:
         return picture
@@ -90,9 +101,9 @@ def _block(block: Any, tree: Drawing) -> Child:
     fields = cast("Mapping[str, Any]", block)
     match fields.get("type"):
         case "text" | "input_text" | "output_text" if isinstance(fields.get("text"), str):
-            return prose(fields["text"])
+            return tree.text(fields["text"])
         case "thinking" if isinstance(fields.get("thinking"), str):
-            return _folded("thinking", prose(fields["thinking"]))
+            return _folded("thinking", tree.text(fields["thinking"]))
         case "tool_use":
             return _tool(str(fields.get("name", "")), fields.get("id"), fields.get("input"), tree)
         case "tool_result":
@@ -136,8 +147,8 @@ def _parsed(text: Any) -> Any:
 
 def _tree_of(value: Any, tree: Drawing) -> Child:
     if isinstance(value, (Mapping, list)):
-        return tree(value)
-    return None if value is None else prose(str(value))
+        return tree.draw(value)
+    return None if value is None else tree.text(str(value))
 
 
 def _folded(title: str, body: Markup) -> Markup:

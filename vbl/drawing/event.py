@@ -23,7 +23,7 @@ VALUES = ("input", "output", "data", "show", "call", "edit", "delta", "json_sche
 _ENDS = ("STEP_COMPLETED", "STEP_FAILED", "STEP_INTERRUPTED", "STEP_CANCELLED")
 _INSTANTS = frozenset({"at", "until", "deadline", "expires_at", "due_at"})
 _SPANS = frozenset({"late_us", "timeout_us", "valid_us"})
-_SAID = frozenset({"v", "error", "message", "step", "attempt", "run_id", "actor", "reason", *VALUES})
+_SAID = frozenset({"v", "error", "message", "step", "attempt", "run_id", "actor", "reason"})
 """Fields that stand elsewhere than in the list of the small ones."""
 MOST_EFFECTS = 8
 
@@ -40,7 +40,7 @@ def event_detail(reading: Reading, fact: Fact, effects: Sequence[int] = ()) -> M
         _blocked(p) if fact.type == "RUN_BLOCKED" else None,
         failure(p["error"], attempt=p.get("attempt"), open=True) if p.get("error") else None,
         _value(reading, started, "input", f"input, recorded in event {started.seq}") if started is not None else None,
-        [_value(reading, fact, name, name) for name in VALUES if p.get(name) is not None],
+        [_value(reading, fact, name, name) for name in VALUES if _is_value(fact, name)],
         _nothing_returned(fact),
         class_="event-detail",
     )
@@ -56,9 +56,15 @@ def find(reading: Reading, seq: int) -> Fact:
 
 def value_of(fact: Fact, name: str) -> Any:
     """A field of an event that holds a value. Raises NotFound for any other."""
-    if name not in VALUES or fact.payload.get(name) is None:
+    if not _is_value(fact, name):
         raise NotFound(f"event {fact.seq} has no {name}", f"It has: {', '.join(fact.payload)}")
     return fact.payload[name]
+
+
+def _is_value(fact: Fact, name: str) -> bool:
+    """Whether the field holds what was recorded for the user; the call of a child is but a name."""
+    value = fact.payload.get(name)
+    return name in VALUES and value is not None and not (name == "call" and isinstance(value, str))
 
 
 def _place(reading: Reading, fact: Fact, effects: Sequence[int]) -> Markup:
@@ -109,7 +115,8 @@ def _small(reading: Reading, fact: Fact, started: Fact | None) -> Markup:
     if started is not None:
         rows.append(("took", duration(fact.at - started.at)))
     rows += [(name, str(p[name])) for name in ("actor", "reason") if p.get(name) is not None]
-    rows += [(name, _field(reading, name, value)) for name, value in p.items() if name not in _SAID]
+    small = [name for name in p if name not in _SAID and not _is_value(fact, name)]
+    rows += [(name, _field(reading, name, p[name])) for name in small]
     drawn = [tag("div", tag("dt", name.replace("_", " ")), tag("dd", value)) for name, value in rows]
     return tag("dl", drawn, class_="facts") if drawn else Markup()
 

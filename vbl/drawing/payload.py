@@ -8,30 +8,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from vbl.drawing.chat import is_chat
 from vbl.drawing.images import image, size_of
-from vbl.drawing.markup import Child, Markup, tag
-from vbl.drawing.prose import is_markdown, plain, prose, struck
+from vbl.drawing.markup import Markup, tag
+from vbl.drawing.prose import is_markdown, struck
+from vbl.drawing.tree import Tree, is_short, scalar
 from vbl.history.narration import preview
 
 LARGE = 64 * 1024
 """Bytes of JSON from which on a value is drawn on demand only."""
 LARGEST = 1024 * 1024
 """Bytes of JSON that are put into a page at all; the rest is cut, and says so."""
-MOST_NODES = 2_000
-"""Nodes of one tree that are drawn; the JSON beside it has them all."""
-INLINE = 80
-"""A text of so many characters, on one line, needs no box of its own."""
 
 
 def payload(value: Any, *, whole: str | None = None, command: str | None = None, full: bool = False) -> Markup:
     """Draw a value. `whole` is the address that gives a large one; `command` prints it in a terminal, and is offered to
     be copied, as the JSON is, where there is a script on the page; `full` draws a large one all the same."""
-    if _is_short(value):
-        return tag("div", _scalar(value), class_="payload short")
+    if is_short(value):
+        return tag("div", scalar(value), class_="payload short")
     text = as_json(value)
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > LARGE and not full:
@@ -97,21 +93,10 @@ def _drawn(value: Any) -> tuple[str, Markup]:
     if picture is not None:
         return "picture", picture
     if is_chat(value):
-        return f"chat, {len(value)} message{'s' * (len(value) != 1)}", _chat(value)
+        return f"chat, {len(value)} message{'s' * (len(value) != 1)}", Tree().draw(value)
     if isinstance(value, str):
-        return ("markdown" if is_markdown(value) else "text"), prose(value)
-    return _count(value), _Tree(MOST_NODES).draw(value)
-
-
-def _chat(messages: list[Any]) -> Markup:
-    from vbl.drawing.chat import chat
-
-    return chat(messages, tree)
-
-
-def tree(value: Any) -> Markup:
-    """A value as a tree that folds."""
-    return _Tree(MOST_NODES).draw(value)
+        return ("markdown" if is_markdown(value) else "text"), Tree(room=LARGEST).text(value)
+    return _count(value), Tree().draw(value)
 
 
 def _count(value: Any) -> str:
@@ -122,74 +107,3 @@ def _count(value: Any) -> str:
         length = len(cast("Sequence[Any]", value))
         return f"list, {length} item{'s' * (length != 1)}"
     return "value"
-
-
-def _is_short(value: Any) -> bool:
-    if isinstance(value, str):
-        return len(value) <= INLINE and "\n" not in value and not is_markdown(value)
-    return not value or not isinstance(value, (Mapping, Sequence))
-
-
-def _scalar(value: Any) -> Markup:
-    """A value on one line, as JSON says it; a text without its quotation marks."""
-    if isinstance(value, str):
-        return tag("span", struck(value), class_="v string") if value else tag("span", "empty text", class_="v none")
-    if value is None or isinstance(value, bool):
-        return tag("span", json.dumps(value), class_="v none" if value is None else "v bool")
-    if isinstance(value, (int, float)):
-        return tag("span", json.dumps(value), class_="v number")
-    return tag("span", {"{}": "{} empty", "[]": "[] empty"}.get(as_json(value), as_json(value)), class_="v none")
-
-
-@dataclass(slots=True)
-class _Tree:
-    """A tree that is being drawn, and how many nodes it may still have."""
-
-    left: int
-
-    def draw(self, value: Any) -> Markup:
-        return self._branch(value, 0)
-
-    def _branch(self, value: Any, depth: int) -> Markup:
-        """A list of named values."""
-        if isinstance(value, Mapping):
-            items = [(str(name), one) for name, one in cast("Mapping[str, Any]", value).items()]
-        else:
-            items = [(str(number), one) for number, one in enumerate(cast("Sequence[Any]", value))]
-        rows: list[Markup] = []
-        for name, one in items:
-            if self.left <= 0:
-                rows.append(tag("li", f"… {len(items) - len(rows)} more; the JSON has them", class_="dim"))
-                break
-            self.left -= 1
-            rows.append(tag("li", self._node(name, one, depth)))
-        return tag("ul", rows, class_="tree")
-
-    def _node(self, name: str, value: Any, depth: int) -> Child:
-        label = tag("span", name, class_="k")
-        special = self._special(value)
-        if special is not None:
-            return [label, special]
-        if _is_short(value):
-            return [label, " ", _scalar(value)]
-        size = len(cast("Sequence[Any]", value))
-        mark = f"{{{size}}}" if isinstance(value, Mapping) else f"[{size}]"
-        summary = tag("summary", label, " ", tag("span", mark, class_="dim"), " ", _peek(value))
-        return tag("details", summary, self._branch(value, depth + 1), open=depth < 2 and size <= 20)
-
-    def _special(self, value: Any) -> Markup | None:
-        """What is drawn as more than a node: a picture, a conversation, a text of several lines."""
-        picture = image(value)
-        if picture is not None:
-            return picture
-        if is_chat(value):
-            self.left -= len(value)
-            return _chat(value)
-        if isinstance(value, str) and not _is_short(value):
-            return prose(value) if len(value) <= LARGE else plain(f"{value[:LARGE]}… cut; the JSON has it all")
-        return None
-
-
-def _peek(value: Any) -> Markup:
-    """How a folded branch begins."""
-    return tag("span", struck(preview(value, 60)), class_="peek", aria_hidden="true")

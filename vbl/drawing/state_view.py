@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from vbl.drawing.markup import Child, Markup, join, tag
-from vbl.drawing.payload import INLINE, payload
+from vbl.drawing.payload import payload
 from vbl.drawing.prose import struck
 from vbl.drawing.sheet import RunSheet
+from vbl.drawing.tree import INLINE
 from vbl.errors import NotFound
 from vbl.history.differences import Change, abridged, accumulated, between, words
 from vbl.history.state import RunState, fold
