@@ -122,7 +122,7 @@ def _chooser(sheet: RunSheet, point: Point, against: Point | None, address: str)
         tag("input", type="hidden", name="tab", value="state"),
         _number("checkpoint", "checkpoint", here, last, "latest"),
         _number("against", "compared with", against.checkpoint if against is not None else None, last, "none"),
-        tag("button", "show", type="submit", class_="button quiet"),
+        tag("button", "show", type="submit", class_="button"),
         tag("span", f"of {last}", class_="dim") if last else tag("span", "no checkpoint yet", class_="dim"),
         tag("span", steps, class_="row"),
         method="get",
