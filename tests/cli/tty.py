@@ -93,7 +93,10 @@ class Tty:
     def shows(self, text: str | Callable[[str], Any]) -> str:
         """Wait until a text is on the screen, or something holds for it; returns the screen."""
         holds = text if callable(text) else lambda screen: text in screen
-        self._shell.until(lambda: holds(self.screen), f"{text!r}; there was:\n{self.screen}")
+        try:
+            self._shell.until(lambda: holds(self.screen), repr(text))
+        except AssertionError as error:
+            raise AssertionError(f"{error}; there was:\n{self.screen}") from None
         return self.screen
 
     def end(self) -> int:

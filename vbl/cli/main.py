@@ -33,6 +33,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "up": Entry("up", "Supervise the file: move its runs until stopped."),
     },
     "Look": {
+        "top": Entry("top", "Watch the file: its runs, queues, gates and throughput."),
         "ls": Entry("ls", "List runs, the newest first."),
         "show": Entry("show", "Show a run: its state, and its timeline."),
         "why": Entry("why", "Say what a run waits for."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import select
 import shutil
 import signal
@@ -27,10 +28,12 @@ LOOK_S = 0.1
 LEAST_S = 0.2
 """A screen is not redrawn more often."""
 SHARE = 5
-"""A screen that took some time to draw is not redrawn for so many times as long."""
+"""A screen that took some CPU time to draw is not redrawn for so many times as long, but for REST_S."""
+REST_S = 5.0
 EACH_S = 1.0
 """How often it is redrawn in which only the time passes."""
 
+_KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)
 _ARROWS = {"\x1b[A": "up", "\x1b[B": "down", "\x1bOA": "up", "\x1bOB": "down"}
 _KEYS = _ARROWS | {"\r": "enter", "\n": "enter", "\x1b": "escape"}
 
@@ -75,6 +78,7 @@ class Screen:
         )
         self._keys_back: Callable[[], None] = lambda: None
         self._before: Any = signal.SIG_DFL
+        self._typed: list[str] = []
 
     def __enter__(self) -> Screen:
         self._before = signal.signal(signal.SIGTSTP, self._stopped)
@@ -123,14 +127,18 @@ class Screen:
 
     def key(self, seconds: float) -> str:
         """The next key within so many seconds: a character, up, down, enter, escape, or an empty text for none."""
+        if self._typed:
+            return self._typed.pop(0)
         if not sys.stdin.isatty():
             time.sleep(seconds)
             return ""
         ready, _, _ = select.select([sys.stdin.fileno()], [], [], seconds)
         if not ready:
             return ""
-        text = os.read(sys.stdin.fileno(), 64).decode("utf-8", "replace")
-        return _KEYS.get(text, text[:1])
+        text = os.read(sys.stdin.fileno(), 1_024).decode("utf-8", "replace")
+        keys: list[str] = _KEY.findall(text)
+        self._typed = [_KEYS.get(key, key) for key in keys]
+        return self._typed.pop(0) if self._typed else "q"  # whoever typed has gone
 
 
 def _one_key_at_a_time() -> Callable[[], None]:
@@ -162,18 +170,17 @@ def moving(terminal: Terminal) -> bool:
 
 class Pace:
     """When to draw again: soon after a change, each second while only the time passes, and the less often the longer a
-    picture takes. `changed` gives a number that is another one after a change."""
+    picture takes. `changed` gives a number that is another one after a change. Times are in seconds."""
 
     def __init__(self, changed: Callable[[], Any], each_s: float = EACH_S) -> None:
         self._changed = changed
         self._each_s = each_s
         self._seen: Any = None
-        self._began = self._ended = float("-inf")
+        self._began = self._rested = float("-inf")
 
     def due(self, now: float) -> bool:
-        """Whether to draw now; `now` in seconds, as all times here. Costs microseconds."""
-        rest = max(LEAST_S, (self._ended - self._began) * SHARE if self._ended > self._began else 0.0)
-        if now < self._ended + rest:
+        """Whether to draw now. Costs microseconds."""
+        if now < self._rested:
             return False
         return self._changed() != self._seen or now >= self._began + self._each_s
 
@@ -181,6 +188,10 @@ class Pace:
         """A picture is being drawn: what changes from here on calls for another one."""
         self._seen, self._began = self._changed(), now
 
-    def end(self, now: float) -> None:
-        """It is drawn."""
-        self._ended = now
+    def hurry(self) -> None:
+        """Somebody pressed a key, and does not want to wait."""
+        self._rested = float("-inf")
+
+    def end(self, now: float, cost_s: float) -> None:
+        """It is drawn, and took so much CPU time."""
+        self._rested = now + min(max(cost_s * SHARE, LEAST_S), REST_S)

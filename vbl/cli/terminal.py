@@ -101,6 +101,11 @@ class Terminal:
         sign, plain, style = SIGNS.get(status, UNKNOWN)
         return self.paint(f"{sign if self.unicode else plain} {status.replace('_', ' ')}", style)
 
+    def mark(self, status: str) -> str:
+        """The sign of a status alone, painted; where words say the same."""
+        sign, plain, style = SIGNS.get(status, UNKNOWN)
+        return self.paint(sign if self.unicode else plain, style)
+
     def line(self, text: str = "") -> None:
         """A line of data."""
         _write(self.stdout, text, self.colored(self.stdout))

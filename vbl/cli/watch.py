@@ -44,12 +44,13 @@ def _redraw(terminal: Terminal, client: Client, run: Run, draw: Callable[[Termin
             if pace.due(time.monotonic()):
                 over = _over(run)
                 pace.begin(time.monotonic())
+                used = time.process_time()
                 if over:
                     return False
                 canvas = Canvas(terminal, screen.size[0])
                 draw(canvas)
                 screen.draw(canvas.lines())
-                pace.end(time.monotonic())
+                pace.end(time.monotonic(), time.process_time() - used)
             if screen.key(LOOK_S) in ("q", "escape"):
                 return True
 

@@ -1,0 +1,125 @@
+"""The file at a glance, as `vbl top` shows it: what is read, what of it is shown first, and its JSON.
+
+Every question is answered by an index and for a few rows, so a file of a million runs is read as quickly as a small
+one. How it looks on a screen is in `cli.top`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vbl.clock import SYSTEM
+
+if TYPE_CHECKING:
+    from vbl.client import Client
+    from vbl.drawing.throughput import Bucket
+    from vbl.finding import Count
+    from vbl.handle import Run
+    from vbl.history.questions import Question
+    from vbl.history.state import Status
+    from vbl.store.holder import SupervisorInfo
+    from vbl.store.queues import QueueState
+
+GROUPS = ("needs-you", "running", "held-up", "failed")
+"""What is shown, by the presets of `vbl.history.filters`; what needs somebody comes first."""
+MINUTES = 20
+"""The throughput is shown for so many minutes."""
+FAILED_SINCE_US = 86_400_000_000
+"""A failure is news for a day."""
+_MINUTE_US = 60_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A file at `at` (microseconds since 1970 UTC). `runs` are the newest of each group, `glances` a few words on each
+    by its id, `ended` the runs that ended by the minute, `pace` the steps completed per second."""
+
+    at: int
+    path: Path
+    supervisor: SupervisorInfo | None
+    wal_bytes: int
+    pace: float
+    ended: list[Bucket]
+    counts: dict[Status, Count]
+    queues: list[QueueState]
+    questions: list[Question]
+    runs: dict[str, list[Run]]
+    glances: dict[str, str]
+
+    def count(self, group: str) -> Count:
+        """How many runs a group has."""
+        from vbl.finding import Count
+        from vbl.history.filters import PRESETS
+
+        found = [self.counts[status] for status in PRESETS[group] if status in self.counts]
+        return Count(sum(one.number for one in found), any(one.more for one in found))
+
+
+def look(client: Client, most: int) -> Overview:
+    """Read it; `most` runs of each group, and as many questions."""
+    now = SYSTEM.now()
+    runs = {group: client.find(f"is:{group}", limit=most).runs for group in GROUPS}
+    runs["failed"] = [run for run in runs["failed"] if now - (run.finished_at or now) <= FAILED_SINCE_US]
+    first = now - now % _MINUTE_US - (MINUTES - 1) * _MINUTE_US
+    return Overview(
+        at=now,
+        path=client.path,
+        supervisor=client.supervisor(),
+        wal_bytes=wal_bytes(client.path),
+        pace=client.pace(),
+        ended=client.throughput(first, _MINUTE_US, MINUTES),
+        counts=client.counts(),
+        queues=[queue for queue in client.queues() if queue.running or queue.waiting],
+        questions=client.questions(limit=most),
+        runs=runs,
+        glances=client.glances([run for group in runs.values() for run in group]),
+    )
+
+
+def wal_bytes(path: Path) -> int:
+    """The size of the write-ahead log beside the file; 0 where there is none."""
+    try:
+        return path.with_name(path.name + "-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def overview_document(seen: Overview) -> dict[str, Any]:
+    """It as JSON."""
+    from vbl.documents import instant, question_document, queue_document, run_document
+
+    info = seen.supervisor
+    return {
+        "at": instant(seen.at),
+        "path": str(seen.path),
+        "supervisor": None
+        if info is None
+        else {
+            "pid": info.pid,
+            "host": info.host,
+            "program": info.program,
+            "since_at": instant(info.since_at),
+            "workflows": info.workflows,
+        },
+        "wal_bytes": seen.wal_bytes,
+        "steps_per_second": round(seen.pace, 3),
+        "ended_per_minute": [
+            {
+                "at": instant(bucket.at),
+                "completed": bucket.completed,
+                "failed": bucket.failed,
+                "cancelled": bucket.cancelled,
+                "more": bucket.more,
+            }
+            for bucket in seen.ended
+        ],
+        "counts": {str(status): {"number": c.number, "more": c.more} for status, c in seen.counts.items()},
+        "queues": [queue_document(queue) for queue in seen.queues],
+        "questions": [question_document(question) for question in seen.questions],
+        "runs": {
+            group.replace("-", "_"): [run_document(run) | {"glance": seen.glances.get(run.id, "")} for run in runs]
+            for group, runs in seen.runs.items()
+        },
+    }
