@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tests.store.conftest import AT, File
 from vbl.errors import StorageError
 from vbl.store import doctor, texts
+from vbl.store.checkpointer import Checkpointer
 from vbl.store.journal import Draft
 from vbl.store.payloads import Recorder, spill
 from vbl.store.sqlite import Sqlite
@@ -212,3 +215,31 @@ def test_how_far_it_is_says_when_that_was(file: File) -> None:
 def test_texts_of_data_are_its_values_up_to_a_bound() -> None:
     assert list(strings({"a": ["x", 1, 2.5, True, None, {"b": "y"}], "c": ""})) == ["x", "1", "2.5", "y"]
     assert sum(len(piece) + 1 for piece in strings(["z" * 1000] * 1000)) <= MOST_TEXT + 1
+
+
+def test_a_quiet_file_is_read_in_the_background_once_words_were_looked_for(file: File) -> None:
+    first = failing(file)
+    beside = Checkpointer(file.store)
+    beside.start()
+    try:
+        assert not Texts(file.store).wanted
+        caught_up(file)
+        second = failing(file)
+        deadline = time.monotonic() + 20
+        while not upto(file.store).complete:
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.05)
+        assert found(file, "overloaded") == [first, second]
+        assert beside.error is None
+    finally:
+        beside.stop()
+
+
+def test_a_file_in_which_nobody_looks_has_no_index(file: File) -> None:
+    failing(file)
+    beside = Checkpointer(file.store)
+    for idle in range(20):
+        beside._look(idle)
+    beside.stop()
+    assert upto(file.store).event == 0
+    assert file.rows("select count(*) from run_texts") == [(0,)]

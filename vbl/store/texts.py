@@ -1,7 +1,8 @@
 """The words in runs: an index of their inputs, outputs and errors that follows the events, and may be behind them.
 
-No step pays for it. Who looks for words brings it forward a bit, and so does a supervisor that has nothing else to do,
-in transactions of a few milliseconds; `upto` says how far it is. It can be dropped at any time: it begins again.
+No step pays for it, and no file in which nobody looks for words. Who does brings it forward a bit; from then on so
+does a supervisor that has nothing else to do, in transactions of a few milliseconds. `upto` says how far it is. It can
+be dropped at any time: the next one who looks begins it again.
 What belongs here is what the index holds; what is asked of it is in `vbl.finding`.
 """
 
@@ -57,6 +58,12 @@ class Texts:
     def __init__(self, store: Sqlite) -> None:
         self._store = store
         self._journal = Journal(store)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether words were ever looked for in this file: only then it is worth its room."""
+        row = self._store.one("texts_upto")
+        return row is not None and row[0] > 0
 
     def catch_up(self, go_on: Callable[[], bool]) -> bool:
         """Take in what was written since, batch by batch while `go_on` says so. Whether nothing is left.
