@@ -20,7 +20,16 @@ import vbl
 from vbl import config, ids, links
 from vbl.client import Client
 from vbl.errors import Conflict, InvalidInput, KeyTaken, NotEntitled, NotFound, StorageError, UsageError
-from vbl.history.events import ApprovalRequested, Payload, RunBlocked, RunCreated, RunStarted, SignalAwaited
+from vbl.history.events import (
+    ApprovalRequested,
+    Payload,
+    RunBlocked,
+    RunCancelled,
+    RunCreated,
+    RunStarted,
+    SignalAwaited,
+    SignalReceived,
+)
 from vbl.history.gates import call_digest
 from vbl.store.journal import Journal, draft
 from vbl.store.sqlite import Sqlite
@@ -505,3 +514,15 @@ def test_a_signal_that_cannot_be_recorded_is_refused(file: File, given: dict[str
     with pytest.raises(vbl.VblError):
         file.client.signal(run_id, **given)
     assert file.client.cursor() == before
+
+
+def test_only_the_block_that_stands_is_asked_about(file: File) -> None:
+    """The history is looked at from its end: what blocked a run before, and others that are blocked, ask nobody."""
+    unknown = RunBlocked(reason="unknown_outcome", version="v", message="did it?", unblock="say", step="pay")
+    diverged = RunBlocked(reason="diverged", version="v", message="other code", unblock="bring it back")
+    asked = [file.run(unknown), file.run(diverged, unknown)]
+    file.append(asked[0], SignalReceived(name="x", data=None))
+    for events in ([diverged], [unknown, diverged], [unknown, RunCancelled(forced=True)]):
+        file.run(*events)
+    assert [one.run_id for one in file.client.questions()] == asked
+    assert [one.run_id for one in file.client.questions(limit=1)] == asked[:1]

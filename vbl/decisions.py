@@ -172,7 +172,7 @@ class Decisions:
             Question("gate", gate.run_id, gate.workflow, gate.requested_at, gate.sentence, gate)
             for gate in self.gates("open", None, to, limit)
         ]
-        for key, _ in self._access.store.all("blocked"):
+        for (key,) in self._access.store.all("doubts", (limit,)):
             unknown = doubt(self._access.journal.load(key)[0].state)
             if unknown is not None:
                 found.append(unknown)

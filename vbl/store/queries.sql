@@ -182,6 +182,21 @@ select key, workflow
 from runs
 where status = 'blocked'
 
+-- name: doubts
+select key
+from runs
+where status = 'blocked'
+and 'unknown_outcome' = (
+    select json_extract(payload, '$.reason')
+    from events
+    where run = runs.key
+    and type = 'RUN_BLOCKED'
+    order by seq desc
+    limit 1
+)
+order by id
+limit ?
+
 -- name: key_of
 select key
 from runs
