@@ -106,6 +106,7 @@ def test_a_conversation_says_who_said_what_and_which_tool_was_called() -> None:
 
 def test_a_conversation_within_an_object_is_drawn_as_one_too() -> None:
     assert 'class="chat"' in payload({"model": "m", "messages": [{"role": "user", "content": "hello"}]})
+    assert 'class="chat"' in payload({"role": "user", "content": "hello"})
 
 
 @pytest.mark.parametrize("value", [[], [{"role": "user"}], [{"role": 1, "content": "x"}], {"role": "user"}, ["x"], [1]])

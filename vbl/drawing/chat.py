@@ -36,10 +36,11 @@ def is_chat(value: Any) -> TypeGuard[list[Any]]:
     if not isinstance(value, list):
         return False
     messages = cast("list[Any]", value)
-    return bool(messages) and all(_is_message(one) for one in messages)
+    return bool(messages) and all(is_message(one) for one in messages)
 
 
-def _is_message(value: Any) -> bool:
+def is_message(value: Any) -> bool:
+    """Whether this is one message."""
     if not isinstance(value, Mapping):
         return False
     fields = cast("Mapping[str, Any]", value)

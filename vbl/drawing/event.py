@@ -90,9 +90,9 @@ def _state_here(reading: Reading, fact: Fact) -> Markup:
     number = fact.payload.get("checkpoint")
     if fact.type == "CHECKPOINT_WRITTEN" and number:
         return tag(
-            "a", "what it changed", href=f"{reading.address}?tab=state&checkpoint={number}&against={number - 1}#tab"
+            "a", "what it changed", href=f"{reading.address}?tab=state&checkpoint={number}&against={number - 1}#tabs"
         )
-    return tag("a", "state behind it", href=f"{reading.address}?tab=state&at={fact.seq}#tab")
+    return tag("a", "state behind it", href=f"{reading.address}?tab=state&at={fact.seq}#tabs")
 
 
 def _link(reading: Reading, seq: int) -> Markup:

@@ -191,7 +191,7 @@ def _change(change: Change) -> list[Child]:
     if change.kind == "removed":
         return [head, payload(change.before)]
     if _is_small(change.before) and _is_small(change.after):
-        return [head, tag("span", tag("del", _text(change.before)), " → ", tag("ins", _text(change.after)))]
+        return [head, " ", tag("span", tag("del", _text(change.before)), " → ", tag("ins", _text(change.after)))]
     return [head, tag("div", payload(change.before), tag("span", "→"), payload(change.after), class_="both")]
 
 

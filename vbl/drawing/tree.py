@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from vbl.drawing.chat import chat, is_chat
+from vbl.drawing.chat import chat, is_chat, is_message
 from vbl.drawing.images import image
 from vbl.drawing.markup import Child, Markup, join, tag
 from vbl.drawing.prose import is_markdown, plain, prose, struck
@@ -89,6 +89,8 @@ class Tree:
         if is_chat(value):
             self.nodes -= len(value)
             return chat(value, self)
+        if is_message(value):
+            return chat([value], self)
         return self.text(value) if isinstance(value, str) and not is_short(value) else None
 
 

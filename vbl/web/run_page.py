@@ -273,7 +273,7 @@ def _tabs(known: Known, here: str, address: str) -> Markup:
             "a",
             name,
             tag("span", f" {counts[name]}", class_="dim") if counts.get(name) else None,
-            href=f"{address}?tab={name}#tab",
+            href=f"{address}?tab={name}#tabs",
             aria_current="page" if name == here else None,
         )
         for name in TABS
