@@ -54,8 +54,9 @@ def command(terminal: Terminal, ref: str, form: str | None, output: Path | None,
         for line in text.splitlines():
             terminal.line(line)
     else:
-        output.write_text(text, "utf-8")
-        terminal.note(f"wrote {output}")
+        from vbl.cli.words import save
+
+        save(terminal, output, text)
     if drawn.runs > 1:
         terminal.note(f"the last {drawn.runs} runs of {drawn.workflow} laid over each other, by name")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,6 +31,9 @@ REMARKS = 12
     "--depth", type=click.IntRange(min=0), default=3, show_default=True, metavar="N", help="So many levels of children."
 )
 @click.option("--watch", "watched", is_flag=True, help="Redraw it in place until the run has ended.")
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the run's page as one file."
+)
 @shared
 def command(
     terminal: Terminal,
@@ -39,30 +43,44 @@ def command(
     whole: bool,
     depth: int,
     watched: bool,
+    html: Path | None,
 ) -> None:
     """Show a run: where it is and why, its timeline, a bar for each attempt, and the tree of its children.
 
     With --at or --checkpoint: the accumulated state at that point instead. With --watch, q leaves the run to itself;
     the exit code is that of `vbl run`, and where nobody looks at a terminal the run is printed once, when it has ended
-    or only a person can move it.
+    or only a person can move it. With --html: its page, as it is now, as one file that opens anywhere and asks nobody.
 
     \b
     Examples:
       vbl show @last
       vbl show @last --watch
       vbl show r_01h --checkpoint 3
+      vbl show @failed --html failed.html
     """
     if at is not None or checkpoint is not None:
         print_state(terminal, ref, at, checkpoint)
         return
     with terminal.connect() as client:
         run = client.run(ref)
-        if watched:
+        if html is not None:
+            _write_page(terminal, run, html)
+        elif watched:
             from vbl.cli.watch import watch
 
             watch(terminal, client, run, lambda onto: print_run(onto, run, whole, depth))
         else:
             print_run(terminal, run, whole, depth)
+
+
+def _write_page(terminal: Terminal, run: Run, html: Path) -> None:
+    """Write the page of the run. Raises UsageError where the file cannot be written."""
+    from vbl.cli.words import save
+    from vbl.drawing.static import document
+
+    save(terminal, html, document(run.sheet()))
+    if terminal.as_json:
+        terminal.document({"file": str(html.resolve()), "bytes": html.stat().st_size})
 
 
 def print_run(terminal: Terminal, run: Run, whole: bool, depth: int) -> None:

@@ -6,9 +6,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from vbl.cli.terminal import Terminal, dumps, fit
+from vbl.errors import UsageError
 from vbl.history.narration import cause, people, printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from vbl.history.state import RunState
     from vbl.history.why import Why
 
@@ -19,6 +22,15 @@ def local(at: int) -> str:
     today = time.localtime()
     same_day = (then.tm_year, then.tm_yday) == (today.tm_year, today.tm_yday)
     return time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S", then)
+
+
+def save(terminal: Terminal, path: Path, text: str) -> None:
+    """Write a file, and say so. Raises UsageError where it cannot be written."""
+    try:
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", "Name a file in a folder of yours") from error
+    terminal.note(f"wrote {path}, {max(path.stat().st_size // 1_000, 1)} kB")
 
 
 def say_why(terminal: Terminal, answer: Why) -> None:
