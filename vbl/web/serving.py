@@ -129,7 +129,8 @@ def bind(host: str, port: int | None) -> socket.socket:
     """A bound socket. Without a port the usual one, or any where that is taken. Raises VblError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for wanted in (PORT, 0) if port is None else (port,):
-        bound = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio turns off the delay of small answers only where the socket says that it speaks TCP
+        bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((host, wanted))
