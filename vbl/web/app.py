@@ -29,7 +29,20 @@ from vbl.web.sessions import SHORTEST_TOKEN, Sessions
 if TYPE_CHECKING:
     from vbl.client import Client
 
-MODULES = ("assets", "runs", "live", "standing", "health", "queues", "schedules", "inbox", "actions", "run_page")
+MODULES = (
+    "assets",
+    "runs",
+    "live",
+    "standing",
+    "health",
+    "api",
+    "metrics",
+    "queues",
+    "schedules",
+    "inbox",
+    "actions",
+    "run_page",
+)
 """The modules of this room that have routes, in the order in which they are asked."""
 
 

@@ -21,7 +21,16 @@ from vbl.clock import SYSTEM
 from vbl.drawing import frame
 from vbl.drawing.frame import Holder, Place, Standing
 from vbl.drawing.markup import Markup, tag
-from vbl.errors import Conflict, InvalidInput, NotEntitled, NotFound, StorageError, UsageError, VblError
+from vbl.errors import (
+    Conflict,
+    InvalidInput,
+    NotEntitled,
+    NotFound,
+    StorageError,
+    UsageError,
+    ValueNotStorable,
+    VblError,
+)
 from vbl.web.assets import Assets
 
 if TYPE_CHECKING:
@@ -36,6 +45,7 @@ _STATUS: tuple[tuple[type[VblError], int], ...] = (
     (NotEntitled, 403),
     (Conflict, 409),
     (InvalidInput, 422),
+    (ValueNotStorable, 422),
     (UsageError, 400),
     (StorageError, 503),
 )

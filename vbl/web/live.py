@@ -24,8 +24,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from vbl.clock import SYSTEM
+from vbl.documents import instant
 from vbl.errors import StorageError
 from vbl.handle import Access
+from vbl.store.holder import SupervisorInfo
 
 LOOK_S = 0.04
 HOLDER_S = 0.4
@@ -145,7 +147,7 @@ class Feed:
         version, holder_at, supervisor = -1, 0.0, None
         while not stop.is_set():
             if (now := time.monotonic()) >= holder_at:
-                holder_at, supervisor = now + HOLDER_S, holder_document(access)
+                holder_at, supervisor = now + HOLDER_S, holder_of(access.supervisor(), access.silent())
             seen = access.store.changed()
             if seen != version or supervisor != self._supervisor or self._cursor < 0:
                 version = seen
@@ -228,11 +230,8 @@ class Feed:
         return True
 
 
-def holder_document(access: Access) -> dict[str, Any] | None:
+def holder_of(info: SupervisorInfo | None, silent: str | None) -> dict[str, Any] | None:
     """Who moves the file, as the feed and the API say it; None where nobody does."""
-    from vbl.documents import instant
-
-    info = access.supervisor()
     if info is None:
         return None
     return {
@@ -241,7 +240,7 @@ def holder_document(access: Access) -> dict[str, Any] | None:
         "host": info.host,
         "epoch": info.epoch,
         "since_at": instant(info.since_at),
-        "silent": access.silent() is not None,
+        "silent": silent is not None,
     }
 
 
