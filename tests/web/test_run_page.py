@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,6 +185,35 @@ def test_children_are_a_tree_that_leads_to_each(site: Site, trial: Trial) -> Non
     (child,) = run.children()
     assert f'href="/runs/{child.id}"' in text_of(site, f"/runs/{run.id}?tab=children")
     assert f'href="/runs/{run.id}"' in text_of(site, f"/runs/{child.id}")
+
+
+def test_the_commands_that_can_be_copied_give_what_stands_beside_them(site: Site, trial: Trial) -> None:
+    run = trial.start(report, "how warm?")
+    trial.settle()
+    done = next(fact for fact in run.facts() if fact.type == "STEP_COMPLETED")
+    page = text_of(site, f"/runs/{run.id}") + text_of(site, f"/runs/{run.id}/events/{done.seq}")
+    page += text_of(site, f"/runs/{run.id}?tab=state&checkpoint=1")
+    commands = {html.unescape(one) for one in re.findall(r'data-copy="(vbl [^"]*\| jq [^"]*)"', page)}
+    expected = {
+        ".input": run.state().input,
+        ".outputs": run.state(checkpoint=1).outputs,
+        ".payload.input": {"url": "https://a.example"},
+        ".payload.output": done.payload["output"],
+    }
+    seen = {path: printed(trial.path, command) for command in commands for path in [command.rpartition(" ")[2]]}
+    assert seen == {path: expected[path] for path in seen}
+    assert {".input", ".payload.output", ".outputs"} <= set(seen)
+
+
+def printed(db: Path, command: str) -> Any:
+    """What the command prints, its filters for lines and parts done by hand."""
+    typed, *filters = command.split(" | ")
+    args = [sys.executable, "-m", "vbl", *shlex.split(typed)[1:], "--db", str(db)]
+    out = subprocess.run(args, capture_output=True, text=True, check=True, timeout=60).stdout
+    document = json.loads(out.splitlines()[0] if filters[0] == "head -n 1" else out)
+    for part in filters[-1].removeprefix("jq .").split("."):
+        document = document[part]
+    return document
 
 
 def test_the_addresses_hold_under_a_prefix(trial: Trial) -> None:

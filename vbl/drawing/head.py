@@ -217,7 +217,7 @@ def values(sheet: RunSheet, *, root: str = "", links: bool = True) -> Markup:
     """What went in and what came out."""
     state = sheet.state
     whole = f"{root}/runs/{sheet.id}/value?of=" if links else None
-    command = f"vbl show {sheet.id} --json | jq ." if links else None
+    command = f"vbl state {sheet.id} --json | jq ." if links else None
 
     def drawn(name: str, value: object) -> Markup:
         body = payload(value, whole=whole and f"{whole}{name}", command=command and f"{command}{name}")

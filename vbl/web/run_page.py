@@ -30,7 +30,6 @@ from vbl.drawing.payload import as_json, payload
 from vbl.drawing.sheet import RunSheet
 from vbl.drawing.state_view import Point, state_view, value_at
 from vbl.errors import NotFound, UsageError
-from vbl.history.graph import graph
 from vbl.history.questions import questions
 from vbl.web.desk import Desk, desk
 from vbl.web.inbox import card
@@ -230,7 +229,7 @@ def state_value(request: Request) -> Response:
 
 
 def _graph_tab(request: Request, d: Desk, known: Known) -> Markup:
-    drawn = tag("div", graph_svg(graph(known.sheet.facts), root=d.root), class_="graph-scroll")
+    drawn = tag("div", graph_svg(known.graph, root=d.root), class_="graph-scroll")
     return tag("div", drawn, id="graph", hx_get=f"{d.root}/runs/{known.sheet.id}/graph", **LIVE)
 
 

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vbl.history.causes import causes, effects
+from vbl.history.graph import Graph, graph
 
 if TYPE_CHECKING:
     from vbl.client import Client
@@ -37,6 +38,11 @@ class Known:
     def links(self) -> dict[int, int]:
         """What each event goes back to."""
         return causes(self.sheet.facts)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """What followed from what."""
+        return graph(self.sheet.facts)
 
     @cached_property
     def effects(self) -> dict[int, list[int]]:
