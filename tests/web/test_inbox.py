@@ -18,7 +18,7 @@ from starlette.routing import Mount
 from tests.drawing.test_forms import Browser
 from tests.engine.world import WORLD
 from tests.web.conftest import Site, entered
-from tests.web.desk_work import answer_for_two, answer_ticket, move, refund
+from tests.web.desk_work import answer_for_two, answer_ticket, buy, move, refund
 from vbl.client import Client
 from vbl.handle import Run
 from vbl.testing import FakeClock, Trial
@@ -231,6 +231,21 @@ def test_only_what_one_person_may_decide(site: Site, trial: Trial) -> None:
     for part in ("/inbox", "/inbox/questions"):
         assert gate_of(theirs) in site.get(f"{part}?to=ada").text
         assert gate_of(theirs) not in site.get(f"{part}?to=eve").text
+
+
+def test_a_list_that_has_not_changed_is_not_drawn_again(site: Site, trial: Trial) -> None:
+    run = asked(trial, answer_ticket, "eve")
+    page = site.get("/inbox").text
+    (address,) = re.findall(r'hx-get="(/inbox/questions[^"]*)"', page)
+    assert site.get(html.unescape(address)).status_code == 204
+    other = asked(trial, buy, 1)
+    assert other.status == "completed"
+    assert site.get(html.unescape(address)).status_code == 204, "another run asks nobody"
+    run.signal("x")
+    changed = site.get(html.unescape(address))
+    assert changed.status_code == 200
+    assert gate_of(run) in changed.text
+    assert address not in changed.text
 
 
 def test_a_form_without_the_token_changes_nothing(site: Site, trial: Trial) -> None:

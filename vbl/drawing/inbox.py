@@ -81,7 +81,8 @@ def _line(heading: Markup, *parts: Markup | None) -> Markup:
 
 
 def _since(what: str, at: int, now: int) -> Markup:
-    return tag("span", f"{what} ", clock(at, now), f", {duration(now - at)} ago", class_="dim")
+    ago = tag("span", duration(now - at), data_since=at)
+    return tag("span", f"{what} ", clock(at, now), ", ", ago, " ago", class_="dim")
 
 
 def _left(gate: Gate, now: int) -> Markup | None:
@@ -207,13 +208,16 @@ def only(to: str | None, actor: str, *, root: str = "") -> Markup:
     return tag("nav", drawn, class_="chips", aria_label="Whose questions")
 
 
-def _for(root: str, who: str, part: str = "") -> str:
-    return f"{root}/inbox{part}?{urlencode({'to': who})}"
+def _for(root: str, who: str | None, part: str = "", **more: str) -> str:
+    query = urlencode({**({"to": who} if who else {}), **more})
+    return f"{root}/inbox{part}" + (f"?{query}" if query else "")
 
 
-def inbox(cards: Sequence[Markup], *, root: str = "", to: str | None = None, more: bool = False) -> Markup:
+def inbox(
+    cards: Sequence[Markup], *, root: str = "", to: str | None = None, more: bool = False, stamp: str = ""
+) -> Markup:
     """The list of what waits, the oldest first; it renews itself. `to`: for whom it was narrowed; `more`: there is more
-    than is shown."""
+    than is shown; `stamp` goes back with the question whether anything has changed."""
     empty = tag(
         "div",
         tag("p", "Nothing waits for a person."),
@@ -228,7 +232,7 @@ def inbox(cards: Sequence[Markup], *, root: str = "", to: str | None = None, mor
         id="questions",
         class_="questions",
         aria_label="What waits for a person",
-        hx_get=_for(root, to, "/questions") if to else f"{root}/inbox/questions",
+        hx_get=_for(root, to, "/questions", **({"was": stamp} if stamp else {})),
         hx_trigger="vbl:changed from:body",
         hx_swap="outerMorph",
     )

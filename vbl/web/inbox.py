@@ -6,8 +6,9 @@ back as the same card, with what was typed still in it and what is wrong beside 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,20 +32,38 @@ def page(request: Request) -> Response:
     """All that waits for a person, the oldest first."""
     d = desk(request)
     title = heading("Inbox", only(request.query_params.get("to"), d.actor, root=d.root))
-    return d.page("Inbox", join([title, _list(request, d)]), here="inbox")
+    return d.page("Inbox", join([title, _list(request, d, _found(request, d))]), here="inbox")
 
 
 def list_part(request: Request) -> Response:
-    """The list as it is now."""
+    """The list as it is now; nothing where it is what the page shows already, for a busy file changes all the time."""
     d = desk(request)
-    return d.fragment(_list(request, d))
+    found = _found(request, d)
+    if request.query_params.get("was") == found.stamp:
+        return Response(status_code=204)
+    return d.fragment(_list(request, d, found))
 
 
-def _list(request: Request, d: Desk) -> Markup:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The questions, each with the state of its run, and a stamp that changes with any of them."""
+
+    asked: list[tuple[Question, RunState]]
+    more: bool
+    stamp: str
+
+
+def _found(request: Request, d: Desk) -> _Found:
+    found = d.client.questions(to=request.query_params.get("to") or None, limit=MOST + 1)
+    asked = [(one, state_of(d, one.run_id)) for one in found[:MOST]]
+    text = repr([(one.kind, one.run_id, one.gate and one.gate.id, state.seq) for one, state in asked])
+    return _Found(asked, len(found) > MOST, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+
+def _list(request: Request, d: Desk, found: _Found) -> Markup:
     to = request.query_params.get("to") or None
-    found = d.client.questions(to=to, limit=MOST + 1)
-    cards = [card(d, question, state_of(d, question.run_id)) for question in found[:MOST]]
-    return inbox([one for one in cards if one], root=d.root, to=to, more=len(found) > MOST)
+    cards = [card(d, question, state) for question, state in found.asked]
+    return inbox([one for one in cards if one], root=d.root, to=to, more=found.more, stamp=found.stamp)
 
 
 def state_of(d: Desk, run_id: str) -> RunState:
