@@ -148,7 +148,7 @@ class Finder:
             everything = wanted.only()
             source = self._narrowest(everything, now)
             candidates, args = _candidates(source, everything, now, None, "older", MOST)
-            where, more = _fitting(everything, now)
+            where, more = _fitting(everything, now, source)
             rows = self._store.select(
                 f"select status, count(*) from ({candidates}) as candidate cross join runs on runs.key = candidate.run"
                 f"{where} group by status",
@@ -195,7 +195,7 @@ class Finder:
         there may be more."""
         place = self._place(source, cursor)
         candidates, args = _candidates(source, wanted, now, place, way, MOST)
-        where, more = _fitting(wanted, now)
+        where, more = _fitting(wanted, now, source)
         # the outer loop runs over the candidates in their order, which is that of the list
         sql = (
             f"select {COLUMNS} from ({candidates}) as candidate cross join runs on runs.key = candidate.run"
@@ -287,8 +287,8 @@ def _ids(wanted: Filter, now: int) -> list[tuple[str, str]]:
     return limits
 
 
-def _fitting(wanted: Filter, now: int) -> tuple[str, list[Any]]:
-    """What is asked of each candidate: the whole filter, as a where clause on runs."""
+def _fitting(wanted: Filter, now: int, source: _Source) -> tuple[str, list[Any]]:
+    """What is asked of each candidate: the filter as a where clause on runs, but for words that the source holds to."""
     clauses: list[str] = []
     args: list[Any] = []
 
@@ -315,7 +315,7 @@ def _fitting(wanted: Filter, now: int) -> tuple[str, list[Any]]:
         ask("created_at < ?", instant(wanted.until, now))
     if not wanted.with_own:
         clauses.append(f"not ({_OWN})")
-    if wanted.words:
+    if wanted.words and source.table != _TEXTS:
         ask("exists (select 1 from run_texts where run_texts match ? and rowid = runs.key)", match(wanted.words))
     return f" where {' and '.join(clauses)}" if clauses else "", args
 
