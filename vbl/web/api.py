@@ -7,6 +7,7 @@ An endpoint reads its question by a model, asks the client, and answers with a d
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-import vbl
 from vbl import documents
 from vbl.errors import InvalidInput, NotFound, UsageError
 from vbl.handle import Run
@@ -342,7 +342,8 @@ ENDPOINTS = (
 def openapi(request: Request) -> Response:
     """`GET /api/v1/openapi.json`."""
     server = f"{desk(request).root}{BASE}"
-    return JSONResponse(document((endpoint.said for endpoint in ENDPOINTS), vbl.__version__, server))
+    version = sys.modules["vbl"].__version__  # said there alone; an import would point the wrong way
+    return JSONResponse(document((endpoint.said for endpoint in ENDPOINTS), version, server))
 
 
 def _answering(endpoint: Endpoint) -> Callable[[Request], Response]:

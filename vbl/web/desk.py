@@ -17,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from vbl import config
-from vbl.clock import SYSTEM
 from vbl.drawing import frame
 from vbl.drawing.frame import Holder, Place, Standing
 from vbl.drawing.markup import Markup, tag
@@ -94,7 +93,7 @@ class House:
             file=client.path.name,
             path=str(client.path),
             cursor=cursor,
-            now=SYSTEM.now(),
+            now=client.now(),
             holder=None
             if info is None
             else Holder(info.program, info.pid, info.epoch, info.since_at, client.silence()),

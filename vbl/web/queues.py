@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from vbl.clock import SYSTEM
 from vbl.drawing import frame
 from vbl.drawing.markup import Child, Markup, join, tag
 from vbl.drawing.tables import table
@@ -26,7 +25,7 @@ _LANES = 200
 def queues(request: Request) -> Response:
     """All queues."""
     d = desk(request)
-    main = renewed(f"{d.root}/queues", _queues(d.client.queues(), d.root, SYSTEM.now()))
+    main = renewed(f"{d.root}/queues", _queues(d.client.queues(), d.root, d.client.now()))
     return d.page("Queues", main, here="queues")
 
 
@@ -35,7 +34,7 @@ def queue(request: Request) -> Response:
     d = desk(request)
     name: str = request.path_params["name"]
     found = d.client.lanes(name, _LANES + 1)
-    main = renewed(f"{d.root}/queues/{_quoted(name)}", _lanes(name, found, d.root, SYSTEM.now()))
+    main = renewed(f"{d.root}/queues/{_quoted(name)}", _lanes(name, found, d.root, d.client.now()))
     return d.page(f"Queue {name}", main, here="queues")
 
 

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from vbl.clock import SYSTEM
 from vbl.drawing import frame
 from vbl.drawing.markup import Child, Markup, join, tag
 from vbl.drawing.status import badge
@@ -34,7 +33,7 @@ def schedules(request: Request) -> Response:
 
 
 def _schedules(d: Desk) -> Markup:
-    found, now = d.client.schedules(), SYSTEM.now()
+    found, now = d.client.schedules(), d.client.now()
     head = frame.heading("Schedules")
     if not found:
         hint = tag("code", 'vbl schedules add FILE.py:workflow "0 9 * * 1-5"')
