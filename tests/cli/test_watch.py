@@ -12,6 +12,12 @@ from tests.cli.tty import Tty
 pytestmark = pytest.mark.slow
 
 
+def test_a_run_is_watched_or_shown_at_a_point_but_not_both(shell):
+    for more in (["--at", "1"], ["--html", "run.html"]):
+        assert "give one" in shell.vbl("show", "@last", "--watch", *more, code=2).err
+    assert not (shell.folder / "run.html").exists()
+
+
 def test_a_watched_run_is_redrawn_until_it_ends_and_its_last_picture_stays(shell):
     run = shell.vbl("run", "flows.py:gated", "--input", '"door"', "--detach").out.strip()
     tty = Tty(shell, "show", run, "--watch")

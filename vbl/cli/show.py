@@ -58,7 +58,10 @@ def command(
       vbl show r_01h --checkpoint 3
       vbl show @failed --html failed.html
     """
-    if at is not None or checkpoint is not None:
+    of_state = at is not None or checkpoint is not None
+    if of_state + watched + (html is not None) > 1:
+        raise click.UsageError("--watch, --html and a point (--at, --checkpoint) each show another thing; give one")
+    if of_state:
         print_state(terminal, ref, at, checkpoint)
         return
     with terminal.connect() as client:
