@@ -2,13 +2,14 @@
 
     python docs/pictures.py [FOLDER]      FOLDER is docs/pictures where none is given
 
-It needs the `test` extra and a Chromium. The day passes on a clock of its own, within seconds; what a supervisor and a
+It needs the extras `test` and `docs`, and a Chromium. The day passes on a clock of its own, within seconds; what a supervisor and a
 server do is done by real ones.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import sys
 import tempfile
@@ -143,33 +144,40 @@ def made(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Picture:
-    """One page as it is photographed. `path` may hold the id of the run that the pictures follow: `{run}`. What is
-    clicked first stands in `click`, in the words of a reader; `of` is the part of the page, all of it where empty."""
+    """One page as it is photographed. `path` may hold the id of the run that the pictures follow, `{run}`, and of one
+    that `{failed}`; `at` is what stands at the top of the window, the head of the page where it is empty."""
 
     name: str
     path: str
     width: int = 1280
     height: int = 800
     theme: Literal["light", "dark"] = "light"
-    click: tuple[str, ...] = ()
-    of: str = ""
+    at: str = ""
 
 
 PICTURES = (
     Picture("runs", "/runs", height=760),
     Picture("run", "/runs/{run}", height=1000),
     Picture("dark", "/runs/{run}", height=1000, theme="dark"),
-    Picture("events", "/runs/{run}?tab=events", height=900),
-    Picture("state", "/runs/{run}?tab=state", height=900),
-    Picture("graph", "/runs/{run}?tab=graph", height=900),
-    Picture("code", "/runs/{run}?tab=code", height=900),
+    Picture("events", "/runs/{run}?tab=events", width=1000, height=760, at="#tabs"),
+    Picture("state", "/runs/{run}?tab=state&checkpoint=5&against=4", width=1000, height=760, at="#tabs"),
+    Picture("graph", "/runs/{run}?tab=graph", width=1000, height=640, at="#tabs"),
+    Picture("failed", "/runs/{failed}", height=820),
     Picture("inbox", "/inbox", height=1000),
     Picture("phone", "/runs/{run}", width=390, height=844),
 )
 
 
-def photograph(browser: Browser, site: Site, picture: Picture, run: str, folder: Path) -> Path:
+UNDER_THE_HEAD = """part => {
+    const head = document.querySelector('header').getBoundingClientRect().height
+    scrollTo(0, part.getBoundingClientRect().top + scrollY - head)
+}"""
+
+
+def photograph(browser: Browser, site: Site, picture: Picture, runs: dict[str, str], folder: Path) -> Path:
     """Open the page as a person would, wait until it is whole, and keep what is to be seen of it."""
+    from PIL import Image
+
     context = browser.new_context(
         viewport={"width": picture.width, "height": picture.height},
         color_scheme=picture.theme,
@@ -178,17 +186,14 @@ def photograph(browser: Browser, site: Site, picture: Picture, run: str, folder:
     )
     context.add_cookies(site.cookies)
     page = context.new_page()
-    answer = page.goto(site.url + picture.path.format(run=run))
+    answer = page.goto(site.url + picture.path.format(run=runs["ticket 4711"], failed=runs["failed"]))
     assert answer is not None, picture.path
     assert answer.ok, f"{picture.path} answered {answer.status}"
-    for words in picture.click:
-        page.get_by_text(words).first.click()
     page.locator("#live[data-state=live]").wait_for()
+    if picture.at:
+        page.locator(picture.at).evaluate(UNDER_THE_HEAD)
     target = folder / f"{picture.name}.png"
-    if picture.of:
-        page.locator(picture.of).first.screenshot(path=target)
-    else:
-        page.screenshot(path=target)
+    Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(256).save(target, optimize=True)
     context.close()
     return target
 
@@ -201,12 +206,12 @@ def main(folder: Path) -> None:
         site = Site(Path(place), flows=SUPPORT, db=Path(place) / "support.db")
         made(site.db)
         try:
-            run = next(run.id for run in site.up().ui().client.runs(limit=None) if run.key == "ticket 4711")
+            named = {run.key or run.status.value: run.id for run in site.up().ui().client.runs(limit=None)}
             context = browser.new_context()
             context.new_page().goto(site.link)
             site.cookies = context.cookies()
             for picture in PICTURES:
-                target = photograph(browser, site, picture, run, folder)
+                target = photograph(browser, site, picture, named, folder)
                 print(f"{target}: {target.stat().st_size // 1024} KiB")
         finally:
             site.close()

@@ -108,5 +108,5 @@ async def hostile(text: str) -> str:
     """Shows what it is given everywhere that a payload is shown."""
     await vbl.sleep(0)
     gathered = await gather.aio(text)
-    gate = await vbl.approve(f"May this be shown? {text}", show={text: gathered}, name=text[:20] or "gate", edit=False)
+    gate = await vbl.approve(f"May this be shown? {text}", show={text: gathered})
     return f"{gate.approved} {text}"
