@@ -73,6 +73,15 @@ def test_the_error_of_a_failed_run_is_shown_with_its_traceback() -> None:
     assert "<img" not in drawn
 
 
+def test_the_error_of_the_step_that_failed_the_run_stands_below_with_its_attempt() -> None:
+    history = History().started().step("pay", attempt=3)
+    history.failed("pay", 1, attempt=3, type="Declined", message="no money", traceback="File pay.py")
+    history.add("RUN_FAILED", error={"kind": "bug", "type": "StepFailed", "message": "step pay failed", "step": "pay"})
+    said = text(head(sheet(history)))
+    for part in ("StepFailed", "Declined", "no money", "step pay, attempt 3", "File pay.py"):
+        assert part in said
+
+
 def test_the_parent_is_led_to_where_there_are_pages() -> None:
     parent = Neighbour("r_parent", "daily", "running", 0, None)
     drawn = head(sheet(History(parent="r_parent").started(), parent=parent), root="/vbl")

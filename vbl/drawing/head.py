@@ -18,6 +18,7 @@ from vbl.drawing.times import clock, countdown, iso
 from vbl.history.axis import merged
 from vbl.history.narration import duration, tries
 from vbl.history.questions import questions
+from vbl.history.state import RunState
 
 
 def head(sheet: RunSheet, *, root: str = "", links: bool = True, actions: Markup | None = None) -> Markup:
@@ -35,9 +36,20 @@ def head(sheet: RunSheet, *, root: str = "", links: bool = True, actions: Markup
         _reason(sheet, links),
         actions,
         facts(sheet, root=root, links=links),
-        failure(state.error) if state.error is not None else None,
+        _errors(sheet.state),
         class_="run-head",
     )
+
+
+def _errors(state: RunState) -> Child:
+    """Why the run failed, and the error of the step that made it fail, which is where to look."""
+    if state.error is None:
+        return None
+    step = state.steps.get(state.error.get("step") or "")
+    if step is None or not step.error:
+        return failure(state.error)
+    own = {**step.error, "step": step.key}
+    return [failure(state.error), failure(own, attempt=step.attempt, max_attempts=step.max_attempts)]
 
 
 def _reason(sheet: RunSheet, links: bool) -> Markup:
