@@ -290,6 +290,11 @@ class Client:
         """All that waits for a person: open gates, and steps whose outcome nobody knows; the oldest first."""
         return self._decisions.questions(to, limit)
 
+    @property
+    def groups(self) -> Mapping[str, Any]:
+        """Who is in which group, for the gates that ask one."""
+        return self._decisions.groups
+
     def waiting_for_people(self, limit: int = 100) -> int:
         """How many questions there are, up to `limit`; cheaper than to ask for them."""
         return self._decisions.waiting(limit)

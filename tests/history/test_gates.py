@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from tests.history.hand import SECOND, START, History
 from vbl.errors import Conflict, InvalidInput, NotEntitled, NotFound, UsageError
 from vbl.history.events import ApprovalGranted, Payload
-from vbl.history.gates import call_digest, deny, grant, person, refusal, sentence, standing
+from vbl.history.gates import barred, call_digest, deny, grant, person, refusal, sentence, standing
 from vbl.history.state import RunState, Status
 
 CALL = {
@@ -280,6 +280,15 @@ def test_a_gate_in_a_sentence() -> None:
 def test_a_decision_needs_a_persons_name(name: Any) -> None:
     with pytest.raises(UsageError, match="names nobody"):
         person(name)
+
+
+def test_who_is_barred_is_told_why() -> None:
+    asked = Asked(to=["carl", "group:ops"], need=2, not_starter=True)
+    assert [barred(asked.state, "g", who, GROUPS) for who in ("carl", "ada")] == [None, None]
+    assert "not eve" in (barred(asked.state, "g", "eve", GROUPS) or "")
+    assert "somebody else" in (barred(asked.state, "g", "starter", GROUPS) or "")
+    asked.grant("ada")
+    assert "has approved it as it stands" in (barred(asked.state, "g", "ada", GROUPS) or "")
 
 
 def test_an_approval_covers_the_call_that_was_looked_at() -> None:

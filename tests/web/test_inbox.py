@@ -197,6 +197,14 @@ def test_data_that_is_missing_or_wrong_is_said_beside_its_field(site: Site, tria
     assert run.status == "waiting_for_approval"
 
 
+def test_who_may_not_decide_is_told_so_before_it_is_tried(site: Site, trial: Trial) -> None:
+    """A refused decision stays in the history for good."""
+    run = asked(trial, refund, 20)
+    assert "asks ada, bob, carl, not me" in card(site.get("/inbox").text, gate_of(run))
+    other = asked(trial, answer_ticket, "eve")
+    assert "not me" not in card(site.get("/inbox").text, gate_of(other))
+
+
 def test_who_may_not_decide_is_refused_and_leaves_a_trace(site: Site, trial: Trial) -> None:
     run = asked(trial, refund, 20)
     answer = decide(site, gate_of(run), "deny", **{"as": "mallory"})

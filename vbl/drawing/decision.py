@@ -80,15 +80,17 @@ def answer(gate: Gate, actor: str) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """What approving and denying a gate would do; a text where it would be refused."""
+    """What approving and denying a gate would do; a text where it would be refused. `barred` is why the person who
+    looks at it may not approve it."""
 
     grant: Consequence | str
     denial: Consequence | str
+    barred: str | None = None
 
 
-def foreseen(state: RunState, gate: str, now: int) -> Foreseen:
+def foreseen(state: RunState, gate: str, now: int, barred: str | None = None) -> Foreseen:
     """What deciding the gate would do at the instant `now`."""
-    return Foreseen(_tried(lambda: of_grant(state, gate, now)), _tried(lambda: of_denial(state, gate, now)))
+    return Foreseen(_tried(lambda: of_grant(state, gate, now)), _tried(lambda: of_denial(state, gate, now)), barred)
 
 
 def _tried(what: Any) -> Consequence | str:
@@ -113,7 +115,7 @@ def decision_form(gate: Gate, said: Answer, sending: Sending, told: Foreseen | N
         tag("fieldset", tag("legend", "Asked for"), fields_of(said.data, id)) if said.data is not None else None,
         tag(
             "div",
-            line(f"{id}-as", "as", "as", said.actor, "who decides"),
+            line(f"{id}-as", "as", "as", said.actor, told.barred if told and told.barred else "who decides"),
             line(f"{id}-reason", "reason", "reason", said.reason, "kept in the history"),
             class_="who",
         ),

@@ -138,6 +138,9 @@ def _people(gate: Gate, now: int) -> Markup:
     rows: list[Child] = [_fact("asks", f"{people(gate.to)}{barred}{need}")]
     if gate.need > 1 and gate.status == "open":
         rows.append(_fact("so far", f"{len(gate.agreed)} of {gate.need} have approved it as it stands"))
+    coming = next((one for one in gate.escalate if one["at"] > now), None) if gate.status == "open" else None
+    if coming is not None:
+        rows.append(_fact("escalates", [f"to {people(coming['to'])} ", countdown(coming["at"], now)]))
     rows += [_fact("approved", _vote(vote)) for vote in gate.votes]
     rows += [_fact("refused", f"{one['decision']} by {one['actor']}: {one['why']}") for one in gate.refused]
     if gate.decided_at is not None and gate.status != "granted":

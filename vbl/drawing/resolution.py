@@ -68,9 +68,11 @@ def resolution_form(state: RunState, said: Resolution, sending: Sending, now: in
 def _choice(state: RunState, sending: Sending, now: int, act: Act, word: str, class_: str) -> Markup:
     path = f"{sending.root}/runs/{state.run_id}/resolve?outcome={act}"
     told_id = f"q-{state.run_id}-{act}-then"
+    key = {"happened": "a", "fail": "d"}.get(act)
     button = tag(
         "button",
         word,
+        [" ", tag("kbd", key, aria_hidden="true")] if key else None,
         type="submit",
         class_=class_ or None,
         formaction=path,
@@ -79,7 +81,7 @@ def _choice(state: RunState, sending: Sending, now: int, act: Act, word: str, cl
         hx_target=f"#q-{state.run_id}",
         hx_swap="outerHTML",
         aria_describedby=told_id,
-        data_key={"happened": "a", "fail": "d"}.get(act),
+        data_key=key,
     )
     return tag("div", button, consequences(_foreseen(state, act, now), told_id), class_="verdict")
 

@@ -201,6 +201,16 @@ def entitled(state: RunState, gate: GateState, actor: str, groups: Groups) -> st
     raise NotEntitled(f"{_named(gate)} asks {asked_of(gate)}, not {actor}", f"See who may decide: vbl gate {gate.id}")
 
 
+def barred(state: RunState, gate: str, actor: str, groups: Groups) -> str | None:
+    """Why the person may not approve the gate as it stands; None where he may."""
+    asked = state.gates[gate]
+    try:
+        entitled(state, asked, actor, groups)
+    except NotEntitled as error:
+        return error.message
+    return f"{actor} has approved it as it stands; somebody else has to" if actor in standing(asked).voters else None
+
+
 def asked_of(gate: GateState) -> str:
     """Those who may decide, in words."""
     return ", ".join(gate.to) or "anybody"
@@ -305,6 +315,7 @@ __all__ = [
     "Groups",
     "Standing",
     "asked_of",
+    "barred",
     "call_digest",
     "canonical",
     "deny",

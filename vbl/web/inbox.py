@@ -14,12 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from vbl.drawing.decision import Answer, answer, foreseen
+from vbl.drawing.decision import Answer, Foreseen, answer, foreseen
 from vbl.drawing.forms import Sending
 from vbl.drawing.frame import heading
 from vbl.drawing.inbox import doubt_card, gate_card, inbox, only
 from vbl.drawing.markup import Markup, join, tag
 from vbl.errors import VblError
+from vbl.history.gates import barred
 from vbl.history.questions import Gate, Question
 from vbl.history.state import RunState
 from vbl.web.desk import Cache, Desk, desk, status_of
@@ -84,8 +85,14 @@ def card(d: Desk, question: Question, state: RunState) -> Markup:
     gate = question.gate
     if gate is None:
         return doubt_card(state, now, sending=sending(d), root=d.root)
-    told = foreseen(state, gate.id, now) if gate.id in state.open_gates else None
-    return gate_card(gate, now, sending=sending(d), told=told, root=d.root)
+    return gate_card(gate, now, sending=sending(d), told=_told(d, state, gate, now), root=d.root)
+
+
+def _told(d: Desk, state: RunState, gate: Gate, now: int) -> Foreseen | None:
+    """What deciding an open gate would do, and whether it is for who sits here."""
+    if gate.id not in state.open_gates:
+        return None
+    return foreseen(state, gate.id, now, barred(state, gate.id, d.actor, d.client.groups))
 
 
 # Deciding ------------------------------------------------------------------------------------------------------------
@@ -145,7 +152,7 @@ def _decided(d: Desk, gate: Gate, said: Answer, decide: Callable[[], Gate]) -> R
 
 def _card(d: Desk, gate: Gate, said: Answer | None = None, problem: VblError | None = None) -> Markup:
     now = d.client.now()
-    told = foreseen(state_of(d, gate.run_id), gate.id, now) if gate.status == "open" else None
+    told = _told(d, state_of(d, gate.run_id), gate, now)
     return gate_card(gate, now, sending=sending(d), said=said, told=told, problem=problem, root=d.root)
 
 
