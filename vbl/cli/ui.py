@@ -53,7 +53,6 @@ def command(
         _new_link(terminal, port)
         return
     with serving()(terminal.path, host=host, port=port, token=token, hosts=names, read_only=read_only) as server:
-        server.listen()
         greet(terminal, server, token)
         if not no_open:
             show(server, token)

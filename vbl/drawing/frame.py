@@ -19,8 +19,8 @@ HTMX = (
     '{"includeIndicatorCSS": false, "defaultSettleDelay": 0, "morphIgnore": ["data-htmx-powered", "open"], '
     '"morphSkip": "[data-keep]"}'
 )
-"""Settings of htmx: no style of its own, not even for the moment in which a swap settles; what a person has opened stays
-open when its markup is renewed, and what is marked `data-keep` stays as it is."""
+"""Settings of htmx: no style of its own, not even for the moment in which a swap settles; what a person has opened
+stays open when its markup is renewed, and what is marked `data-keep` stays as it is."""
 ICON = trusted(
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">'
     '<rect x="1" y="2" width="9" height="3" rx="1" fill="currentColor"/>'

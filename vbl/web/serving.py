@@ -55,10 +55,6 @@ class Server(uvicorn.Server):
         """Where it answers, for example `http://127.0.0.1:8642`."""
         return address_of(self.bound)
 
-    def listen(self) -> None:
-        """Take connections from now on: they wait until it serves, so that the address can be told first."""
-        self.bound.listen(_BACKLOG)
-
     def serve_here(self) -> None:
         """Serve on this thread until it is asked to stop; on the main thread SIGINT and SIGTERM ask."""
         self.run([self.bound])
@@ -77,7 +73,6 @@ class Server(uvicorn.Server):
     def beside(self) -> Generator[None, None, None]:
         """Serve on a thread of its own while the block runs."""
         thread = threading.Thread(target=self.serve_here, name="vbl-pages", daemon=True)
-        self.listen()
         thread.start()
         try:
             yield
@@ -126,7 +121,7 @@ def is_loopback(host: str) -> bool:
 
 
 def bind(host: str, port: int | None) -> socket.socket:
-    """A bound socket. Without a port the usual one, or any where that is taken. Raises VblError."""
+    """A socket that is bound and listens. Without a port the usual one, or any where that is taken. Raises VblError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for wanted in (PORT, 0) if port is None else (port,):
         # asyncio turns off the delay of small answers only where the socket says that it speaks TCP
@@ -134,6 +129,7 @@ def bind(host: str, port: int | None) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((host, wanted))
+            bound.listen(_BACKLOG)  # else another one could bind it too; connections wait until it is served
             bound.set_inheritable(False)
             return bound
         except OSError as error:
