@@ -355,6 +355,15 @@ def test_events_are_the_history(vbl_here, made):
     assert RFC3339.fullmatch(timers[0]["payload"]["at"])
 
 
+def test_what_is_nearly_a_type_is_told_from_which_it_may_be(vbl_here, made):
+    err = vbl_here("events", "@last", "--type", "step_c", db=made, code=2).err
+    assert "there are STEP_COMPLETED, STEP_CANCELLED with that in it" in err
+
+
+def test_an_option_without_its_value_leads_to_the_help_of_its_command(vbl_here, made):
+    assert "vbl events --help" in vbl_here("events", "@last", "--type", db=made, code=2).err
+
+
 def test_tail_ends_with_the_latest_events(vbl_here, made):
     lines = vbl_here("tail", "-n", "2", "--json", db=made).objects
     assert lines[-1]["type"] == "RUN_CREATED"
@@ -561,7 +570,13 @@ def test_colour_is_asked_for_and_never_alone(vbl_here, made):
 
 @pytest.mark.parametrize(
     ("words", "word", "offered"),
-    [("vbl sh", 1, "plain,show"), ("vbl show @", 2, "plain,@failed"), ("vbl ls --sta", 2, "plain,--status")],
+    [
+        ("vbl sh", 1, "plain,show"),
+        ("vbl show @", 2, "plain,@failed"),
+        ("vbl ls --sta", 2, "plain,--status"),
+        ("vbl diff @last @", 3, "plain,@failed"),
+        ("vbl tail --type step_f", 3, "plain,STEP_FAILED"),
+    ],
 )
 def test_the_shell_completes(vbl_here, made, monkeypatch, words, word, offered):
     for name, value in {"_VBL_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(word)}.items():

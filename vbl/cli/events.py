@@ -46,7 +46,14 @@ _STYLES = {
 def sieve_options(function: Callable[..., None]) -> Callable[..., None]:
     """The options --type, --step and --failed, as the one parameter `sieve`."""
 
-    @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only events of this type; repeat for more.")
+    @click.option(
+        "--type",
+        "types",
+        multiple=True,
+        metavar="TYPE",
+        shell_complete=_types_beginning,
+        help="Only events of this type; repeat for more.",
+    )
     @click.option("--step", "steps", multiple=True, metavar="STEP", help="Only of this step, by key or name; repeat.")
     @click.option("--failed", is_flag=True, help="Only events of what went wrong.")
     @functools.wraps(function)
@@ -62,9 +69,19 @@ def sieve_options(function: Callable[..., None]) -> Callable[..., None]:
 def _event_type(name: str) -> str:
     from vbl.history.facts import EventType
 
-    if name.upper() not in EventType.__members__:
-        raise click.BadParameter(f"{name!r} is no type of event; they are {', '.join(EventType)}", param_hint="--type")
-    return name.upper()
+    asked = name.upper()
+    if asked not in EventType.__members__:
+        near = [type for type in EventType if asked in type]
+        told = f"there are {', '.join(near)} with that in it" if near else f"they are {', '.join(EventType)}"
+        raise click.BadParameter(f"{name!r} is no type of event; {told}", param_hint="--type")
+    return asked
+
+
+def _types_beginning(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the type of an event."""
+    from vbl.history.facts import EventType
+
+    return [str(type) for type in EventType if type.startswith(incomplete.upper())]
 
 
 @click.command(short_help="Print the history of a run.")

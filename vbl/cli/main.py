@@ -187,7 +187,8 @@ def _invoke(args: list[str]) -> int:
         _tell(args, error.as_dict())
         return error.exit_code
     except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx else "vbl"
+        named = next((arg for arg in args if arg in COMMANDS), "")  # click's parser knows no context
+        path = error.ctx.command_path if error.ctx else f"vbl {named}".rstrip()
         _tell(args, {"code": "usage", "message": error.format_message(), "hint": f"{path} --help"})
         return 2
     except click.ClickException as error:
