@@ -102,17 +102,34 @@ function tell() {
   if (mine) say("vbl:changed");
 }
 
+// Refreshes that these events ask for. One that fails leaves the picture as it is; where the file was busy, or nobody
+// answered, it is asked for again.
 const ours = (event) => event.detail?.ctx?.sourceEvent?.type?.startsWith?.("vbl:");
+
 document.addEventListener("htmx:before:request", (event) => {
   if (!ours(event)) return;
   if (refreshing === 0) since = performance.now();
   refreshing += 1;
 });
+document.addEventListener("htmx:before:response", (event) => {
+  if (!ours(event)) return;
+  const { status, headers } = event.detail.ctx.response;
+  if (status < 400 || headers.get("HX-Refresh")) return;
+  event.preventDefault();
+  if (status >= 500) tellAgain();
+});
+document.addEventListener("htmx:error", (event) => { if (ours(event)) tellAgain(); });
 document.addEventListener("htmx:finally:request", (event) => {
   if (!ours(event)) return;
   refreshing = Math.max(refreshing - 1, 0);
-  if (refreshing === 0) setTimeout(tell);
+  if (refreshing === 0 && !gathered?.again) setTimeout(tell);
 });
+
+function tellAgain() {
+  gathered ??= { runs: new Set(), all: true, supervisor: undefined };
+  gathered.mine = gathered.again = true;
+}
+
 setInterval(tell, STUCK_MS);
 
 // When it listens ----------------------------------------------------------------------------------------------------
