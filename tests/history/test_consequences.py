@@ -80,7 +80,7 @@ def then(history: History, act: Act) -> str:
 def test_a_retry_names_the_step_its_attempt_and_what_is_kept() -> None:
     history = History().started().step("fetch").done("fetch").step("charge").failed("charge")
     history.digested().add("RUN_FAILED", error={"step": "charge", "kind": "transient", "type": "E", "message": "m"})
-    assert then(history, "retry") == "step charge is, as attempt 2, run again; 1 completed step is not run again"
+    assert then(history, "retry") == "step charge is run again as attempt 2; 1 completed step is not run again"
 
 
 def test_a_retry_of_a_mistake_in_the_code_says_what_is_void() -> None:
@@ -94,7 +94,7 @@ def test_a_retry_of_an_unknown_outcome_warns() -> None:
     history.add("STEP_INTERRUPTED", step="send", attempt=1, epoch=2)
     history.add("RUN_BLOCKED", reason="unknown_outcome", version="v1", message="?", unblock="!", step="send")
     assert "nobody knows whether it happened before" in then(history, "retry")
-    assert then(history, "did_not") == "step send is, as attempt 2, run again"
+    assert then(history, "did_not") == "step send is run again as attempt 2"
     assert "send is not run again" in then(history, "happened")
     assert "StepFailed at send" in then(history, "fail")
 
@@ -221,7 +221,7 @@ def test_what_is_said_of_a_retry_is_what_a_supervisor_does(tmp_path: Path) -> No
         trial.settle()
         assert run.status == "failed"
         told = consequence(run.state(), "retry", trial.clock.now())
-        assert told.then == "step charge is, as attempt 2, run again; 1 completed step is not run again"
+        assert told.then == "step charge is run again as attempt 2; 1 completed step is not run again"
         BROKEN[0] = False
         seq = run.refresh().seq
         run.retry()

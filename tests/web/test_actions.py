@@ -89,7 +89,7 @@ def test_a_retry_says_what_runs_again_and_does_it(site: Site, trial: Trial, monk
     monkeypatch.setenv(DOWN, "1")
     run = begun(trial, buy, 3)
     drawn = dialog(site, run, "do-retry")
-    assert "step charge is, as attempt 2, run again" in drawn
+    assert "step charge is run again as attempt 2" in drawn
     assert "<code>RUN_RETRIED</code>" in drawn
     monkeypatch.delenv(DOWN)
     answer = send(site, run, "do-retry", "retry", reason="it is open again", **{"as": "ada"})

@@ -315,7 +315,7 @@ def settle(site: Site, run: Run, outcome: str, page: str | None = None, **typed:
 def test_an_unknown_outcome_is_asked_with_what_each_answer_does(site: Site, trial: Trial) -> None:
     run = lost(trial)
     drawn = card(site.get("/inbox").text, run.id)
-    for said in ("transfer is not run again", "step transfer is, as attempt 2, run again", "StepFailed at transfer"):
+    for said in ("transfer is not run again", "step transfer is run again as attempt 2", "StepFailed at transfer"):
         assert said in drawn
     assert drawn.count("STEP_RESOLVED") == 3
 

@@ -193,7 +193,7 @@ def _next(state: RunState) -> str:
     due = [step for step in state.steps.values() if step.status == "due" and not step.void]
     parts: list[str] = []
     if due:
-        parts.append(f"{_again(due)} run again")
+        parts.append(_again(due))
     if state.due_children:
         children = [state.children[call].workflow for call in sorted(state.due_children)]
         parts.append(f"{_list(children)} {'is' if len(children) == 1 else 'are'} started again")
@@ -211,8 +211,8 @@ def _next(state: RunState) -> str:
 def _again(due: list[StepState]) -> str:
     if len(due) == 1:
         (step,) = due
-        return f"step {printable(step.key)} is, as attempt {step.attempt + 1},"
-    return f"{len(due)} steps ({_list(step.key for step in due)}) are"
+        return f"step {printable(step.key)} is run again as attempt {step.attempt + 1}"
+    return f"{len(due)} steps ({_list(step.key for step in due)}) are run again"
 
 
 def _held(state: RunState) -> str:
