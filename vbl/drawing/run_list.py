@@ -15,6 +15,8 @@ from vbl.history.state import Status
 
 NAMES = {"all": "All", "running": "Running", "held-up": "Held up", "needs-you": "Needs you", "failed": "Failed"}
 """The presets as tabs."""
+MOST_SAID = 10_000
+"""Of numbers that are not known to the end, no more is said than this."""
 EXAMPLE = 'status:failed workflow:triage tag:env=dev cost:>0.1 since:1d "529 overloaded"'
 TERMS: tuple[tuple[str, str], ...] = (
     ("status:failed,blocked", "in one of these statuses; is:held-up and is:needs-you stand for several"),
@@ -135,7 +137,7 @@ def presets(listing: Listing, root: str) -> Markup:
                 tag("span", number, class_="count"),
                 href=address(root, wanted),
                 aria_current="page" if wanted == listing.wanted else None,
-                class_=f"p-{name}" + (" some" if number not in ("", "0") else ""),
+                class_=f"p-{name}" + (" some" if number[:1] not in ("", "0") else ""),
             )
         )
     return tag("nav", links, class_="tabs presets", aria_label="Presets")
@@ -244,4 +246,4 @@ def _sum(counts: Iterable[tuple[int, bool]]) -> str:
     number, more = 0, False
     for count, open_end in counts:
         number, more = number + count, more or open_end
-    return f"{number:,}{'+' if more else ''}"
+    return f"{min(number, MOST_SAID) if more else number:,}{'+' if more else ''}"
