@@ -16,6 +16,7 @@ from tests.history.legal import histories
 from vbl.drawing.chart import FOLDED, PAGE, chart, lanes
 from vbl.drawing.hatches import SIGN, fill
 from vbl.drawing.lanes import CHUNK
+from vbl.drawing.ruler import clock_ticks, elapsed_ticks
 from vbl.history.axis import axis
 from vbl.history.rows import TONES, rows
 from vbl.history.timeline import Outcome, Stand, Timeline, timeline
@@ -129,6 +130,15 @@ def test_both_ways_of_counting_are_on_the_ruler():
             *(("t1", f"08:{at}") for at in ("53:20", "53:40", "53:50", "54:10")),
         ],
     }
+
+
+@pytest.mark.parametrize("grain", [1, 500, 100_000, SECOND, 30 * SECOND])
+@pytest.mark.parametrize("length", [400, 90_000, 59.9 * SECOND, 3_601 * SECOND, 200_000.7 * SECOND])
+def test_no_time_on_the_ruler_has_sixty_seconds(grain, length):
+    picture = timeline(History().started().step("a", grain / SECOND).done("a", length / SECOND).facts, 0)
+    texts = [tick.text for tick in (*elapsed_ticks(axis(picture)), *clock_ticks(axis(picture), UTC))]
+    assert texts
+    assert not [text for text in texts if re.search(r"\b60(\.\d+)? (s|min)\b|:60", text)]
 
 
 def test_ticks_after_a_cut_are_told_apart():

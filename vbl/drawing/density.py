@@ -34,7 +34,7 @@ class Column:
 
 
 def columns(line: Axis, present: int, bars: Iterable[Bar], waits: Iterable[Wait] = ()) -> list[Column]:
-    """What ran at each place of the line. An attempt counts wherever it reaches to, however short it was."""
+    """What ran at each place of the line. However short an attempt was, it counts somewhere."""
     ran, wrong, running, waiting = ([0] * (COLUMNS + 1) for _ in range(4))
     for bar in bars:
         left, right = _reach(line, bar.start_at, present if bar.end_at is None else bar.end_at)
@@ -73,8 +73,10 @@ def strip(drawn: list[Column], height: int, top: int = 0) -> list[Markup]:
 
 
 def _reach(line: Axis, start_at: int, end_at: int) -> tuple[int, int]:
-    left = min(int(line.place(start_at) * COLUMNS), COLUMNS - 1)
-    return left, min(max(int(line.place(end_at) * COLUMNS - 1e-9), left), COLUMNS - 1)
+    """The first and the last column of a span: those of which it has the greater part, so that what follows it does not
+    stand above it; the nearest one for what is shorter than a column."""
+    left = min(round(line.place(start_at) * COLUMNS), COLUMNS - 1)
+    return left, min(max(round(line.place(end_at) * COLUMNS) - 1, left), COLUMNS - 1)
 
 
 def _level(count: int, peak: int) -> int:

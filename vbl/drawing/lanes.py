@@ -24,8 +24,10 @@ TEXT = 200
 """So many characters of an error are said in a shape's words."""
 ROOM_FOR_NUMBER = 0.03
 """An attempt from this share of the picture on has its number in it at any width."""
-ROOM_FOR_WORDS = 0.05
-"""A wait from this share of the picture on has a word in it."""
+USUAL = 900
+"""So wide in pixels is a picture that nobody has zoomed, more or less."""
+FREE = 0.7
+"""A word in a wait covers this share of it at most."""
 CHUNK = 100
 """So many rows make a block that a browser skips while it is out of sight."""
 
@@ -150,21 +152,25 @@ def _wait(pen: Pen, wait: Wait) -> Markup:
         "rect", x=percent(left), y=5, width=percent(width), height=14, rx=1, fill=fill(kind, pen.name), class_="shape"
     )
     parts = [box]
-    if width >= ROOM_FOR_WORDS:
-        word = _word(pen, wait)
-        paper = tag("rect", x=3, y=5.5, width=round(len(word) * 5.9 + 8), height=13, class_="paper")
+    if word := _word(pen, wait, width):
+        paper = tag("rect", x=3, y=5.5, width=_length(word), height=13, class_="paper")
         text = tag("text", word, x=7, y=16)
         parts.append(tag("svg", paper, text, x=percent(left), y=0, width=percent(width), height=24))
     open_now = " open" if wait.end_at is None else ""
     return pen.shape(_waited(pen, wait), wait.seq, f"wait {kind} {TONES[kind]}{open_now}", *parts)
 
 
-def _word(pen: Pen, wait: Wait) -> str:
-    """What is written in a wait: how it ended, or how long it was."""
+def _word(pen: Pen, wait: Wait, width: float) -> str:
+    """What is written in a wait, as far as it leaves most of the pattern free: how it ended, or how long it was."""
     took = duration((pen.present if wait.end_at is None else wait.end_at) - wait.start_at)
-    if wait.outcome and wait.stand is not Stand.CHILD:
-        return printable(wait.outcome)[:TEXT]
-    return f"{took} so far" if wait.end_at is None else took
+    ended = printable(wait.outcome)[:TEXT] if wait.stand is not Stand.CHILD else ""
+    words = [ended, f"{took} so far" if wait.end_at is None else took, took]
+    return next((word for word in words if word and _length(word) <= width * USUAL * FREE), "")
+
+
+def _length(word: str) -> int:
+    """About as wide is a word in pixels, with its paper."""
+    return round(len(word) * 5.9 + 8)
 
 
 def _waited(pen: Pen, wait: Wait) -> str:

@@ -34,6 +34,8 @@ COARSE = 2
 """So many levels have room without zoom."""
 ROOM_FOR_CUT = 0.05
 """A cut stretch from this share of the picture on is named."""
+BEFORE_NAME, BEHIND_NAME = 11.0, 4.5
+"""So near to the middle of a cut, in percent of the unzoomed picture, a tick would run into its name."""
 MOST_TICKS = 400
 
 
@@ -125,16 +127,22 @@ def _named_cuts(line: Axis) -> list[Piece]:
 
 def _thinned(line: Axis, write: Callable[[int, int], str], origin: int, fine: bool) -> list[Tick]:
     """Ticks of all levels, none too near to another of a level that is shown with it, nor to the name of a cut."""
-    taken = [(piece.left + piece.right) * 50 for piece in _named_cuts(line)]
+    names = [(piece.left + piece.right) * 50 for piece in _named_cuts(line)]
+    taken: list[float] = []
     ticks: list[Tick] = []
     for level, (apart, step) in list(enumerate(zip(LEVELS, _steps(line), strict=True)))[: None if fine else COARSE]:
+        zoomed = min(apart / LEVELS[1], 1.0)
         for at in _candidates(line, step, origin):
-            place = line.place(at)
+            place = line.place(at) * 100
             if len(ticks) >= MOST_TICKS:
                 break
-            if all(abs(place * 100 - other) >= apart * 0.8 for other in taken) and place < 1 - apart / 160:
-                taken.append(place * 100)
-                ticks.append(Tick(place, write(at, step), level))
+            if (
+                all(abs(place - other) >= apart * 0.8 for other in taken)
+                and not any(-BEFORE_NAME < (place - name) / zoomed < BEHIND_NAME for name in names)
+                and place < 100 - apart * 0.6
+            ):
+                taken.append(place)
+                ticks.append(Tick(place / 100, write(at, step), level))
     return ticks
 
 
@@ -166,21 +174,22 @@ def _candidates(line: Axis, step: int, origin: int) -> Iterator[int]:
 
 def _since(us: int, step: int) -> str:
     """A time since the beginning, as fine as its ticks: `0`, `250 ms`, `2.5 s`, `2 min 5 s`, `3:58:12`, `3 h`."""
+    grain = next((10**power for power in range(6, 0, -1) if step % 10**power == 0), 1)
+    us = round(us / grain) * grain
     if us < MINUTE:
-        return "0" if us == 0 else f"{us // 1_000} ms" if us < SECOND and us % 1_000 == 0 else _seconds(us, step) + " s"
+        return "0" if us == 0 else f"{us / 1_000:g} ms" if us < SECOND else f"{_seconds(us)} s"
     if step >= MINUTE or (us < HOUR and step >= SECOND):
         return duration(us)
     if us < HOUR:
-        return f"{us // MINUTE} min {_seconds(us % MINUTE, step)} s"
+        return f"{us // MINUTE} min {_seconds(us % MINUTE)} s"
     days = f"{us // DAY} d " if us >= DAY else ""
-    seconds = _seconds(us % MINUTE, step)
-    return f"{days}{us % DAY // HOUR}:{us % HOUR // MINUTE:02d}:{seconds.zfill(2) if seconds.isdigit() else seconds}"
+    whole, dot, part = _seconds(us % MINUTE).partition(".")
+    return f"{days}{us % DAY // HOUR}:{us % HOUR // MINUTE:02d}:{whole:0>2}{dot}{part}"
 
 
-def _seconds(us: int, step: int) -> str:
-    digits = next((n for n in range(6) if step % 10 ** (6 - n) == 0), 6)
-    text = f"{us / SECOND:.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+def _seconds(us: int) -> str:
+    text = f"{us / SECOND:.6f}"
+    return text.rstrip("0").rstrip(".")
 
 
 def _of_day(at: int, step: int, zone: tzinfo | None) -> str:

@@ -65,11 +65,13 @@ def axis(picture: Timeline, *, compressed: bool = True) -> Axis:
     cuts = [gap for gap in _gaps(busy, start, end) if gap[1] - gap[0] > threshold] if busy else []
     apart = [part for gap in cuts for part in _parts(gap, picture.waits) if part[1] - part[0] > threshold]
     cuts = apart if len(apart) <= MOST_CUTS else cuts
-    each = min(IDLE_EACH, IDLE_SHARE / len(cuts)) if cuts else 0.0
     kept = (end - start) - sum(b - a for a, b in cuts)
+    if kept <= 0:
+        cuts, kept = [], end - start  # nothing is left that they would have to make room for
+    each = min(IDLE_EACH, IDLE_SHARE / len(cuts)) if cuts else 0.0
     pieces: list[Piece] = []
     left, at = 0.0, start
-    scale = (1 - each * len(cuts)) / kept if kept > 0 else 0.0
+    scale = (1 - each * len(cuts)) / kept
     for gap_start, gap_end in cuts:
         if gap_start > at:
             pieces.append(Piece(at, gap_start, left, left := left + (gap_start - at) * scale, False))

@@ -197,7 +197,8 @@ def _outside(state: RunState, at: dict[int, int]) -> Iterator[_Thing]:
         status = {"open": "waiting_for_approval", "granted": "completed", "closed": "cancelled"}.get(
             gate.status, "failed"
         )
-        by = f"{gate.status} by {gate.decided_by}" if gate.decided_by else gate.status
+        ended = gate.status if gate.status != "open" else ""
+        by = f"{ended} by {gate.decided_by}" if gate.decided_by else ended
         node = Node(
             f"gate {gate.id}", "gate", gate.name, status, gate.asked_seq, gate.requested_at, gate.decided_at, by
         )
