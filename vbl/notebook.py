@@ -91,18 +91,54 @@ def in_notebook() -> bool:
     return hasattr(shell(), "kernel")
 
 
-def shown(text: str, html: str) -> Callable[[str, str], None]:
-    """Show something below the cell that runs now. Returns what shows something else in its place, in any thread and
-    also when the cell has ended."""
-    from IPython.display import DisplayHandle
+class Place:
+    """Where something is shown below a cell, and may be shown anew: in any thread, and when the cell has ended.
 
-    place: Any = DisplayHandle()
-    place.display({"text/plain": text, "text/html": html}, raw=True)
+    What came while no cell ran does not reach every front end (nbclient listens to the cell that runs alone), so it is
+    shown once more at the end of the next cell. `renew` is called there too: at the end of each cell it is true.
+    """
 
-    def anew(text: str, html: str) -> None:
-        place.update({"text/plain": text, "text/html": html}, raw=True)
+    def __init__(self, text: str, html: str, renew: Callable[[], None]) -> None:
+        from IPython.display import DisplayHandle
 
-    return anew
+        self._handle: Any = DisplayHandle()
+        self._renew = renew
+        self._last = self._settled = {"text/plain": text, "text/html": html}
+        self._left = False
+        self._handle.display(self._last, raw=True)
+        if not _places:
+            shell().events.register("post_run_cell", _settle_all)
+        _places.append(self)
+
+    def show(self, text: str, html: str) -> None:
+        """Show this in the place of what was shown last."""
+        self._last = {"text/plain": text, "text/html": html}
+        self._handle.update(self._last, raw=True)
+
+    def leave(self) -> None:
+        """What is shown now stays."""
+        self._left = True
+
+    def settle(self) -> None:
+        """A cell ends: let the picture be true, and be seen."""
+        left = self._left
+        if not left:
+            self._renew()
+        if self._last is not self._settled:
+            self._settled = self._last
+            self._handle.update(self._last, raw=True)
+        if left:
+            _places.remove(self)
+
+
+_places: list[Place] = []
+
+
+def _settle_all(*_result: object) -> None:
+    for place in list(_places):
+        place.settle()
+    if not _places:
+        shell().events.unregister("post_run_cell", _settle_all)
 
 
 def follow_reloads(*kinds: type) -> None:

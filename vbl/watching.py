@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,9 @@ class Watch:
     def __init__(self, run: Run, access: Access) -> None:
         self._run = run
         self._access = access
+        self._seq = 0
         self._moving = True
+        self._drawing = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -79,27 +80,47 @@ class Watch:
         if before is not None:
             before.stop()
         sheet = self._run.sheet()
-        redraw = notebook.shown(repr(self._run), notebook.drawn("run", sheet))
-        if not sheet.state.finished:
-            self._thread = threading.Thread(target=self._go_on, args=(redraw,), name="vbl-watch", daemon=True)
-            self._thread.start()
-
-    def _go_on(self, redraw: Callable[[str, str], None]) -> None:
-        try:
-            with self._access.beside() as client:
-                self._follow(client, client.run(self._run.id), redraw)
-        except VblError as error:
-            redraw(str(error), notebook.drawn("problem", error.message, error.hint))
-        finally:
-            with _changing:
-                if _watches.get(self._key) is self:
-                    del _watches[self._key]
+        self._seq, self._moving = sheet.state.seq, _moves(sheet)
+        self._place = notebook.Place(repr(self._run), notebook.drawn("run", sheet), self._catch_up)
+        if sheet.state.finished:
+            self._leave()
+            return
+        self._thread = threading.Thread(target=self._go_on, name="vbl-watch", daemon=True)
+        self._thread.start()
 
     @property
     def _key(self) -> tuple[Path, str]:
         return self._access.path, self._run.id
 
-    def _follow(self, client: Client, run: Run, redraw: Callable[[str, str], None]) -> None:
+    def _leave(self) -> None:
+        self._place.leave()
+        with _changing:
+            if _watches.get(self._key) is self:
+                del _watches[self._key]
+
+    def _draw(self, run: Run) -> bool:
+        """Show the run as it is now; whether it has ended."""
+        with self._drawing:
+            sheet = run.sheet()
+            self._seq, self._moving = sheet.state.seq, _moves(sheet)
+            self._place.show(repr(run), notebook.drawn("run", sheet))
+        return sheet.state.finished
+
+    def _catch_up(self) -> None:
+        """A cell ends: what it did to the run is to be seen when it has."""
+        if not (self.ended or self._access.closed) and self._run.refresh().seq != self._seq:
+            self._draw(self._run)
+
+    def _go_on(self) -> None:
+        try:
+            with self._access.beside() as client:
+                self._follow(client, client.run(self._run.id))
+        except VblError as error:
+            self._place.show(str(error), notebook.drawn("problem", error.message, error.hint))
+        finally:
+            self._leave()
+
+    def _follow(self, client: Client, run: Run) -> None:
         """Draw the run whenever there is something new, and each moment while something grows."""
         seen, rest_s, at = -1, 0.0, time.monotonic()
         while not self._stop.wait(LOOK_S):
@@ -108,12 +129,9 @@ class Watch:
             if not closed and (since < rest_s or (client.changed() == seen and since < period)):
                 continue
             seen, at = client.changed(), time.monotonic()
-            sheet = run.sheet()
-            redraw(repr(run), notebook.drawn("run", sheet))
-            rest_s = (time.monotonic() - at) * SHARE
-            self._moving = _moves(sheet)
-            if closed or sheet.state.finished:
+            if self._draw(run) or closed:
                 return
+            rest_s = (time.monotonic() - at) * SHARE
 
 
 def _moves(sheet: RunSheet) -> bool:
