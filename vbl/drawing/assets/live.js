@@ -14,6 +14,7 @@ const button = document.getElementById("live");
 const BEAT_MS = 40_000; // the server beats every 15 s; without one for so long the stream is dead
 const SOON_MS = 1_000;
 const LATEST_MS = 15_000;
+const AGAIN_MS = 1_500; // after a refresh that failed
 const STUCK_MS = 5_000; // a refresh that has not ended after so long holds up nothing any more
 
 let cursor = Number(body.dataset.cursor ?? 0);
@@ -122,7 +123,7 @@ document.addEventListener("htmx:error", (event) => { if (ours(event)) tellAgain(
 document.addEventListener("htmx:finally:request", (event) => {
   if (!ours(event)) return;
   refreshing = Math.max(refreshing - 1, 0);
-  if (refreshing === 0 && !gathered?.again) setTimeout(tell);
+  if (refreshing === 0) setTimeout(tell, gathered?.again ? AGAIN_MS : 0);
 });
 
 function tellAgain() {
