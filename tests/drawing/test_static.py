@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import json
 from collections import defaultdict
+from dataclasses import dataclass
 from datetime import UTC
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,16 +17,16 @@ import vbl
 from vbl.cli.main import main
 from vbl.drawing.markup import VOID
 from vbl.drawing.static import MODULES, document
-from vbl.testing import Trial
+from vbl.testing import FakeClock, Trial
 
 EVIL = """</script></style><script>alert(1)</script><img src=http://evil.example/x onerror=alert(1)>"'&\x00\u202e"""
 
 
 @vbl.step(retry=vbl.Retry(max_attempts=2, delay=3600, jitter=0, retry_on=["bug"]))
 async def risky(text: str) -> str:
-    await asyncio.sleep(0)
-    if WORLD["calls"] == 0:
-        WORLD["calls"] += 1
+    await WORLD.clock.sleep(5)
+    if not WORLD.calls:
+        WORLD.calls += 1
         raise ValueError(text)
     return text
 
@@ -48,7 +48,15 @@ async def brief(size: int) -> int:
     return len(await large(size))
 
 
-WORLD = {"calls": 0}
+@dataclass
+class World:
+    """What the steps share: the clock of the trial, and how often one was called."""
+
+    clock: FakeClock
+    calls: int = 0
+
+
+WORLD: World
 
 
 class Page(HTMLParser):
@@ -87,8 +95,9 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def trial(tmp_path):
-    WORLD["calls"] = 0
+    global WORLD
     with Trial(tmp_path / "runs.db") as trial:
+        WORLD = World(trial.clock)
         yield trial
 
 

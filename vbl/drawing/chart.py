@@ -193,9 +193,9 @@ def _kinds(drawn: list[Row]) -> list[Kind]:
 def _tools(pen: Pen, picture: Timeline, look: Look) -> Markup:
     """What a script works on: zoom, the smallest picture, which time is shown, which axis."""
     zoom = [
-        _button("zoom-out", "−", "Zoom out (-)"),
-        _button("zoom-in", "+", "Zoom in (+)"),
-        _button("fit", "fit", "Show all (0)"),
+        _button("zoom-out", "−", "Zoom out (-)", aria_label="Zoom out"),
+        _button("zoom-in", "+", "Zoom in (+)", aria_label="Zoom in"),
+        _button("fit", "fit", "Show all (0)", aria_label="Show all"),
     ]
     shown = [tag("span", "elapsed", class_="elapsed"), tag("span", "clock", class_="clock")]
     times = _button("clock", shown, "Time since the start, or time of day (t)")
