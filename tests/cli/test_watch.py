@@ -65,6 +65,11 @@ def test_a_smaller_window_is_filled_anew(shell):
     screen = tty.shows("more lines; they are printed at the end")
     assert len(screen.splitlines()) == 6
     assert max(len(line) for line in screen.splitlines()) <= 60
+    tty.resize(40, 30)
+    screen = tty.shows(lambda screen: "queued" in screen.splitlines()[-1])
+    detail = screen.split("waits for  supervisor\n")[1].split("  next")[0]
+    assert len(detail.splitlines()) > 1, "a sentence that does not fit is wrapped, not cut"
+    assert max(len(line) for line in screen.splitlines()) <= 40
     tty.press("q")
     assert tty.end() == 0
 

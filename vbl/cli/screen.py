@@ -56,6 +56,11 @@ class Canvas(Terminal):
         """Columns left on a line of which `used` are taken."""
         return max(self.width - used, 10)
 
+    @property
+    def cuts(self) -> bool:
+        """A screen has lines of one height."""
+        return True
+
     def lines(self) -> list[str]:
         """What was written."""
         self.stdout.flush()

@@ -88,6 +88,11 @@ class Terminal:
         return max(self.width - used, 40) if self.stdout.isatty() else 1 << 20
 
     @property
+    def cuts(self) -> bool:
+        """Whether a line that is too long is cut instead of wrapped."""
+        return False
+
+    @property
     def asks(self) -> bool:
         """Whether a question can be asked: stdin is a terminal, and --yes has not answered it."""
         return not self.yes and not self.as_json and sys.stdin.isatty()

@@ -196,7 +196,10 @@ def _head(terminal: Terminal, seen: Overview, now: int) -> list[str]:
         told.append(terminal.paint(f"{count} {TITLES[group]}", STYLES[group] if count.number else "dim"))
     for status in (Status.COMPLETED, Status.CANCELLED):
         told.append(terminal.paint(f"{seen.counts[status]} {status}", "dim"))
-    return [first, _supervisor(terminal, seen, now), _speed(terminal, seen), "  " + "   ".join(told)]
+    line = "  " + told[0]
+    for text in told[1:]:
+        line += f"   {text}" if columns(line) + columns(text) + 3 <= terminal.width else ""
+    return [first, _supervisor(terminal, seen, now), _speed(terminal, seen), line]
 
 
 def _supervisor(terminal: Terminal, seen: Overview, now: int) -> str:
@@ -254,7 +257,7 @@ def _question(terminal: Terminal, question: Question, now: int) -> Row:
         left = f"{duration(gate.expires_at - now)} left" if gate.expires_at > now else "its time is over"
     text = f"{gate.name}  {gate.id}  {gate.workflow} asks {people(gate.to)}"
     room = terminal.width - columns(left) - 6
-    text = fit(text, room)
+    text = fit(text, room - 2)
     return Row(f"{terminal.mark('waiting_for_approval')} {text}{' ' * (room - columns(text))}{left}", question.run_id)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from vbl.cli.terminal import Terminal, dumps, fit
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
     from vbl.history.state import RunState
     from vbl.history.why import Why
+
+
+FIELD = 13
+"""So many columns stand before the value of a field."""
 
 
 def local(at: int) -> str:
@@ -47,9 +52,13 @@ def say_why(terminal: Terminal, answer: Why) -> None:
 
 
 def field(terminal: Terminal, name: str, text: str, style: str = "") -> None:
-    """A dim name and its value, aligned with its neighbours."""
+    """A dim name and its value, aligned with its neighbours. A long one is left to the terminal to wrap, so that a
+    command can be copied; but for a screen that would cut it."""
     safe = "".join(c if c.isprintable() else printable(c) for c in text)
-    terminal.line(f"  {terminal.paint(f'{name:<10}', 'dim')} {terminal.paint(safe, style)}")
+    room = max(terminal.width - FIELD, 10)
+    for line in wrap(safe, room, break_on_hyphens=False) or [""] if terminal.cuts else [safe]:
+        terminal.line(f"  {terminal.paint(f'{name:<10}', 'dim')} {terminal.paint(line, style)}")
+        name = ""
 
 
 def say_traceback(terminal: Terminal, error: dict[str, Any]) -> None:
