@@ -36,6 +36,17 @@ async def answer_ticket(to: str) -> str | None:
     return await gate.run() if gate.approved else None
 
 
+@vbl.step
+def send_long(to: str, body: str) -> str:
+    return f"{to}: {len(body)}"
+
+
+@vbl.workflow(name="desk.answer_at_length")
+async def answer_at_length(body: str) -> str | None:
+    gate = await vbl.approve(send_long.call("eve", body), edit=True)
+    return await gate.run() if gate.approved else None
+
+
 @vbl.workflow(name="desk.answer_for_two")
 async def answer_for_two(to: str) -> str | None:
     gate = await vbl.approve(send.call(Reply(to=to, body="Dear Eve")), edit=True, need=2)

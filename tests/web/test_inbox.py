@@ -18,7 +18,7 @@ from starlette.routing import Mount
 from tests.drawing.test_forms import Browser
 from tests.engine.world import WORLD
 from tests.web.conftest import Site, entered
-from tests.web.desk_work import answer_for_two, answer_ticket, buy, move, refund
+from tests.web.desk_work import answer_at_length, answer_for_two, answer_ticket, buy, move, refund
 from vbl.client import Client
 from vbl.handle import Run
 from vbl.testing import FakeClock, Trial
@@ -346,3 +346,24 @@ def test_what_was_settled_can_not_be_settled_again(site: Site, trial: Trial) -> 
     assert settle(site, run, "did_not", page).status_code == 409
     assert run.status == "failed"
     assert site.post_form(f"/runs/{run.id}/resolve?outcome=maybe").status_code == 400
+
+
+# What is large -------------------------------------------------------------------------------------------------------
+
+
+def test_a_large_argument_can_be_looked_at_and_stands_as_it_is(site: Site, trial: Trial) -> None:
+    """More than a page takes back in a form: the approval covers it all the same."""
+    body = "long " * 2_000_000
+    run = asked(trial, answer_at_length, body)
+    drawn = card(site.get("/inbox").text, gate_of(run))
+    assert len(drawn) < 20_000
+    assert "body: too large to edit here" in drawn
+    (address,) = re.findall(r'hx-get="(/gates/[^"]*)"', drawn)
+    whole = site.get(html.unescape(address)).text
+    assert "long long" in whole
+    raw = site.get(f"{html.unescape(address)}&raw=1")
+    assert raw.json() == body
+    assert site.get(f"/gates/{gate_of(run)}/value?of=argument&name=nothing").status_code == 404
+    assert site.get(f"/gates/{gate_of(run)}/value?of=else").status_code == 404
+    assert decide(site, gate_of(run), "approve", to="bob").status_code == 200
+    assert run.result() == f"bob: {len(body)}"

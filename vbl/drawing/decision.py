@@ -19,16 +19,20 @@ from vbl.history.gates import canonical
 from vbl.history.questions import Gate
 from vbl.history.state import RunState
 
+EDITABLE = 64 * 1024
+"""Characters of JSON that a value may have to stand in a form."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a person is about to say at a gate: a form for each parameter that may be edited, one for the data, the name
-    and the reason as they were typed."""
+    and the reason as they were typed; `too_large` names what stands as it is, for no page takes so much text."""
 
     edits: tuple[tuple[str, Form], ...]
     data: Form | None
     actor: str
     reason: str = ""
+    too_large: tuple[str, ...] = ()
 
     @property
     def wrong(self) -> bool:
@@ -59,6 +63,7 @@ def answer(gate: Gate, actor: str) -> Answer:
     call: dict[str, Any] = gate.call or {}
     input: dict[str, Any] = call.get("input") or {}
     parameters: dict[str, Any] = call.get("parameters") or dict.fromkeys(input, True)
+    large = [name for name in parameters if gate.edit and len(canonical(input.get(name))) > EDITABLE]
     edits = [
         (
             name,
@@ -72,10 +77,13 @@ def answer(gate: Gate, actor: str) -> Answer:
             ),
         )
         for number, (name, schema) in enumerate(parameters.items())
+        if gate.edit and name not in large
     ]
     given = gate.data if gate.votes else ABSENT
+    if given is not ABSENT and len(canonical(given)) > EDITABLE:
+        return Answer(tuple(edits), None, actor, too_large=(*large, "the answer so far"))
     data = form(gate.schema, "data", given) if gate.schema is not None else None
-    return Answer(tuple(edits) if gate.edit else (), data, actor)
+    return Answer(tuple(edits), data, actor, too_large=tuple(large))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,7 @@ def decision_form(gate: Gate, said: Answer, sending: Sending, told: Foreseen | N
         tag("details", tag("summary", "Edit before approving"), edits, open=unfolded, class_="edits")
         if edits
         else None,
+        _too_large(gate, said),
         tag("fieldset", tag("legend", "Asked for"), fields_of(said.data, id)) if said.data is not None else None,
         tag(
             "div",
@@ -127,6 +136,13 @@ def decision_form(gate: Gate, said: Answer, sending: Sending, told: Foreseen | N
         ),
         class_="decision",
     )
+
+
+def _too_large(gate: Gate, said: Answer) -> Markup | None:
+    if not said.too_large:
+        return None
+    how = tag("code", f"vbl approve {gate.id} --editor")
+    return tag("p", f"{', '.join(said.too_large)}: too large to edit here. Elsewhere: ", how, class_="dim")
 
 
 def _verdict(gate: Gate, sending: Sending, verdict: str, word: str, key: str, told: Consequence | str | None) -> Markup:

@@ -46,7 +46,7 @@ def gate_card(
         _head(gate, now, root, links),
         refusal(problem) if problem is not None else None,
         _asked_again(gate),
-        _information(gate),
+        _information(gate, f"{root}/gates/{gate.id}/value" if links else None),
         _people(gate, now),
         form,
         id=f"q-{gate.id}",
@@ -99,19 +99,19 @@ def _asked_again(gate: Gate) -> Markup | None:
     return tag("p", f"asked again: {gate.problem}", class_="note") if gate.problem else None
 
 
-def _information(gate: Gate) -> Markup | None:
-    """What the decision is about: the call with its arguments, and what is shown."""
+def _information(gate: Gate, address: str | None) -> Markup | None:
+    """What the decision is about: the call with its arguments, and what is shown; `address` gives what is large."""
     parts: list[Child] = []
     if gate.call is not None:
-        parts.append(_fact("call", [tag("code", gate.call["step"]), _arguments(gate)]))
+        parts.append(_fact("call", [tag("code", gate.call["step"]), _arguments(gate, address)]))
     if gate.show is not None:
-        parts.append(_fact("shown", payload(gate.show)))
+        parts.append(_fact("shown", payload(gate.show, whole=address and f"{address}?of=show")))
     if gate.data is not None and gate.status != "open":
-        parts.append(_fact("answered", payload(gate.data)))
+        parts.append(_fact("answered", payload(gate.data, whole=address and f"{address}?of=data")))
     return tag("dl", parts, class_="asked") if parts else None
 
 
-def _arguments(gate: Gate) -> Markup:
+def _arguments(gate: Gate, address: str | None) -> Markup:
     """Each argument as it stands; beside one that was edited, what it was."""
     call: dict[str, Any] = gate.call or {}
     asked: dict[str, Any] = (gate.asked or {}).get("input") or {}
@@ -119,7 +119,8 @@ def _arguments(gate: Gate) -> Markup:
     rows: list[Child] = []
     for name, value in input.items():
         was = tag("div", "was ", payload(asked[name]), class_="was dim") if _edited(asked, name, value) else None
-        rows.append(tag("div", tag("dt", name, class_="mono"), tag("dd", payload(value), was)))
+        whole = address and f"{address}?{urlencode({'of': 'argument', 'name': name})}"
+        rows.append(tag("div", tag("dt", name, class_="mono"), tag("dd", payload(value, whole=whole), was)))
     return tag("dl", rows, class_="arguments")
 
 
@@ -181,7 +182,8 @@ def doubt_card(
     id = f"q-{state.run_id}"
     about: list[Child] = [_fact("what is known", asked.detail)]
     if step is not None:
-        about.append(_fact("called with", payload(step.input)))
+        whole = f"{root}/runs/{state.run_id}/events/{step.asked_seq}/value?of=input" if links else None
+        about.append(_fact("called with", payload(step.input, whole=whole)))
         about.append(_fact("attempt", [f"{step.attempt}, begun ", clock(step.started_at, now)]))
         about.append(_fact("idempotency key", tag("code", step.idempotency_key)) if step.idempotency_key else None)
     status = tag("span", tag("span", "■", class_="sign", aria_hidden="true"), " outcome unknown", class_="status bad")

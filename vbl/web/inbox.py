@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,11 +21,12 @@ from vbl.drawing.forms import Sending
 from vbl.drawing.frame import heading
 from vbl.drawing.inbox import doubt_card, gate_card, inbox, only
 from vbl.drawing.markup import Markup, join, tag
-from vbl.errors import VblError
+from vbl.errors import NotFound, VblError
 from vbl.history.gates import barred
 from vbl.history.questions import Gate, Question
 from vbl.history.state import RunState
 from vbl.web.desk import Cache, Desk, desk, status_of
+from vbl.web.values import whole
 
 MOST = 50
 """Questions on a page; the next ones come up as these are settled."""
@@ -107,6 +110,19 @@ def gate_page(request: Request) -> Response:
     return _shown(d, gate, _card(d, gate))
 
 
+def value(request: Request) -> Response:
+    """One value that the gate is about, whole: what is shown, what was answered, an argument as it stands."""
+    d = desk(request)
+    gate = d.client.gate(request.path_params["gate"])
+    of, name = request.query_params.get("of", ""), request.query_params.get("name", "")
+    input: dict[str, Any] = (gate.call or {}).get("input") or {}
+    found = {"show": gate.show, "data": gate.data, "argument": input.get(name)}
+    if of not in found or (of == "argument" and name not in input):
+        raise NotFound(f"gate {gate.id} has no {of} {name}".rstrip(), f"It has: {', '.join(found)}")
+    query = urlencode({"of": of, **({"name": name} if name else {})})
+    return whole(d, request, found[of], f"{d.root}/gates/{gate.id}/value?{query}", f"{gate.id}-{of}")
+
+
 def approve(request: Request) -> Response:
     """Approve what the gate asks, with what was typed."""
     d, gate, said = _asked(request)
@@ -168,6 +184,7 @@ routes = [
     Route("/inbox", page),
     Route("/inbox/questions", list_part),
     Route("/gates/{gate}", gate_page),
+    Route("/gates/{gate}/value", value),
     Route("/gates/{gate}/approve", approve, methods=["POST"]),
     Route("/gates/{gate}/deny", deny, methods=["POST"]),
 ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
-from typing import Any
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -26,7 +25,6 @@ from vbl.drawing.events import Reading, added, event_list, filter_form, newer, o
 from vbl.drawing.graph import graph_svg
 from vbl.drawing.head import head, values
 from vbl.drawing.markup import Markup, join, tag
-from vbl.drawing.payload import as_json, payload
 from vbl.drawing.sheet import RunSheet
 from vbl.drawing.state_view import Point, state_view, value_at
 from vbl.errors import NotFound, UsageError
@@ -34,6 +32,7 @@ from vbl.history.questions import questions
 from vbl.web.desk import Desk, desk
 from vbl.web.inbox import card
 from vbl.web.sheets import Known, Sheets
+from vbl.web.values import whole
 
 LIVE = {"hx_trigger": "vbl:changed from:body", "hx_swap": "outerMorph"}
 
@@ -130,15 +129,7 @@ def value(request: Request) -> Response:
     found = {"input": state.input, "output": state.output, "variables": state.variables}
     if name not in found:
         raise NotFound(f"a run has no value {name!r}", f"It has {', '.join(found)}")
-    return _whole(d, request, found[name], f"{address}/value?of={name}", f"{known.sheet.id}-{name}")
-
-
-def _whole(d: Desk, request: Request, found: Any, url: str, name: str) -> Response:
-    """A value drawn in full, or as the JSON that was recorded."""
-    if "raw" in request.query_params:
-        named = {"content-disposition": f'attachment; filename="{name}.json"'}
-        return Response(as_json(found).encode("utf-8", "replace"), media_type="application/json", headers=named)
-    return d.fragment(payload(found, whole=url, full=True, command=None))
+    return whole(d, request, found[name], f"{address}/value?of={name}", f"{known.sheet.id}-{name}")
 
 
 # Events ------------------------------------------------------------------------------------------------------------
@@ -185,7 +176,7 @@ def event_value(request: Request) -> Response:
     fact = find(_reading(request, known, address), request.path_params["seq"])
     name = request.query_params.get("of", "")
     url = f"{address}/events/{fact.seq}/value?of={name}"
-    return _whole(d, request, value_of(fact, name), url, f"{known.sheet.id}-{fact.seq}-{name}")
+    return whole(d, request, value_of(fact, name), url, f"{known.sheet.id}-{fact.seq}-{name}")
 
 
 def _number(request: Request, name: str) -> int | None:
@@ -225,7 +216,7 @@ def state_value(request: Request) -> Response:
     d, known, address = _opened(request)
     point, name = _point(request), request.query_params.get("of", "")
     url = f"{address}/state/value?{urlencode({**point.query, 'of': name})}"
-    return _whole(d, request, value_at(known.sheet, point, name), url, f"{known.sheet.id}-{name}")
+    return whole(d, request, value_at(known.sheet, point, name), url, f"{known.sheet.id}-{name}")
 
 
 def _graph_tab(request: Request, d: Desk, known: Known) -> Markup:

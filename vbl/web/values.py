@@ -1,0 +1,19 @@
+"""One recorded value as an answer of its own: what a page names only, because it is large."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from vbl.drawing.payload import as_json, payload
+from vbl.web.desk import Desk
+
+
+def whole(d: Desk, request: Request, found: Any, url: str, name: str) -> Response:
+    """The value drawn in full; with `raw` in the query, as the JSON that was recorded, to be kept as `name`.json."""
+    if "raw" in request.query_params:
+        named = {"content-disposition": f'attachment; filename="{name}.json"'}
+        return Response(as_json(found).encode("utf-8", "replace"), media_type="application/json", headers=named)
+    return d.fragment(payload(found, whole=url, full=True, command=None))
