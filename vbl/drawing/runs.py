@@ -79,7 +79,7 @@ def _box(row: RunRow) -> Markup:
 def _cells(row: RunRow, now: int, root: str, links: bool) -> dict[str, Child]:
     took: Child = duration((now if row.finished_at is None else row.finished_at) - row.created_at)
     if row.finished_at is None:
-        took = tag("span", took, data_since=row.created_at)
+        took = tag("span", duration(_rounded(now - row.created_at)), data_age=row.created_at)
     name = tag("span", row.id, class_="mono id")
     shown = tag("a", name, href=f"{root}/runs/{row.id}", data_open=True) if links else name
     return {
@@ -119,7 +119,7 @@ def _doing(row: RunRow, now: int) -> list[Child]:
 
 def _ago(at: int, now: int) -> Markup:
     exact = iso(at)
-    return tag("time", f"{duration(_rounded(now - at))} ago", datetime=exact, title=exact)
+    return tag("time", tag("span", duration(_rounded(now - at)), data_age=at), " ago", datetime=exact, title=exact)
 
 
 def _rounded(us: int) -> int:

@@ -1,6 +1,8 @@
 // The list of runs: ticking all rows of the page, and saying how many are ticked. Works by delegation on the document,
 // for the list is drawn anew while one looks. Without it the form works all the same.
 
+import { duration } from "./run.js";
+
 function boxes() {
   return [...document.querySelectorAll('#list input[name="run"]')];
 }
@@ -20,6 +22,17 @@ function tell() {
   if (words) words.textContent = every ? "with all that fit:" : ticked ? `with the ${ticked} ticked:` : "tick runs to:";
   for (const button of form.querySelectorAll('button[name="act"]')) button.disabled = !ticked && !every;
 }
+
+// Ages, as they were drawn: whole seconds, from a minute on whole minutes.
+setInterval(() => {
+  if (document.hidden) return;
+  for (const one of document.querySelectorAll("[data-age]")) {
+    const us = Date.now() * 1000 - Number(one.dataset.age);
+    const unit = us >= 6e7 ? 6e7 : 1e6;
+    const text = duration(us >= unit ? us - (us % unit) : us);
+    if (one.textContent !== text) one.textContent = text;
+  }
+}, 5000);
 
 document.addEventListener("change", (event) => {
   if (event.target.matches?.("#list [data-all]")) {

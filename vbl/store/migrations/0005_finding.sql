@@ -2,6 +2,13 @@
 
 alter table runs add column usd real;
 
+drop view vbl_runs;
+
+create view vbl_runs as
+select id, workflow, version, status, start_key as key, parent_id, created_at, updated_at, finished_at, wake_at, seq,
+    tags, priority, usd
+from runs;
+
 -- cost:>0.1; only runs whose cost is known
 create index runs_with_cost on runs (id, usd) where usd is not null;
 -- throughput: how many ended lately, and how
