@@ -2,8 +2,8 @@
 
     python docs/pictures.py [FOLDER]      FOLDER is docs/pictures where none is given
 
-It needs the extras `test` and `docs`, and a Chromium. The day passes on a clock of its own, within seconds; what a supervisor and a
-server do is done by real ones.
+It needs the extras `test` and `docs`, and a Chromium. The day passes on a clock of its own, within seconds; what a
+supervisor and a server do is done by real ones.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ def made(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Picture:
-    """One page as it is photographed. `path` may hold the id of the run that the pictures follow, `{run}`, and of one
-    that `{failed}`; `at` is what stands at the top of the window, the head of the page where it is empty."""
+    """One page as it is photographed. `path` may hold the id of the run that the pictures follow: `{run}`; `at`
+    is what stands at the top of the window, the head of the page where it is empty."""
 
     name: str
     path: str
@@ -162,7 +162,6 @@ PICTURES = (
     Picture("events", "/runs/{run}?tab=events", width=1000, height=760, at="#tabs"),
     Picture("state", "/runs/{run}?tab=state&checkpoint=5&against=4", width=1000, height=760, at="#tabs"),
     Picture("graph", "/runs/{run}?tab=graph", width=1000, height=640, at="#tabs"),
-    Picture("failed", "/runs/{failed}", height=820),
     Picture("inbox", "/inbox", height=1000),
     Picture("phone", "/runs/{run}", width=390, height=844),
 )
@@ -186,7 +185,7 @@ def photograph(browser: Browser, site: Site, picture: Picture, runs: dict[str, s
     )
     context.add_cookies(site.cookies)
     page = context.new_page()
-    answer = page.goto(site.url + picture.path.format(run=runs["ticket 4711"], failed=runs["failed"]))
+    answer = page.goto(site.url + picture.path.format(run=runs["ticket 4711"]))
     assert answer is not None, picture.path
     assert answer.ok, f"{picture.path} answered {answer.status}"
     page.locator("#live[data-state=live]").wait_for()
