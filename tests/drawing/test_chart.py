@@ -171,7 +171,10 @@ def test_the_lanes_of_a_group_come_in_pages():
     assert count == [PAGE, 7]
     (button,) = first.iter("button")
     assert (button.text, button.get("hx-get")) == ("7 more of 7", f"/t?axis=compressed&group=look&from={PAGE}")
+    assert (button.get("hx-target"), button.get("hx-swap")) == ("closest .page", "afterend")
     assert not list(rest.iter("button"))
+    assert (first.get("hx-get"), rest.get("hx-trigger")) == (None, "vbl:changed from:body")  # a full page is settled
+    assert rest.get("hx-get") == f"/t?axis=compressed&group=look&from={PAGE}"
     assert len(classed(first, "chunk")) == PAGE // CHUNK
 
 

@@ -32,6 +32,9 @@ PAGE = 10 * CHUNK
 MINIMAP = 22
 """The height of the smallest picture in pixels."""
 
+CHANGED = "vbl:changed from:body"
+"""The event upon which a part of the page redraws itself."""
+
 AxisName = Literal["compressed", "real"]
 ClockName = Literal["elapsed", "clock"]
 
@@ -115,7 +118,7 @@ def _frame(look: Look) -> dict[str, str]:
     """The attributes of the element around a chart; with a source it redraws itself."""
     live = {
         "hx_get": f"{look.source}?{urlencode({'axis': look.axis})}",
-        "hx_trigger": "vbl:changed from:body",
+        "hx_trigger": CHANGED,
         "hx_swap": "outerMorph",
     }
     frame = {"id": look.name, "class_": f"timeline {look.axis} shows-{look.clock}", "data_axis": look.axis}
@@ -162,19 +165,27 @@ def _group(pen: Pen, picture: Timeline, found: Row, look: Look) -> Markup:
 
 
 def _members(pen: Pen, picture: Timeline, found: list[Lane], look: Look, start: int) -> Markup:
-    shown = [row(pen, lane_row(lane, picture.end_at)) for lane in found[start : start + PAGE]]
+    """A page of the lanes of a group. As long as something in it may change it redraws itself; the next one comes to
+    stand behind it."""
+    page = found[start : start + PAGE]
+    shown = [row(pen, lane_row(lane, picture.end_at)) for lane in page]
     rest = len(found) - start - PAGE
-    if rest <= 0:
-        return tag("div", chunks(shown), role="list")
-    on = tag("div", _rest(rest, look, found[0].name, start + PAGE), class_="lane more", role="listitem")
-    return tag("div", chunks(shown), on, role="list")
+    more = tag("div", _rest(rest, look, found[0].name, start + PAGE), class_="lane more", role="listitem")
+    settled = len(page) == PAGE and all(lane.status in _ENDED for lane in page)
+    live: dict[str, str] = {}
+    if look.source and page and not settled:
+        live = {"hx_get": _address(look, page[0].name, start), "hx_swap": "outerMorph", "hx_trigger": CHANGED}
+    return tag("div", chunks(shown), more if rest > 0 else None, class_="page", role="list", **live)
+
+
+_ENDED = frozenset({"completed", "failed", "cancelled"})
 
 
 def _rest(rest: int, look: Look, group: str, start: int) -> Markup:
     """What is said of lanes that are not drawn, and the way to them."""
     if not look.source:
         return tag("span", f"{rest} more are left out; all of them: vbl show RUN --all", class_="lane-took")
-    asked = {"hx_get": _address(look, group, start), "hx_target": "closest .more", "hx_swap": "outerHTML"}
+    asked = {"hx_get": _address(look, group, start), "hx_target": "closest .page", "hx_swap": "afterend"}
     return tag("button", f"{min(rest, PAGE)} more of {rest}", type="button", class_="button quiet", **asked)
 
 
