@@ -92,6 +92,23 @@ def test_what_happens_in_the_file_is_on_the_screen(shell):
 
 
 @pytest.mark.slow
+def test_a_supervisor_that_hangs_is_told_from_one_that_works(shell):
+    vbl.connect(shell.db).close()
+    up = shell.start("up", "flows.py")
+    tty = Tty(shell, "top", NO_COLOR="1")
+    tty.shows("supervised by process")
+    up.send_signal(signal.SIGSTOP)
+    tty.shows(f"process {up.pid} (vbl) holds the file, no sign of life for")
+    up.send_signal(signal.SIGCONT)
+    tty.shows("supervised by process")
+    assert tty.colors == {"default"}
+    tty.press("q")
+    assert tty.end() == 0
+    up.terminate()
+    shell.end(up)
+
+
+@pytest.mark.slow
 def test_a_run_is_chosen_and_looked_at(shell):
     for _ in range(3):
         shell.vbl("run", "flows.py:nap", "--detach")

@@ -6,11 +6,11 @@ one. How it looks on a screen is in `cli.top`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vbl.clock import SYSTEM
+from vbl.store import holder
 
 if TYPE_CHECKING:
     from vbl.client import Client
@@ -34,11 +34,13 @@ _MINUTE_US = 60_000_000
 @dataclass(frozen=True, slots=True)
 class Overview:
     """A file at `at` (microseconds since 1970 UTC). `runs` are the newest of each group, `glances` a few words on each
-    by its id, `ended` the runs that ended by the minute, `pace` the steps completed per second."""
+    by its id, `ended` the runs that ended by the minute, `pace` the steps completed per second; `silent_s` is for how
+    many seconds the supervisor has given no sign of life."""
 
     at: int
     path: Path
     supervisor: SupervisorInfo | None
+    silent_s: float
     wal_bytes: int
     pace: float
     ended: list[Bucket]
@@ -49,24 +51,27 @@ class Overview:
     glances: dict[str, str]
 
     def count(self, group: str) -> Count:
-        """How many runs a group has."""
+        """How many runs a group has. A run may ask somebody while it is doing something else: what needs somebody is
+        at least what is asked."""
         from vbl.finding import Count
         from vbl.history.filters import PRESETS
 
         found = [self.counts[status] for status in PRESETS[group] if status in self.counts]
-        return Count(sum(one.number for one in found), any(one.more for one in found))
+        asked = len(self.questions) if group == "needs-you" else 0
+        return Count(max(sum(one.number for one in found), asked), any(one.more for one in found))
 
 
 def look(client: Client, most: int) -> Overview:
     """Read it; `most` runs of each group, and as many questions."""
-    now = SYSTEM.now()
+    now, info = client.now(), client.supervisor()
     runs = {group: client.find(f"is:{group}", limit=most).runs for group in GROUPS}
     runs["failed"] = [run for run in runs["failed"] if now - (run.finished_at or now) <= FAILED_SINCE_US]
     first = now - now % _MINUTE_US - (MINUTES - 1) * _MINUTE_US
     return Overview(
         at=now,
         path=client.path,
-        supervisor=client.supervisor(),
+        supervisor=info,
+        silent_s=holder.silent_s(client.path) if info is not None else 0.0,
         wal_bytes=wal_bytes(client.path),
         pace=client.pace(),
         ended=client.throughput(first, _MINUTE_US, MINUTES),
@@ -76,6 +81,13 @@ def look(client: Client, most: int) -> Overview:
         runs=runs,
         glances=client.glances([run for group in runs.values() for run in group]),
     )
+
+
+def beside(client: Client, seen: Overview) -> Overview:
+    """What was seen, with what stands beside the file as it is now: its supervisor, and its write-ahead log."""
+    info = client.supervisor()
+    silent_s = holder.silent_s(client.path) if info is not None else 0.0
+    return replace(seen, supervisor=info, silent_s=silent_s, wal_bytes=wal_bytes(client.path))
 
 
 def wal_bytes(path: Path) -> int:
@@ -102,6 +114,7 @@ def overview_document(seen: Overview) -> dict[str, Any]:
             "program": info.program,
             "since_at": instant(info.since_at),
             "workflows": info.workflows,
+            "silent_ms": round(seen.silent_s * 1_000),
         },
         "wal_bytes": seen.wal_bytes,
         "steps_per_second": round(seen.pace, 3),

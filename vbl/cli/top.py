@@ -1,7 +1,7 @@
 """`vbl top`: a live screen of the file: what needs somebody, runs, is held up or failed, and how fast it all goes.
 
 Drawn from `cli.overview`, in as many lines as the terminal has: each part gets some, and its title says how many there
-are in all. While nothing is written only the clocks are drawn anew, and the file is not read.
+are in all. While nothing is written only the clocks and the supervisor are looked at, and the file is not read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vbl.cli.overview import GROUPS, MINUTES, Overview, look, overview_document
+from vbl.cli.overview import GROUPS, MINUTES, Overview, beside, look, overview_document
 from vbl.cli.screen import LOOK_S, Canvas, Pace, Screen, moving, sigterm_as_ctrl_c
 from vbl.cli.terminal import Terminal, columns, fit, shared
 from vbl.clock import SYSTEM
@@ -31,6 +31,8 @@ STALE_S = 5.0
 """After so long the file is read again although nobody wrote: rates fall, and days pass."""
 ROOMY = 90
 """From so many columns on, less important things are said too."""
+SILENT_S = 5.0
+"""A supervisor gives a sign of life each second; one that has not for so long is told of."""
 TITLES = {"needs-you": "needs you", "running": "running", "held-up": "held up", "failed": "failed"}
 STYLES = {"needs-you": "warn", "running": "live", "held-up": "", "failed": "bad"}
 _BARS = ("▁▂▃▄▅▆▇█", "_.-=+*#@")
@@ -111,6 +113,8 @@ def _live(terminal: Terminal, client: Client) -> None:
                 if client.changed() != version or now - read_at > STALE_S:
                     version, read_at = client.changed(), now
                     seen = look(client, MOST)
+                else:
+                    seen = beside(client, seen)
                 screen.draw(_picture(terminal, client, screen, seen, choice))
                 pace.end(time.monotonic(), time.process_time() - used)
             if not _obey(screen.key(LOOK_S), choice, pace):
@@ -208,7 +212,11 @@ def _supervisor(terminal: Terminal, seen: Overview, now: int) -> str:
         return terminal.paint("  no supervisor is alive, nothing moves: vbl up FILE.py", "warn")
     loaded = f"{len(info.workflows)} workflow{'' if len(info.workflows) == 1 else 's'}"
     told = f"  supervised by process {info.pid} ({info.program}) for {duration(now - info.since_at)}, {loaded}"
-    return fit(told, terminal.width)
+    if seen.silent_s < SILENT_S:
+        return fit(told, terminal.width)
+    silent = duration(round(seen.silent_s * 1e6))
+    told = f"  process {info.pid} ({info.program}) holds the file, no sign of life for {silent}"
+    return terminal.paint(fit(told, terminal.width), "bad")
 
 
 def _speed(terminal: Terminal, seen: Overview) -> str:
