@@ -71,6 +71,9 @@ def test_a_term_that_is_none_is_named_and_stays_in_the_field(site: Site) -> None
     assert "colour:red" in page.text
     assert 'value="colour:red"' in page.text
     assert 'role="alert"' in page.text
+    typing = site.get("/runs", params={"q": "colour:"}, headers={"HX-Request": "true"})
+    assert typing.status_code == 200
+    assert "nothing stands behind the colon" in typing.text
     part = site.get("/runs/table", params={"q": "colour:red"}, headers={"HX-Request": "true"})
     assert part.status_code == 400
     assert "<html" not in part.text

@@ -34,8 +34,9 @@ def runs(request: Request) -> Response:
     try:
         listing = _listing(d, parse(typed), typed)
     except UsageError as error:
+        # half a term, while it is being typed, is no failure
         main = join([frame.heading("Runs"), drawn.search(typed, d.root), drawn.refused(error.message, error.hint)])
-        return d.page("Runs", main, here="runs", status=status_of(error))
+        return d.page("Runs", main, here="runs", status=200 if d.partial else status_of(error))
     return d.page("Runs", drawn.list_page(listing, d.root, csrf=d.csrf, read_only=d.read_only), here="runs")
 
 
