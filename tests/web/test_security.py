@@ -470,3 +470,22 @@ def test_what_is_recorded_is_never_markup(site: Site, file: Client) -> None:
         text = site.get(path).text
         assert "<script>alert" not in text
         assert "<img" not in text
+
+
+def test_a_file_that_cannot_be_read_is_told_by_a_page(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve()
+    browser = entered(server)
+    client = server.app.house.client
+    client.close()
+    for path, status in (("/queues", 503), ("/api/v1/file", 503), ("/healthz", 503)):
+        answer = browser.get(path)
+        assert answer.status_code == status, path
+        assert str(client.path) in answer.text
+        assert "Traceback" not in answer.text
+
+
+def test_an_asset_is_kept_for_good_only_under_the_name_of_its_content(serve: Serve) -> None:
+    server = serve()
+    name = server.app.house.assets.url("", "base.css")
+    assert "immutable" in httpx.get(server.address + name).headers["cache-control"]
+    assert httpx.get(f"{server.address}/assets/now/base.css").headers["cache-control"] == "no-cache"

@@ -211,6 +211,20 @@ def problem(message: str, hint: str = "", code: str = "") -> Markup:
     )
 
 
+def alone(title: str, hint: str, root: str, more: Markup | None = None) -> Markup:
+    """A page without the frame, for who is not let in, and where the file cannot be read."""
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", title),
+        tag("link", rel="icon", href="data:,"),
+        tag("link", rel="stylesheet", href=f"{root}/assets/now/base.css"),
+    )
+    main = tag("main", tag("h1", title), tag("p", hint), more, class_="alone")
+    return Markup(f"<!doctype html>\n{tag('html', head, tag('body', main, class_='vbl'), lang='en')}")
+
+
 def heading(title: str, *beside: Markup) -> Markup:
     """The heading of a page, and what stands on its line."""
     return tag("div", tag("h1", title), beside, class_="heading")

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from vbl import links
 from vbl.errors import NotFound, UsageError, VblError
 from vbl.web.assets import Assets
-from vbl.web.desk import House, desk
+from vbl.web.desk import Desk, House
 from vbl.web.live import Feed
 from vbl.web.security import Guard, Receive, Scope, Send
 from vbl.web.sessions import SHORTEST_TOKEN, Sessions
@@ -134,8 +134,8 @@ def _inner(house: House) -> Starlette:
 
 def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, VblError)
-    return desk(request).problem(error)
+    return Desk(request, request.app.state.house).problem(error)
 
 
 def _nowhere(request: Request, error: Exception) -> Response:
-    return desk(request).problem(NotFound(f"there is no page {request.url.path}", "Begin at the list of runs"))
+    return _problem(request, NotFound(f"there is no page {request.url.path}", "Begin at the list of runs"))

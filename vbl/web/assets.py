@@ -76,9 +76,14 @@ class Assets:
     def _names(self, folder: Path, suffix: str) -> list[str]:
         return sorted(path.name for path in folder.glob(f"*{suffix}"))
 
+    @property
+    def version(self) -> str:
+        """Names the content of all files."""
+        return self._read().version
+
     def url(self, root: str, name: str) -> str:
         """Where the file is served."""
-        return f"{root}/assets/{self._read().version}/{name}"
+        return f"{root}/assets/{self.version}/{name}"
 
     def content(self, name: str) -> bytes:
         """The file's bytes. Raises NotFound."""
@@ -92,8 +97,8 @@ def _asset(request: Request) -> Response:
     name: str = request.path_params["name"]
     assets: Assets = request.app.state.house.assets
     content = assets.content(name)
-    kept = {"cache-control": "private, max-age=31536000, immutable"}
-    return Response(content, headers=kept, media_type=_TYPES[Path(name).suffix])
+    kept = "private, max-age=31536000, immutable" if request.path_params["version"] == assets.version else "no-cache"
+    return Response(content, headers={"cache-control": kept}, media_type=_TYPES[Path(name).suffix])
 
 
 routes = [Route("/assets/{version}/{name}", _asset)]

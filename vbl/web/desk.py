@@ -185,11 +185,17 @@ class Desk:
         drawn = frame.problem(error.message, error.hint, error.code)
         if self.partial:
             return self.fragment(drawn, status)
-        return self.page(error.message[:80], Markup(frame.heading("That did not work") + drawn), here="", status=status)
+        try:
+            main = Markup(frame.heading("That did not work") + drawn)
+            return self.page(error.message[:80], main, here="", status=status)
+        except VblError:  # the frame asks the same file; what is said is the error that came first
+            return HTMLResponse(frame.alone(error.message, error.hint, self.root), status)
 
 
 def status_of(error: VblError) -> int:
     """The HTTP status of an error."""
+    if error.code == "closed":  # a client that was lent to these pages, and is closed
+        return 503
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 

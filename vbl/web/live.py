@@ -133,6 +133,8 @@ class Feed:
             self._look(access, stop)
         except StorageError as error:
             self._fail(stop, error)
+        except OSError as error:
+            self._fail(stop, StorageError(f"{self.path} cannot be watched: {error}", "See: vbl doctor"))
         finally:
             access.store.close()
 

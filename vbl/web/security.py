@@ -23,6 +23,7 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.datastructures import Headers, ImmutableMultiDict, MutableHeaders
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from vbl.drawing import frame
 from vbl.drawing.markup import tag
 from vbl.web.sessions import SESSION_S, Session, Sessions
 
@@ -330,19 +331,5 @@ def _refusal(asked: Asked, refused: Refused) -> Response:
     if refused.code == "no_session" and asked.headers.get("sec-fetch-site") == "cross-site":
         # a strict cookie does not come along from another site's link; it does from ours
         again = tag("p", tag("a", "If you have been here before, go on", href=f"{asked.root}{asked.path}"))
-    page = tag(
-        "html",
-        tag(
-            "head", tag("meta", charset="utf-8"), tag("title", refused.message),
-            tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            tag("link", rel="icon", href="data:,"),
-            tag("link", rel="stylesheet", href=f"{asked.root}/assets/now/base.css"),
-        ),
-        tag(
-            "body",
-            tag("main", tag("h1", refused.message), tag("p", refused.hint), again, class_="alone"),
-            class_="vbl",
-        ),
-        lang="en",
-    )  # fmt: skip
-    return HTMLResponse(f"<!doctype html>\n{page}", refused.status, headers)
+    page = frame.alone(refused.message, refused.hint, asked.root, again)
+    return HTMLResponse(page, refused.status, headers)
