@@ -225,6 +225,16 @@ def test_a_card_stays_small_however_long_the_run(workflow: Any, trial: Trial) ->
     assert len(html(run.state()).encode()) < MOST
 
 
+def test_long_lists_are_shown_by_their_beginning(trial: Trial) -> None:
+    runs = trial.start_many(letter, ["Dear Bob, " * 30] * 200, tags=["env=dev", "some other tag"])
+    for run in runs:
+        run.wait("waiting_for_approval")
+    for listed in (trial.runs(limit=None), trial.gates(limit=None)):
+        assert len(listed) == 200
+        assert "140 more" in html(listed)
+        assert len(html(listed).encode()) < MOST
+
+
 def test_large_values_are_shown_by_their_beginning(trial: Trial) -> None:
     text = "long " * 50_000
     run = trial.start(letter, text)

@@ -25,13 +25,13 @@ from vbl.history.narration import duration, people, preview
 from vbl.history.questions import Gate
 from vbl.history.state import RunState
 
-LARGEST = 96 * 1024
-"""Bytes that one card has at most, its style not counted."""
+LARGEST = 80 * 1024
+"""Bytes of a run's card from which on its timeline is left out; the style is not counted."""
 LONG = 8 * 1024
 """A value whose JSON has more characters is shown by its beginning."""
 BEGINNING = 2_000
 """So many characters of such a value are shown."""
-MANY = 200
+MANY = 60
 """So many rows of a list are shown."""
 SHEETS = ("base.css", "timeline.css", "notebook.css")
 
