@@ -12,6 +12,7 @@ import vbl
 from tests.cli.conftest import FLOWS
 from tests.cli.tty import Tty
 from vbl.cli.screen import EACH_S, LEAST_S, REST_S, SHARE, Pace
+from vbl.store.sqlite import Sqlite
 
 QUEUED = """
 
@@ -127,6 +128,22 @@ def test_a_run_is_chosen_and_looked_at(shell):
     tty.shows("held up 3")
     tty.press("k")
     tty.press("\x1b")
+    assert tty.end() == 0
+
+
+@pytest.mark.slow
+def test_a_run_that_is_struck_while_it_is_looked_at_leads_back_to_the_list(shell):
+    shell.vbl("run", "flows.py:bad", code=5)
+    tty = Tty(shell, "top")
+    tty.shows("failed 1")
+    tty.press("j\r")
+    tty.shows("vbl retry r_")
+    store = Sqlite(shell.db)
+    with store.write():
+        store.execute("delete from runs where status = 'failed'")
+    store.close()
+    tty.shows("no runs yet")
+    tty.press("q")
     assert tty.end() == 0
 
 

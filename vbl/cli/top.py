@@ -140,17 +140,26 @@ def _picture(terminal: Terminal, client: Client, screen: Screen, seen: Overview,
     """The lines of the screen: the file, or the run that is looked at."""
     width, height = screen.size
     canvas = Canvas(terminal, width)
+    choice.open = choice.open and _print_run(canvas, client, choice.run_id)
     if not choice.open:
         return frame(canvas, seen, SYSTEM.now(), height, choice, keys=True)
-    from vbl.cli.show import print_run
-
-    print_run(canvas, client.run(choice.run_id), whole=False, depth=3)
     lines = canvas.lines()
     choice.line = max(min(choice.line, len(lines) - height + 1), 0)
-    below = lines[choice.line :]
-    if len(below) >= height:
-        below = below[: height - 1]
+    below = lines[choice.line :][: height - 1]
     return [*below, *[""] * (height - 1 - len(below)), canvas.paint("q back   j k scroll", "dim")]
+
+
+def _print_run(canvas: Canvas, client: Client, run_id: str) -> bool:
+    """Print a run; whether it is still there, for retention may have struck it."""
+    from vbl.cli.show import print_run
+    from vbl.errors import NotFound
+
+    try:
+        run = client.run(run_id)
+    except NotFound:
+        return False
+    print_run(canvas, run, whole=False, depth=3)
+    return True
 
 
 def frame(terminal: Terminal, seen: Overview, now: int, height: int, choice: Choice, keys: bool = False) -> list[str]:
