@@ -134,6 +134,12 @@ def test_what_is_typed_comes_back_as_its_type_wants_it() -> None:
     assert model.at == datetime.datetime(2026, 1, 31, 9, 30, tzinfo=datetime.UTC)
 
 
+def test_what_is_written_as_json_says_its_shape() -> None:
+    shapes = {entry.label: entry.shape for entry in form(SCHEMA, "data").entries if entry.kind == "json"}
+    address = "street: text, number: a whole number or null (may be left out)"
+    assert shapes == {"named": "", "other": address, "anything": "", "pair": "", "many": f"each: {address}"}
+
+
 @pytest.mark.parametrize(
     ("label", "text", "said"),
     [

@@ -91,7 +91,7 @@ def _act(state: RunState, now: int, button: _Button, sending: Sending) -> Markup
     if button.act == "cancel" and "RUN_CANCELLED" not in told.events:
         seconds = f"{CLEAN_UP_US // 1_000_000}"
         within = line(f"{id}-within", "within", "clean up within", seconds, "seconds", inputmode="decimal")
-    return tag("span", opener, _dialog(state, id, button, sending, [consequences(told), within]))
+    return tag("div", opener, _dialog(state, id, button, sending, [consequences(told), within]))
 
 
 def _dialog(state: RunState, id: str, button: _Button, sending: Sending, fields: Child) -> Markup:
@@ -150,7 +150,7 @@ def _signal(state: RunState, now: int, sending: Sending) -> Markup:
         _message(state, f"send-{number}", name, made, sending, of_signal(state, name, now))
         for number, (name, made) in enumerate(waits(state).items())
     ]
-    return tag("span", named, _message(state, "send", None, free(), sending, None), class_="signals")
+    return tag("div", named, _message(state, "send", None, free(), sending, None), class_="signals")
 
 
 def free() -> Form:
@@ -167,7 +167,7 @@ def _message(
     dialog = tag("dialog", tag("h2", title, id=f"{id}-title"), body, id=id, class_="act", aria_labelledby=f"{id}-title")
     style = None if name is not None else "quiet"
     button = tag("button", f"{title}…", type="button", data_dialog=id, aria_haspopup="dialog", class_=style)
-    return tag("span", button, dialog)
+    return tag("div", button, dialog)
 
 
 def signal_form(

@@ -18,7 +18,7 @@ from typing import Any, Literal, cast
 from vbl.drawing.markup import clean
 from vbl.errors import InvalidInput
 from vbl.history.gates import canonical
-from vbl.history.schemas import Field, Schema, fields, fitting
+from vbl.history.schemas import Field, Schema, described, fields, fitting
 
 ABSENT: Any = object()
 """Nothing stands there, and nothing is to."""
@@ -59,6 +59,20 @@ class Entry:
         if self.inner.get("type") == "boolean":
             return [True, False]
         return [self.inner["const"]] if "const" in self.inner else list(self.inner.get("enum", ()))
+
+    @property
+    def shape(self) -> str:
+        """What stands in an object that is written as JSON, or in each of a list of them; empty where that is open."""
+        if self.kind != "json":
+            return ""
+        options = [option for option in _options(self.field.schema) if option != _NULL]
+        schema = options[0] if len(options) == 1 else self.field.schema
+        definitions = {"$defs": self.field.schema.get("$defs", {})}
+        (only, *more) = fields({**schema, **definitions})
+        items = only.schema.get("items") if not more and not only.path else None
+        asked = cast("Schema", items) if isinstance(items, Mapping) else schema
+        told = described({**asked, **definitions})
+        return ("each: " if items else "") + told if ": " in told else ""
 
     @property
     def untouched(self) -> bool:

@@ -51,7 +51,8 @@ def fields_of(form: Form, id: str, *, demand: bool = True) -> Markup:
 
 def _drawn(entry: Entry, id: str, demand: bool) -> Markup:
     """Label, field, what it takes, and what is wrong with it."""
-    about = tag("p", entry.field.about, class_="about", id=f"{id}-about") if entry.field.about else None
+    words = "; ".join(part for part in (entry.field.about, entry.shape) if part)
+    about = tag("p", words, class_="about", id=f"{id}-about") if words else None
     wrong = tag("p", entry.error, class_="wrong", id=f"{id}-wrong") if entry.error else None
     takes = entry.field.kind if entry.field.required or entry.nullable else f"{entry.field.kind}, may be left out"
     label = tag("label", tag("span", entry.label, class_="mono"), " ", tag("span", takes, class_="dim"), for_=id)
