@@ -96,10 +96,10 @@ def test_the_timeline_of_five_thousand_steps_is_zoomed(big: Site, tab: Page) -> 
     before = tab.evaluate(wide)
     with measured("zoomed"):
         tab.locator(".timeline [data-chart=zoom-in]").first.click()
-        tab.wait_for_function(f"{wide} > {before} * 1.2")
+        tab.wait_for_function(f"() => {wide} > {before} * 1.2")
     with measured("whole again"):
         tab.locator(".timeline [data-chart=fit]").first.click()
-        tab.wait_for_function(f"Math.abs({wide} - {before}) < 2")
+        tab.wait_for_function(f"() => Math.abs({wide} - {before}) < 2")
 
 
 def test_twenty_thousand_events_paint_and_scroll(big: Site, tab: Page) -> None:

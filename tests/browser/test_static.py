@@ -42,7 +42,7 @@ def test_its_timeline_is_zoomed_and_its_events_open(document: Path, tab: Page) -
     wide = "document.querySelector('.timeline .scroller').scrollWidth"
     before = tab.evaluate(wide)
     tab.locator(".timeline [data-chart=zoom-in]").first.click()
-    tab.wait_for_function(f"{wide} > {before} * 1.2")
+    tab.wait_for_function(f"() => {wide} > {before} * 1.2")
     event = tab.locator("#e1")
     event.locator("summary").first.click()
     expect(event).to_contain_text("RUN_CREATED")
