@@ -61,6 +61,11 @@ def value_of(fact: Fact, name: str) -> Any:
     return fact.payload[name]
 
 
+def value_command(run: str, fact: Fact, name: str) -> str:
+    """What prints a value of an event in a terminal."""
+    return f"vbl events {run} --after {fact.seq - 1} --json | head -n 1 | jq .payload.{name}"
+
+
 def _is_value(fact: Fact, name: str) -> bool:
     """Whether the field holds what was recorded for the user; the call of a child is but a name."""
     value = fact.payload.get(name)
@@ -163,8 +168,8 @@ def _value(reading: Reading, fact: Fact, name: str, title: str) -> Markup | None
     value = fact.payload.get(name)
     if value is None or (name == "input" and value == {}):
         return None
-    run, path = reading.sheet.id, f"{reading.address}/events/{fact.seq}/value?of={name}"
-    command = f"vbl events {run} --after {fact.seq - 1} --json | head -n 1 | jq .payload.{name}"
+    path = f"{reading.address}/events/{fact.seq}/value?of={name}"
+    command = value_command(reading.sheet.id, fact, name)
     drawn = payload(value, whole=path if reading.address else None, command=command if reading.address else None)
     return tag("section", tag("h3", title.replace("_", " ")), drawn, class_="value")
 

@@ -215,7 +215,7 @@ def filter_form(reading: Reading, url: str) -> Markup:
         tag("button", "filter", type="submit", class_="button"),
         tag("a", "all", href=f"{url}?tab=events&{chosen.wide().query()}") if chosen.narrow else None,
         method="get", action=url, class_="filters", hx_get=f"{reading.address}/events", hx_target="#event-list",
-        hx_swap="outerHTML", hx_trigger="change, submit, keyup changed delay:300ms",
+        hx_swap="outerHTML", hx_trigger="change, submit, keyup changed delay:300ms", hx_sync="this:replace",
     )  # fmt: skip
 
 

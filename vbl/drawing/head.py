@@ -229,12 +229,17 @@ def values(sheet: RunSheet, *, root: str = "", links: bool = True) -> Markup:
     """What went in and what came out."""
     state = sheet.state
     whole = f"{root}/runs/{sheet.id}/value?of=" if links else None
-    command = f"vbl state {sheet.id} --json | jq ." if links else None
 
     def drawn(name: str, value: object) -> Markup:
-        body = payload(value, whole=whole and f"{whole}{name}", command=command and f"{command}{name}")
+        command = value_command(sheet.id, name) if links else None
+        body = payload(value, whole=whole and f"{whole}{name}", command=command)
         return tag("section", tag("h2", name), body, class_="value")
 
     came_out = drawn("output", state.output) if state.status == "completed" else None
     variables = drawn("variables", state.variables) if state.variables else None
     return tag("div", drawn("input", state.input), came_out, variables, class_="values")
+
+
+def value_command(run: str, name: str, point: str = "") -> str:
+    """What prints a part of a run's state; `point` is the option that says as of when."""
+    return f"vbl state {run}{point} --json | jq .{name}"

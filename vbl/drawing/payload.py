@@ -23,9 +23,12 @@ LARGEST = 1024 * 1024
 """Bytes of JSON that are put into a page at all; the rest is cut, and says so."""
 
 
-def payload(value: Any, *, whole: str | None = None, command: str | None = None, full: bool = False) -> Markup:
+def payload(
+    value: Any, *, whole: str | None = None, command: str | None = None, full: bool = False, lasting: bool = False
+) -> Markup:
     """Draw a value. `whole` is the address that gives a large one; `command` prints it in a terminal, and is offered to
-    be copied, as the JSON is, where there is a script on the page; `full` draws a large one all the same."""
+    be copied, as the JSON is, where there is a script on the page; `full` draws a large one all the same, and `lasting`
+    says that the value never changes, so that a page that renews itself keeps what was fetched."""
     if is_short(value):
         return tag("div", scalar(value), class_="payload short")
     text = as_json(value)
@@ -40,6 +43,7 @@ def payload(value: Any, *, whole: str | None = None, command: str | None = None,
         _raw(text, size) if kind != "value" else None,
         class_="payload",
         data_kind=kind.split(",")[0],
+        data_keep=full and lasting,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from vbl.drawing.head import value_command
 from vbl.drawing.markup import Child, Markup, join, tag
 from vbl.drawing.payload import payload
 from vbl.drawing.prose import struck
@@ -97,7 +98,7 @@ def _sections(sheet: RunSheet, parts: dict[str, Any], point: Point, address: str
         body = payload(
             value,
             whole=f"{address}/state/value?{query}" if address else None,
-            command=f"vbl state {sheet.id}{point.option} --json | jq .{name}" if address else None,
+            command=value_command(sheet.id, name, point.option) if address else None,
         )
         drawn.append(tag("section", tag("h3", _TITLES.get(name, name)), body, class_="value"))
     return drawn or [tag("p", "Nothing has accumulated yet.", class_="empty")]

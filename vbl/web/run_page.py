@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from vbl.drawing import event
 from vbl.drawing.actions import action_bar
 from vbl.drawing.chart import chart, lanes
 from vbl.drawing.children import DEPTH, MOST, children
@@ -23,7 +24,7 @@ from vbl.drawing.event import event_detail, find, value_of
 from vbl.drawing.event_filter import EventFilter
 from vbl.drawing.events import Reading, added, event_list, filter_form, newer, older
 from vbl.drawing.graph import graph_svg
-from vbl.drawing.head import head, values
+from vbl.drawing.head import head, value_command, values
 from vbl.drawing.markup import Markup, join, tag
 from vbl.drawing.sheet import RunSheet
 from vbl.drawing.state_view import Point, state_view, value_at
@@ -129,7 +130,9 @@ def value(request: Request) -> Response:
     found = {"input": state.input, "output": state.output, "variables": state.variables}
     if name not in found:
         raise NotFound(f"a run has no value {name!r}", f"It has {', '.join(found)}")
-    return whole(d, request, found[name], f"{address}/value?of={name}", f"{known.sheet.id}-{name}")
+    run, url = known.sheet.id, f"{address}/value?of={name}"
+    command, lasting = value_command(run, name), name != "variables"
+    return whole(d, request, found[name], url, f"{run}-{name}", command=command, lasting=lasting)
 
 
 # Events ------------------------------------------------------------------------------------------------------------
@@ -175,8 +178,9 @@ def event_value(request: Request) -> Response:
     d, known, address = _opened(request)
     fact = find(_reading(request, known, address), request.path_params["seq"])
     name = request.query_params.get("of", "")
-    url = f"{address}/events/{fact.seq}/value?of={name}"
-    return whole(d, request, value_of(fact, name), url, f"{known.sheet.id}-{fact.seq}-{name}")
+    run, url = known.sheet.id, f"{address}/events/{fact.seq}/value?of={name}"
+    command = event.value_command(run, fact, name)
+    return whole(d, request, value_of(fact, name), url, f"{run}-{fact.seq}-{name}", command=command)
 
 
 def _number(request: Request, name: str) -> int | None:
@@ -216,7 +220,9 @@ def state_value(request: Request) -> Response:
     d, known, address = _opened(request)
     point, name = _point(request), request.query_params.get("of", "")
     url = f"{address}/state/value?{urlencode({**point.query, 'of': name})}"
-    return whole(d, request, value_at(known.sheet, point, name), url, f"{known.sheet.id}-{name}")
+    found, run = value_at(known.sheet, point, name), known.sheet.id
+    command, lasting = value_command(run, name, point.option), bool(point.query)
+    return whole(d, request, found, url, f"{run}-{name}", command=command, lasting=lasting)
 
 
 def _graph_tab(request: Request, d: Desk, known: Known) -> Markup:

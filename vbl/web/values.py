@@ -11,9 +11,12 @@ from vbl.drawing.payload import as_json, payload
 from vbl.web.desk import Desk
 
 
-def whole(d: Desk, request: Request, found: Any, url: str, name: str) -> Response:
-    """The value drawn in full; with `raw` in the query, as the JSON that was recorded, to be kept as `name`.json."""
+def whole(
+    d: Desk, request: Request, found: Any, url: str, name: str, *, command: str | None = None, lasting: bool = True
+) -> Response:
+    """The value drawn in full; with `raw` in the query, as the JSON that was recorded, to be kept as `name`.json.
+    `command` prints it in a terminal; `lasting` says that it never changes."""
     if "raw" in request.query_params:
         named = {"content-disposition": f'attachment; filename="{name}.json"'}
         return Response(as_json(found).encode("utf-8", "replace"), media_type="application/json", headers=named)
-    return d.fragment(payload(found, whole=url, full=True, command=None))
+    return d.fragment(payload(found, whole=url, command=command, full=True, lasting=lasting))
