@@ -251,3 +251,24 @@ def test_a_form_posts_with_its_token_below_the_prefix() -> None:
         '<form method="post" action="/vbl/gates/g/approve" class="decide">'
         '<input type="hidden" name="csrf" value="tok&quot;en"></form>'
     )
+
+
+WORDS = st.sampled_from(
+    [
+        "type", "enum", "const", "anyOf", "oneOf", "allOf", "items", "properties", "required", "format", "default",
+        "description", "$ref", "$defs", "prefixItems", "minItems", "maxItems", "additionalProperties", "pattern",
+    ]
+)  # fmt: skip
+ODD = st.recursive(
+    JSON | st.sampled_from(["string", "object", "array", "#", "#/$defs/a", "#/properties/a", "date"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS | st.just("a"), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(WORDS, ODD, max_size=4), JSON, st.text(max_size=6))
+def test_no_schema_of_a_strangers_file_breaks_the_page(schema: Any, value: Any, text: str) -> None:
+    for made in (form(schema, "data"), form(schema, "data", value)):
+        assert Browser(fields_of(made, "f")).ids
+        made.filled({entry.sent_as: text for entry in made.entries})
+    assert canonical(form(schema, "data", value).value()[0]) == canonical(value)

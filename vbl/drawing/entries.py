@@ -58,7 +58,7 @@ class Entry:
         """What there is to choose from."""
         if self.inner.get("type") == "boolean":
             return [True, False]
-        return [self.inner["const"]] if "const" in self.inner else list(self.inner.get("enum", ()))
+        return [self.inner["const"]] if "const" in self.inner else _several(self.inner.get("enum"))
 
     @property
     def shape(self) -> str:
@@ -225,13 +225,18 @@ def _inner(schema: Schema) -> tuple[Schema, bool]:
 
 
 def _options(schema: Schema) -> list[Schema]:
-    found = cast("list[Any]", schema.get("anyOf") or schema.get("oneOf") or [])
+    found = _several(schema.get("anyOf") or schema.get("oneOf"))
     return [cast("Schema", option) for option in found if isinstance(option, Mapping)]
+
+
+def _several(value: Any) -> list[Any]:
+    """A list; a file may hold anything there."""
+    return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 def _kind(schema: Schema) -> Kind:
     """The kind of field for a schema."""
-    if "enum" in schema or "const" in schema or schema.get("type") == "boolean":
+    if "const" in schema or _several(schema.get("enum")) or schema.get("type") == "boolean":
         return "choice"
     if options := _options(schema):
         plain = all(option.get("type") in _SCALARS and "format" not in option for option in options)
