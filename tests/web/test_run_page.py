@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import html
+import itertools
 import json
 import re
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ from vbl.client import Client
 from vbl.history.facts import Fact
 from vbl.testing import Trial
 from vbl.web.app import application
-from vbl.web.sheets import KEPT, Sheets
+from vbl.web.sheets import KEPT, Known, Sheets
 
 EVIL = "</script><img src=x onerror=alert(1)>"
 
@@ -251,6 +254,32 @@ def test_a_sheet_is_read_once_while_nothing_comes(trial: Trial) -> None:
     assert ended.sheet.state.finished
     now = 1_000.0
     assert sheets.known(run.id) is ended
+
+
+def test_who_asks_while_a_run_is_read_shares_what_is_read_after_that(trial: Trial) -> None:
+    run = trial.start(report, "easy")
+    trial.settle()
+    asked = threading.Barrier(3)
+    calls = itertools.count(1)
+    me = threading.current_thread()
+
+    def clock() -> float:
+        """Goes on by a second whenever it is asked: no sheet is fresh. While the first one reads, two others ask."""
+        number = next(calls)
+        if number == 2:
+            later.extend(pool.submit(sheets.known, run.id) for _ in range(2))
+            asked.wait(20)
+        elif threading.current_thread() is not me and number <= 4:
+            asked.wait(20)
+        return float(number)
+
+    later: list[Future[Known]] = []
+    sheets = Sheets(trial, clock)
+    with ThreadPoolExecutor(2) as pool:
+        first = sheets.known(run.id)
+        second, third = (one.result(20) for one in later)
+    assert second is third
+    assert second is not first
 
 
 def test_only_a_few_sheets_are_kept(trial: Trial) -> None:

@@ -1,7 +1,8 @@
 """What was last read of the runs that are being looked at, so that the parts of one page read a long history once.
 
 A sheet is used again while no event has come: for good where its run has ended, else for a moment, for it also tells of
-the time and of other runs. Safe for threads: who asks for a run while it is being read waits for what is read.
+the time and of other runs. Safe for threads: of those who ask at once for a run that goes on, one reads it, and the
+others get what was read after they had asked.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ KEPT = 4
 
 
 class Known:
-    """A run as it was read at `read_at`, in seconds of the clock of `Sheets`."""
+    """A run as it was read from `read_at` on, in seconds of the clock of `Sheets`."""
 
     def __init__(self, sheet: RunSheet, read_at: float) -> None:
         self.sheet = sheet
@@ -63,14 +64,16 @@ class Sheets:
     def known(self, ref: str) -> Known:
         """All that is said of a run, by its id or the beginning of it. Raises NotFound, and UsageError where several
         runs begin so."""
+        asked_at = self._monotonic()
         run = self._client.run(ref)
         supervised = self._client.supervisor() is not None
         with self._lock:
             lock = self._reading.setdefault(run.id, threading.Lock())
         with lock:
             known = self._known.get(run.id)
-            if known is None or not self._holds(known, run, supervised):
-                known = Known(run.sheet(), self._monotonic())
+            if known is None or not (known.read_at > asked_at or self._holds(known, run, supervised)):
+                begun = self._monotonic()
+                known = Known(run.sheet(), begun)
             self._keep(run.id, known)
             return known
 
