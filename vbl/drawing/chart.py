@@ -159,9 +159,10 @@ def _group(pen: Pen, picture: Timeline, found: Row, look: Look) -> Markup:
             "hx_target": "find .members",
             "hx_swap": "innerHTML",
         }
-    place = tag("div", inside, id=f"{look.name}-{key}", class_="members", hx_preserve=bool(look.source))
+    name = f"{look.name}-{key}"  # a redraw finds by it what is open
+    place = tag("div", inside, id=f"{name}-lanes", class_="members", hx_preserve=bool(look.source))
     summary = tag("summary", label(found), crowd(pen, found), class_="lane")
-    return tag("div", tag("details", summary, place, class_="group", **more), role="listitem")
+    return tag("div", tag("details", summary, place, id=name, class_="group", **more), role="listitem")
 
 
 def _members(pen: Pen, picture: Timeline, found: list[Lane], look: Look, start: int) -> Markup:
