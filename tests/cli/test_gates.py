@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import pty
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -323,6 +325,25 @@ def test_a_signal_is_sent_and_what_does_not_fit_is_refused(vbl_here: Here, file:
     received = [event for event in history(file) if event.type == "SIGNAL_RECEIVED"]
     assert [event.payload["actor"] for event in received] == ["ada"]
     vbl_here("signal", "r_none", "payment", code=3)
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_what_comes_by_stdin_is_read_once(
+    vbl_here: Here, file: Path, monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"amount": 7}'))
+    ended = vbl_here("signal", run_of(file, "listens"), "payment", "-", *more, db=file)
+    assert ended.document["data"] == {"amount": 7} if more else 'sent payment {"amount": 7}' in ended.err
+
+
+def test_the_hint_names_the_option_that_was_no_json(vbl_here: Here, file: Path) -> None:
+    gate = gate_of(file, "answers")
+    for option in ("--data", "--edit"):
+        error = vbl_here("approve", gate, option, "amount=3", "--json", db=file, code=2).error
+        assert error["message"].startswith(f"{option} is not JSON")
+        assert error["hint"].startswith(f"{option} '")
+    error = vbl_here("signal", run_of(file, "listens"), "payment", "{", "--json", code=2).error
+    assert error["message"].startswith("DATA is not JSON")
 
 
 # Auditing ---------------------------------------------------------------------------------------------------------

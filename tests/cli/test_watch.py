@@ -106,6 +106,7 @@ def test_without_a_terminal_a_run_that_waits_for_a_person_ends_the_watch(shell):
     ended = shell.vbl("show", "@last", "--watch", code=6)
     assert "? waiting for approval" in ended.out
     assert "vbl approve g_" in ended.err
+    assert "then go on: vbl up" in ended.err, "nobody is there to move it"
 
 
 def test_a_cancel_elsewhere_ends_the_watch(shell):

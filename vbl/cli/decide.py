@@ -57,8 +57,8 @@ def approve(
             _report(terminal, client.decide(ref, reason=reason, decision="approve"))
             return
         gate = client.gate(ref)
-        changes = _edited(gate) if editor else None if edit is None else _object(value(edit), "--edit")
-        given = value(data) if data is not None else _answer(terminal, gate)
+        changes = _edited(gate) if editor else None if edit is None else _object(value(edit, "--edit"), "--edit")
+        given = value(data, "--data") if data is not None else _answer(terminal, gate)
         _report(terminal, client.approve(gate, by=person, reason=reason, edit=changes, data=given, via="terminal"))
 
 
@@ -176,15 +176,16 @@ def signal(terminal: Terminal, ref: str, name: str, data: str | None, key: str |
       vbl signal r_01h payment '{"amount": 20}' --key invoice-7
       vbl signal @last go
     """
+    sent = None if data is None else value(data, "DATA")
     with terminal.connect() as client:
-        run = _signalled(client, ref, name, None if data is None else value(data), key, person)
+        run = _signalled(client, ref, name, sent, key, person)
         if terminal.as_json:
             from vbl.documents import run_document
 
-            terminal.document(run_document(run) | {"signal": name, "data": None if data is None else value(data)})
+            terminal.document(run_document(run) | {"signal": name, "data": sent})
             return
         terminal.line(f"{terminal.paint(run.id, 'strong')}  {run.workflow}  {terminal.status(run.last_status)}")
-        terminal.note(f"sent {printable(name)}{'' if data is None else ' ' + dumps(value(data))}")
+        terminal.note(f"sent {printable(name)}{'' if data is None else ' ' + dumps(sent)}")
 
 
 def _signalled(client: Client, ref: str, name: str, data: Any, key: str | None, person: str | None) -> Any:

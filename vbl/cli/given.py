@@ -1,4 +1,4 @@
-"""`--input`: what a person gives a workflow, read as JSON. An object is keyword arguments, the rest one argument."""
+"""What a person gives on the command line, read as JSON: `--input`, `--edit`, `--data`, the data of a signal."""
 
 from __future__ import annotations
 
@@ -11,39 +11,44 @@ from vbl.errors import UsageError
 
 EXAMPLES = """--input '{"name": "Ada"}' gives keyword arguments, --input '"text"' one argument, @file and - read it"""
 
+OTHERS = """{what} '{{"amount": 20}}' is JSON, and so is {what} '"text"'; @file and - read it"""
 
-def value(given: str | None) -> Any:
-    """The data behind `--input`: JSON from the command line, from `@file`, or from stdin for `-`.
+
+def value(given: str | None, what: str = "--input") -> Any:
+    """The data behind the option or argument `what`: JSON from the command line, from `@file`, or from stdin for `-`;
+    so it is read once.
 
     Without one, no arguments: an empty object. Raises UsageError (`invalid_json`).
     """
     if given is None:
         return {}
-    return _parsed(_text(given), "stdin" if given == "-" else given if given.startswith("@") else "--input")
+    source = "stdin" if given == "-" else given if given.startswith("@") else what
+    examples = EXAMPLES if what == "--input" else OTHERS.format(what=what)
+    return _parsed(_text(given, examples), source, examples)
 
 
-def _text(given: str) -> str:
+def _text(given: str, examples: str) -> str:
     try:
         if given == "-":
             return sys.stdin.read()
         return Path(given[1:]).expanduser().read_text(encoding="utf-8") if given.startswith("@") else given
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{given.removeprefix('@')} is not UTF-8 text: {error}", EXAMPLES, code="invalid_json"
+            f"{given.removeprefix('@')} is not UTF-8 text: {error}", examples, code="invalid_json"
         ) from None
     except OSError as error:
-        raise UsageError(f"{given[1:]} cannot be read: {error.strerror}", EXAMPLES, code="invalid_json") from None
+        raise UsageError(f"{given[1:]} cannot be read: {error.strerror}", examples, code="invalid_json") from None
 
 
-def _parsed(text: str, source: str) -> Any:
+def _parsed(text: str, source: str, examples: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twins)
     except json.JSONDecodeError as error:
         near = text[max(error.pos - 12, 0) : error.pos + 12].replace("\n", " ")
         message = f"{source} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}, near {near!r}"
-        raise UsageError(message, EXAMPLES, code="invalid_json") from None
+        raise UsageError(message, examples, code="invalid_json") from None
     except RecursionError:
-        raise UsageError(f"{source} is nested too deeply", EXAMPLES, code="invalid_json") from None
+        raise UsageError(f"{source} is nested too deeply", examples, code="invalid_json") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -44,11 +44,14 @@ def asked_of(run: Run, now: int) -> list[str]:
     return found
 
 
-def waits(run: Run, gates: list[Gate]) -> RunWaiting:
-    """The error of exit code 6: it names the gate and the command."""
+def waits(run: Run, gates: list[Gate], *, moved: bool = False) -> RunWaiting:
+    """The error of exit code 6: it names the gate and the command; `moved`: a supervisor is there to go on with it."""
     first = gates[0]
     named = f"gate {first.name} ({first.id})" + (f" and {len(gates) - 1} more" if len(gates) > 1 else "")
-    hint = f"Decide: vbl approve {first.id}   (or: vbl deny {first.id}); then go on: vbl up FILE.py"
+    then = "" if moved else "; then go on: vbl up FILE.py"
+    hint = f"Decide: vbl approve {first.id}   (or: vbl deny {first.id}){then}"
+        "" if moved else "; then go on: vbl up FILE.py"
+    )
     return RunWaiting(f"run {run.id} waits for a person: {named}", hint)
 
 

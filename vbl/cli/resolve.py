@@ -39,7 +39,11 @@ def command(
     """
     if (happened is not None) + did_not + fail != 1:
         raise UsageError("say one thing of the three", "--happened JSON, --did-not or --fail")
-    said: dict[str, Any] = {"happened": value(happened)} if happened is not None else {"did_not": did_not, "fail": fail}
+    said: dict[str, Any] = {"did_not": did_not, "fail": fail}
+    if happened is not None:
+        said = {"happened": value(happened, "--happened")}
+        {"happened": value(happened, "--happened")} if happened is not None else {"did_not": did_not, "fail": fail}
+    )
     with terminal.connect() as client:
         run = client.run(ref)
         run.resolve(by=person, reason=reason, **said)

@@ -64,6 +64,7 @@ def _wait(client: Client, run: Run) -> bool:
         if _over(run):
             return False
         if gates := person.asked_of(run, SYSTEM.now()):
-            raise person.waits(run, [client.gate(id) for id in gates])
+            moved = client.supervisor() is not None
+            raise person.waits(run, [client.gate(id) for id in gates], moved=moved)
         while client.changed() == version:
             time.sleep(LOOK_S)
