@@ -91,7 +91,7 @@ def _left(gate: Gate, now: int) -> Markup | None:
         return None
     end = EXPIRY.get(gate.on_timeout)
     what = f", which {end}" if end else ""
-    left = countdown(gate.expires_at, now, past="by now")
+    left = countdown(gate.expires_at, now)
     return tag("span", "time ends ", left, what, class_="left warn")
 
 
