@@ -50,8 +50,6 @@ def waits(run: Run, gates: list[Gate], *, moved: bool = False) -> RunWaiting:
     named = f"gate {first.name} ({first.id})" + (f" and {len(gates) - 1} more" if len(gates) > 1 else "")
     then = "" if moved else "; then go on: vbl up FILE.py"
     hint = f"Decide: vbl approve {first.id}   (or: vbl deny {first.id}){then}"
-        "" if moved else "; then go on: vbl up FILE.py"
-    )
     return RunWaiting(f"run {run.id} waits for a person: {named}", hint)
 
 

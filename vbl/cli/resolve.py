@@ -42,8 +42,6 @@ def command(
     said: dict[str, Any] = {"did_not": did_not, "fail": fail}
     if happened is not None:
         said = {"happened": value(happened, "--happened")}
-        {"happened": value(happened, "--happened")} if happened is not None else {"did_not": did_not, "fail": fail}
-    )
     with terminal.connect() as client:
         run = client.run(ref)
         run.resolve(by=person, reason=reason, **said)
