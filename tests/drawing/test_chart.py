@@ -15,7 +15,7 @@ from tests.history.hand import SECOND, START, History
 from tests.history.legal import histories
 from vbl.drawing.chart import FOLDED, PAGE, chart, lanes
 from vbl.drawing.hatches import SIGN, fill
-from vbl.drawing.lanes import CHUNK
+from vbl.drawing.lanes import CHUNK, LAST_SHAPES, MOST_SHAPES
 from vbl.drawing.ruler import clock_ticks, elapsed_ticks
 from vbl.history.axis import axis
 from vbl.history.rows import TONES, rows
@@ -190,6 +190,23 @@ def test_a_chart_with_a_source_redraws_itself_with_the_axis_it_has():
     assert tree.get("hx-get") == "/runs/r_1/timeline?axis=real"
     assert tree.get("hx-trigger") == "vbl:changed from:body"
     assert drawn(retried()).get("hx-get") is None
+
+
+def test_a_row_of_very_many_shapes_has_the_last_ones_each_for_itself():
+    h = History().started()
+    for number in range(MOST_SHAPES + 1):
+        h.add("CHILD_STARTED", call=f"c{number}", child=f"r_{number}", workflow="sub", input=None)
+        h.add("CHILD_FINISHED", 1, call=f"c{number}", child=f"r_{number}", status="completed", output=None)
+    tree = drawn(h)
+    waits = [node for node in classed(tree, "wait") if node.tag == "a"]
+    assert [node.get("href") for node in (waits[0], waits[-1])] == [
+        f"#e{2 * (MOST_SHAPES - 99) + 3}",
+        f"#e{len(h.facts) - 1}",
+    ]
+    assert len(waits) == LAST_SHAPES
+    (track,) = [node for node in classed(tree, "track") if waits[0] in list(node)]
+    assert classed(track, "waits")
+    assert_within(tree)
 
 
 def test_without_links_nothing_leads_anywhere():

@@ -62,7 +62,7 @@ def strip(drawn: list[Column], height: int, top: int = 0) -> list[Markup]:
     for column, alike in groupby(drawn):
         width = len(list(alike))
         if column.waits and not column.ran:
-            shapes.append(_shape(place, width, height // 4, top + height, "waits"))
+            shapes.append(_shape(place, width, max(height // 4, 4), top + height, "waits"))
         if column.ran:
             kind = "ran running" if column.running else "ran"
             shapes.append(_shape(place, width, max(column.ran * height // LEVELS, 2), top + height, kind))

@@ -28,6 +28,8 @@ USUAL = 900
 """So wide in pixels is a picture that nobody has zoomed, more or less."""
 FREE = 0.7
 """A word in a wait covers this share of it at most."""
+MOST_SHAPES, LAST_SHAPES = 400, 100
+"""Of a row with more shapes than that only the last ones are drawn each for itself."""
 CHUNK = 100
 """So many rows make a block that a browser skips while it is out of sight."""
 
@@ -63,11 +65,16 @@ class Pen:
 
 
 def row(pen: Pen, drawn: Row) -> Markup:
-    """A row with all its shapes."""
-    shapes: list[Markup] = [_wait(pen, wait) for wait in drawn.waits]
-    for lane in drawn.lanes:
-        shapes += [_wait(pen, wait) for wait in lane.waits]
-        shapes += [_attempt(pen, lane, bar) for bar in lane.bars]
+    """A row with all its shapes; where they are too many, those of before the last ones as a strip."""
+    shapes: list[Markup] = []
+    waits = drawn.waits + [wait for lane in drawn.lanes for wait in lane.waits]
+    attempts = [(lane, bar) for lane in drawn.lanes for bar in lane.bars]
+    if len(waits) + len(attempts) > MOST_SHAPES:
+        bars = [bar for _, bar in attempts[:-LAST_SHAPES]]
+        shapes += strip(columns(pen.line, pen.present, bars, waits[:-LAST_SHAPES]), 16, 4)
+        waits, attempts = waits[-LAST_SHAPES:], attempts[-LAST_SHAPES:]
+    shapes += [_wait(pen, wait) for wait in waits]
+    shapes += [_attempt(pen, lane, bar) for lane, bar in attempts]
     kind = "" if drawn.lanes else " standing"
     return tag("div", label(drawn), track(shapes), class_=f"lane{kind}", role="listitem")
 
