@@ -221,7 +221,9 @@ def alone(title: str, hint: str, root: str, more: Markup | None = None) -> Marku
         tag("link", rel="icon", href="data:,"),
         tag("link", rel="stylesheet", href=f"{root}/assets/now/base.css"),
     )
-    main = tag("main", tag("h1", title), tag("p", hint), more, class_="alone")
+    lead, colon, command = hint.rpartition(": ")
+    said = join([lead, colon, tag("code", command)]) if colon else join([hint])
+    main = tag("main", tag("h1", title), tag("p", said), more, class_="alone")
     return Markup(f"<!doctype html>\n{tag('html', head, tag('body', main, class_='vbl'), lang='en')}")
 
 
