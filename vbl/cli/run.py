@@ -198,13 +198,13 @@ def _say_detached(terminal: Terminal, client: Client, run: Run, target: str) -> 
         terminal.note(f"{run.last_status}; process {info.pid} supervises the file and has not loaded {run.workflow}.")
         terminal.note(f"Restart it with this one too: vbl up {place}")
     else:
-        terminal.note(f"process {info.pid} ({info.program}) takes it up. Watch it: vbl tail {run.id} -f")
+        terminal.note(f"process {info.pid} ({info.program}) takes it up. Watch it: vbl show {run.id} --watch")
 
 
 def _say_left(terminal: Terminal, runtime: Runtime, run: Run, target: str, key: str | None) -> None:
     """What Ctrl-C means for the run, and how to go on."""
     if runtime.attached and (info := runtime.supervisor()) is not None:
-        terminal.note(f"\ndetached; process {info.pid} goes on with it. Watch it: vbl tail {run.id} -f")
+        terminal.note(f"\ndetached; process {info.pid} goes on with it. Watch it: vbl show {run.id} --watch")
         return
     again = ", or the same command again: its key finds the run" if key else ""
     place = shlex.quote(target.rpartition(":")[0] or target)
