@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+import vbl
 from tests.browser import flows
 from tests.browser.site import Site
-from vbl.testing import Trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 RUNS = 200_000
@@ -33,17 +33,15 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A file with 200,000 queued runs, three that failed among them, one of 5,000 steps and one of 20,000 events."""
     folder = tmp_path_factory.mktemp("big")
     site = Site(folder, folder / "work.db")
-    with Trial(site.db, patience_s=300) as trial:
-        trial.start(flows.march, STEPS, key="five thousand steps").result()
-        wide = trial.start(flows.march, EVENTS // 3 + 1, key="twenty thousand events")
+    with vbl.open(site.db, durability="process") as runtime:
+        runtime.start(flows.march, STEPS, key="five thousand steps").result()
+        wide = runtime.start(flows.march, EVENTS // 3 + 1, key="twenty thousand events")
         wide.result()
         assert len(wide.facts()) >= EVENTS
-        failed = trial.start_many(flows.invoice, [1.0, 2.0, 3.0], tags={"shop": "north"})
-        for run in failed:
-            trial.finish(run)
-        trial.down()
-        for _ in range(RUNS // 10_000):
-            trial.start_many(flows.story, [f"run {number}" for number in range(10_000)], tags={"shop": "south"})
+        for run in runtime.start_many(flows.invoice, [1.0, 2.0, 3.0], tags={"shop": "north"}):
+            assert run.wait("failed") == "failed"
+    for _ in range(RUNS // 10_000):
+        site.client.start_many(flows.story, [f"run {number}" for number in range(10_000)], tags={"shop": "south"})
     yield site.ui("--token", "a-lasting-token-for-the-test")
     site.close()
 
@@ -97,6 +95,9 @@ def test_the_timeline_of_five_thousand_steps_is_zoomed(big: Site, tab: Page) -> 
     with measured("zoomed"):
         tab.locator(".timeline [data-chart=zoom-in]").first.click()
         tab.wait_for_function(f"() => {wide} > {before} * 1.2")
+    with measured("the lanes of a group"):
+        tab.locator(".timeline summary").first.click()
+        expect(tab.locator(".timeline .lane", has_text="count#100").first).to_be_visible()
     with measured("whole again"):
         tab.locator(".timeline [data-chart=fit]").first.click()
         tab.wait_for_function(f"() => Math.abs({wide} - {before}) < 2")
