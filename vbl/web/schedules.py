@@ -71,8 +71,9 @@ def _row(one: Schedule, d: Desk, now: int) -> list[Child]:
 def _next(one: Schedule, now: int) -> Child:
     if one.next_at is None:
         return ""
-    there = wall(one.next_at, one.tz).strftime("%a %Y-%m-%d %H:%M:%S").removesuffix(":00")
-    return tag("span", there, ", ", countdown(one.next_at, now))
+    there, today = wall(one.next_at, one.tz), wall(now, one.tz)
+    shown = there.strftime("%H:%M:%S" if there.date() == today.date() else "%a %Y-%m-%d %H:%M:%S").removesuffix(":00")
+    return tag("span", shown, ", ", countdown(one.next_at, now), class_="nowrap")
 
 
 def _last(one: Schedule, root: str, now: int) -> Child:
