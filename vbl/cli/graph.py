@@ -100,7 +100,7 @@ def _text(terminal: Terminal, drawn: Graph, form: str, to_file: bool) -> str:
     from vbl.cli.sketch import sketch
 
     lines = sketch(drawn, to_file or terminal.unicode, _plain if to_file else terminal.paint)
-    return "\n".join(lines or ["nothing has begun yet"]) + "\n"
+    return "\n".join(lines if drawn.nodes else [*lines, "nothing has begun yet"]) + "\n"
 
 
 def _plain(text: str, style: str) -> str:

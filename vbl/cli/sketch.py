@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from vbl.drawing.graph import label, shown, title
 from vbl.history.graph import Graph, Node
+from vbl.history.narration import printable
 from vbl.history.signs import SIGNS, UNKNOWN
 
 Paint = Callable[[str, str], str]
@@ -65,11 +66,12 @@ class Rails:
 
 
 def sketch(graph: Graph, unicode: bool, paint: Paint) -> list[str]:
-    """The lines of the graph."""
+    """The lines of the graph, from the workflow itself on."""
     graph = shown(graph)
     order = {key: number for number, key in enumerate(graph.nodes)}
-    rails = Rails()
-    lines: list[str] = []
+    rails = Rails([None])
+    lines = [paint("○" if unicode else "o", "dim") + f"  {paint(printable(graph.workflow), 'strong')}"]
+    lines += _fork(rails, 0, [key for key in graph.nodes if not _from_above(graph, order, key)], unicode, paint)
     for key, node in graph.nodes.items():
         column, ending = rails.take(key)
         if len(ending) > 1:
@@ -79,15 +81,25 @@ def sketch(graph: Graph, unicode: bool, paint: Paint) -> list[str]:
         ahead = [target for source, target in graph.edges if source == key and order[target] > order[key]]
         back = [target for source, target in graph.edges if source == key and order[target] <= order[key]]
         lines.append(_node(graph, node, rails, column, back, unicode, paint))
-        rails.leads[column] = ahead[0] if ahead else None
-        places = [column]
-        for target in ahead[1:]:
-            places.append(rails.free(column + 1))
-            rails.leads[places[-1]] = target
-        if len(places) > 1:
-            lines.append(_strokes(rails.across(places, joins=False), unicode, paint))
-        while rails.leads and rails.leads[-1] is None:
-            rails.leads.pop()
+        lines += _fork(rails, column, ahead, unicode, paint)
+    return lines
+
+
+def _from_above(graph: Graph, order: dict[str, int], key: str) -> bool:
+    """Whether the node follows from one that stands above it."""
+    return any(order[source] < order[key] for source in graph.before(key))
+
+
+def _fork(rails: Rails, column: int, ahead: list[str], unicode: bool, paint: Paint) -> list[str]:
+    """Lead on from a column to what follows; the line on which it parts, where it does."""
+    rails.leads[column] = ahead[0] if ahead else None
+    places = [column]
+    for target in ahead[1:]:
+        places.append(rails.free(column + 1))
+        rails.leads[places[-1]] = target
+    lines = [_strokes(rails.across(places, joins=False), unicode, paint)] if len(places) > 1 else []
+    while rails.leads and rails.leads[-1] is None:
+        rails.leads.pop()
     return lines
 
 
