@@ -517,6 +517,9 @@ class Client:
             self.closed = True
             self._store.close()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__.lower()} {self.path}{' (closed)' if self.closed else ''}>"
+
     def __enter__(self) -> Self:
         return self
 

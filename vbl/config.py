@@ -33,6 +33,11 @@ def actor() -> str:
     return f"uid:{os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
+def notebook() -> str:
+    """The name of the notebook whose kernel this is, as its server gives it (`JPY_SESSION_NAME`); else empty."""
+    return Path(os.environ.get("JPY_SESSION_NAME", "")).name
+
+
 def groups() -> dict[str, list[str]]:
     """Who is in which group, for gates that ask one: `VBL_GROUPS="ops=ada,bob;fin=eve"`, else `groups.toml` in the
     user's config folder (`ops = ["ada", "bob"]`). Raises UsageError for what is neither."""

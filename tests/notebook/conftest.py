@@ -73,7 +73,8 @@ class Notebook:
             allow_errors=True,
         )
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("VBL_", "COV_"))}
-        env = {**clean, "PYTHONPATH": str(ROOT), "VBL_DB": str(self.folder / "default.db")}
+        here = {"PYTHONPATH": str(ROOT), "VBL_DB": str(self.folder / "default.db")}
+        env = {**clean, **here, "JPY_SESSION_NAME": str(self.folder / "work.ipynb")}  # as a Jupyter server does
         self.stack.enter_context(self.client.setup_kernel(env=env, cwd=str(self.folder)))
 
     @property

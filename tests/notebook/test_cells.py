@@ -216,11 +216,22 @@ def test_a_kernel_that_is_restarted_gives_the_file_back_first(notebook: Notebook
     assert stopped.text == "[False]"  # it was stopped in order, which is not held against the step
 
 
+def test_a_run_of_a_workflow_that_was_typed_names_the_notebook_and_not_a_file_that_is_none(notebook: Notebook) -> None:
+    notebook.fine(FLOW + "\nruntime = vbl.open('n.db', grace_s=0)\nrun = runtime.start(flow, 1)")
+    wait_for(lambda: began(notebook))
+    notebook.fine("runtime.close()")
+    cell = notebook.fine("run = vbl.connect('n.db').runs()[0]\nprint(run.source()['file'])")
+    assert cell.text == "a cell of work.ipynb\n"
+    assert "run a cell of work.ipynb first" in notebook.fine("print(run.why().hint)").text
+    assert re.fullmatch(r"<client .*/n.db>", notebook.fine("vbl.connect('n.db')").text)
+    assert re.fullmatch(r"<runtime .*/n.db \(closed\)>", notebook.fine("runtime").text)
+
+
 def test_another_kernel_is_told_who_holds_the_file(notebook: Notebook) -> None:
     notebook.fine("import vbl; runtime = vbl.open('n.db')")
     code = f"import vbl; vbl.open({str(notebook.folder / 'n.db')!r})"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, cwd=Path.cwd()
     )
-    assert f"process {notebook.pid}" in done.stderr
+    assert f"process {notebook.pid} (work.ipynb)" in done.stderr
     assert "attach=True" in done.stderr

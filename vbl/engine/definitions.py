@@ -15,16 +15,19 @@ import sys
 import types
 import typing
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from pydantic import ValidationError
 
+from vbl import config
 from vbl.engine.context import CURRENT, Attempt
 from vbl.engine.probe import checked_probe
 from vbl.engine.version import version_of
 from vbl.errors import InvalidInput, UsageError, ValueNotStorable
 from vbl.history import queues
 from vbl.history.retry import ONCE, Retry
+from vbl.history.why import CELL
 from vbl.notebook import follow_reloads
 from vbl.store.codec import Codec, Recorded
 from vbl.store.payloads import Json, Recorder, same
@@ -430,7 +433,8 @@ class Workflow(Generic[P, R]):
         return known[1]
 
     def source(self) -> tuple[str, str, int]:
-        """The text of the definition, its file and its first line; the text is empty where Python has none.
+        """The text of the definition, its file (of one that was typed: the cell) and its first line; the text is empty
+        where Python has none.
 
         Read once: a later edit of the file does not change what this process runs.
         """
@@ -440,7 +444,7 @@ class Workflow(Generic[P, R]):
                 text = inspect.getsource(self.function)
             except (OSError, TypeError):
                 text = ""
-            self._source = text, code.co_filename, code.co_firstlineno
+            self._source = text, _place(self.function, code), code.co_firstlineno
         return self._source
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -470,6 +474,14 @@ class Workflow(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<workflow {self.name} {self.version}>"
+
+
+def _place(function: Callable[..., Any], code: types.CodeType) -> str:
+    """The file of a definition; of one that was typed the cell, for the name that its code has is made up."""
+    if function.__module__ != "__main__" or hasattr(sys.modules["__main__"], "__file__"):
+        return code.co_filename
+    name = Path(function.__globals__.get("__vsc_ipynb_file__", "")).name or config.notebook()
+    return f"{CELL} of {name}" if name else CELL
 
 
 @overload

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vbl import config
 from vbl.clock import Clock
 from vbl.errors import StorageError, SupervisorHeld
 from vbl.store import holder
@@ -134,6 +135,8 @@ def _unwritable(path: Path, error: OSError) -> StorageError:
 def _about(since: int, epoch: int) -> dict[str, Any]:
     called = Path(sys.argv[0] if sys.argv and sys.argv[0] else "python")
     program = called.parent.name if called.name == "__main__.py" else called.name
+    if called.name == "ipykernel_launcher.py":
+        program = config.notebook() or "a notebook"
     return {"pid": os.getpid(), "host": socket.gethostname(), "program": program, "since": since, "epoch": epoch}
 
 

@@ -14,6 +14,9 @@ from vbl.history.narration import cause, duration, printable
 from vbl.history.reasons import Reason, gates, in_flight, names, open_things, signals
 from vbl.history.state import RunState, Status
 
+CELL = "a cell"
+"""What the name of the place begins with where a workflow was typed, in a notebook or at a prompt."""
+
 
 @dataclass(frozen=True, slots=True)
 class Why:
@@ -56,10 +59,18 @@ def why(
         return _blocked(state)
     if state.paused:
         return Why(Status.PAUSED, "unpause", _paused_detail(state), None, f"vbl unpause {state.run_id}")
-    up = f"vbl up {file}" if file else f"vbl up FILE.py   (the file that defines {state.workflow})"
-    lock = Reason("lock", silent, None, f"{up} --force   (where that process is gone for good)") if silent else None
+    up = _up(state.workflow, file)
+    forced = f"vbl up {file if file and not file.startswith(CELL) else 'FILE.py'} --force"
+    lock = Reason("lock", silent, None, f"{forced}   (where that process is gone for good)") if silent else None
     mover = _mover(state, now, workflows_loaded, supervisor_alive, up, lock)
     return _joined(state.status, _reasons(state, now, mover, children or {}, place))
+
+
+def _up(workflow: str, file: str | None) -> str:
+    """What to type so that there is a supervisor that has the workflow."""
+    if file is not None and file.startswith(CELL):
+        return f"vbl.open(…)   (in the notebook: run {file} first, which defines {printable(workflow)})"
+    return f"vbl up {file}" if file else f"vbl up FILE.py   (the file that defines {workflow})"
 
 
 def _joined(status: Status, reasons: list[Reason]) -> Why:
