@@ -451,13 +451,24 @@ class Run:
         named = ("source", "file", "line", "python", "version")
         return dict(zip(named, row, strict=True)) if row is not None and row[0] else None
 
+    def sheets(self) -> Iterator[RunSheet]:
+        """All that a page says of the run, time and again: as it is whenever the next one is asked for. Only what has
+        come since is read."""
+        history, facts = self._access.journal.load(self._key)
+        while True:
+            yield self._drawn(facts)
+            facts = [*facts, *self._access.journal.catch_up(history)]
+
     def sheet(self) -> RunSheet:
         """All that a page says of the run, read now."""
+        return self._drawn(self.facts())
+
+    def _drawn(self, facts: list[Fact]) -> RunSheet:
+        """What these facts add up to, and what the file knows beside them."""
         from vbl.drawing.sheet import RunSheet
         from vbl.history.timeline import timeline
 
         self.refresh()
-        facts = self.facts()
         state, now, supervised = fold(facts), self._access.clock.now(), self._access.supervisor() is not None
         return RunSheet(
             id=self.id,

@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
@@ -254,6 +255,38 @@ def test_a_sheet_is_read_once_while_nothing_comes(trial: Trial) -> None:
     assert ended.sheet.state.finished
     now = 1_000.0
     assert sheets.known(run.id) is ended
+
+
+class Talk(BaseModel):
+    messages: list[str] = []
+
+
+@vbl.step
+async def say(messages: list[str]) -> list[str]:
+    return [*messages, "word " * 2_000]
+
+
+@vbl.workflow
+async def conversation(turns: int) -> int:
+    talk = vbl.state(Talk)
+    for _ in range(turns):
+        talk.messages = await say(talk.messages)
+        await vbl.wait("go on")
+    return len(talk.messages)
+
+
+def test_what_is_read_on_is_what_is_read_anew(trial: Trial) -> None:
+    """Later values stand in the file as differences to earlier ones, which have been read before."""
+    run = trial.start(conversation, 4)
+    sheets = Sheets(trial)
+    for _ in range(5):
+        trial.settle()
+        sheet = sheets.known(run.id).sheet
+        assert sheet.facts == run.facts()
+        assert sheet.state == run.state()
+        if not sheet.state.finished:
+            run.signal("go on")
+    assert run.result() == 4
 
 
 def test_who_asks_while_a_run_is_read_shares_what_is_read_after_that(trial: Trial) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,7 @@ class Sheets:
         self._lock = threading.Lock()
         self._reading: dict[str, threading.Lock] = {}
         self._known: OrderedDict[str, Known] = OrderedDict()
+        self._sources: dict[str, Iterator[RunSheet]] = {}
 
     def known(self, ref: str) -> Known:
         """All that is said of a run, by its id or the beginning of it. Raises NotFound, and UsageError where several
@@ -73,7 +74,7 @@ class Sheets:
             known = self._known.get(run.id)
             if known is None or not (known.read_at > asked_at or self._holds(known, run, supervised)):
                 begun = self._monotonic()
-                known = Known(run.sheet(), begun)
+                known = Known(self._next(run), begun)
             self._keep(run.id, known)
             return known
 
@@ -84,6 +85,13 @@ class Sheets:
             return False
         return sheet.state.finished or self._monotonic() - known.read_at < FRESH_S
 
+    def _next(self, run: Run) -> RunSheet:
+        """The run as it is now; of a history that was read before, only what is new is read."""
+        source = self._sources.pop(run.id, None) or run.sheets()
+        sheet = next(source)
+        self._sources[run.id] = source
+        return sheet
+
     def _keep(self, id: str, known: Known) -> None:
         with self._lock:
             self._known[id] = known
@@ -91,3 +99,4 @@ class Sheets:
             while len(self._known) > KEPT:
                 gone, _ = self._known.popitem(last=False)
                 self._reading.pop(gone, None)
+                self._sources.pop(gone, None)
