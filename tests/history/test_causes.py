@@ -6,7 +6,7 @@ from hypothesis import given
 
 from tests.history.hand import SECOND, History
 from tests.history.legal import histories
-from vbl.history.causes import causes, effects
+from vbl.history.causes import Links, causes, effects
 from vbl.history.facts import Fact
 
 
@@ -118,6 +118,8 @@ def test_every_cause_lies_before_its_effect_and_only_strangers_have_none(facts: 
         "RUN_CREATED", "CANCEL_REQUESTED", "RUN_PAUSED", "SIGNAL_RECEIVED", "RUN_RESUMED", "SCHEDULE_FIRED",
         "SCHEDULE_SKIPPED",
     }  # fmt: skip
+    growing = Links()
+    assert [dict(growing.read(facts[:n])) for n in (len(facts) // 2, len(facts))][-1] == links
     back = effects(links)
     assert sorted((cause, effect) for cause, many in back.items() for effect in many) == sorted(
         (cause, effect) for effect, cause in links.items()

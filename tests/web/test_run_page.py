@@ -25,6 +25,7 @@ from starlette.routing import Mount
 import vbl
 from tests.web.conftest import Site, pages
 from vbl.client import Client
+from vbl.history.causes import causes
 from vbl.history.facts import Fact
 from vbl.testing import Trial
 from vbl.web.app import application
@@ -284,6 +285,7 @@ def test_what_is_read_on_is_what_is_read_anew(trial: Trial) -> None:
         sheet = sheets.known(run.id).sheet
         assert sheet.facts == run.facts()
         assert sheet.state == run.state()
+        assert sheets.known(run.id).links == causes(run.facts())
         if not sheet.state.finished:
             run.signal("go on")
     assert run.result() == 4

@@ -10,7 +10,7 @@ Pure, and one pass over the facts. Which steps follow from which is drawn in `hi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from vbl.history.facts import Fact
@@ -19,14 +19,24 @@ from vbl.history.state import RunState, apply
 
 def causes(facts: Iterable[Fact]) -> dict[int, int]:
     """Map the seq of each event that has a cause to the seq of that cause, which is always smaller."""
-    seen = _Seen()
-    found: dict[int, int] = {}
-    for fact in facts:
-        cause = seen.cause(fact)
-        if cause:
-            found[fact.seq] = cause
-        seen.take(fact)
-    return found
+    return Links().read(list(facts))
+
+
+class Links:
+    """The causes within a history that grows: each event is looked at once."""
+
+    def __init__(self) -> None:
+        self._seen = _Seen()
+        self._found: dict[int, int] = {}
+
+    def read(self, facts: Sequence[Fact]) -> dict[int, int]:
+        """The causes as of these facts, those of before and what has come since; the same dict each time."""
+        for fact in facts[self._seen.state.seq :]:
+            cause = self._seen.cause(fact)
+            if cause:
+                self._found[fact.seq] = cause
+            self._seen.take(fact)
+        return self._found
 
 
 def effects(links: dict[int, int]) -> dict[int, list[int]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from vbl.history.causes import causes, effects
+from vbl.history.causes import Links, effects
 from vbl.history.graph import Graph, graph
 
 if TYPE_CHECKING:
@@ -31,14 +31,11 @@ KEPT = 4
 class Known:
     """A run as it was read from `read_at` on, in seconds of the clock of `Sheets`."""
 
-    def __init__(self, sheet: RunSheet, read_at: float) -> None:
+    def __init__(self, sheet: RunSheet, links: dict[int, int], read_at: float) -> None:
         self.sheet = sheet
+        self.links = links
+        """What each event goes back to; events that have come since may be in it too."""
         self.read_at = read_at
-
-    @cached_property
-    def links(self) -> dict[int, int]:
-        """What each event goes back to."""
-        return causes(self.sheet.facts)
 
     @cached_property
     def graph(self) -> Graph:
@@ -48,7 +45,8 @@ class Known:
     @cached_property
     def effects(self) -> dict[int, list[int]]:
         """What goes back to each event."""
-        return effects(self.links)
+        last = len(self.sheet.facts)
+        return effects({effect: cause for effect, cause in list(self.links.items()) if effect <= last})
 
 
 class Sheets:
@@ -60,7 +58,7 @@ class Sheets:
         self._lock = threading.Lock()
         self._reading: dict[str, threading.Lock] = {}
         self._known: OrderedDict[str, Known] = OrderedDict()
-        self._sources: dict[str, Iterator[RunSheet]] = {}
+        self._sources: dict[str, tuple[Iterator[RunSheet], Links]] = {}
 
     def known(self, ref: str) -> Known:
         """All that is said of a run, by its id or the beginning of it. Raises NotFound, and UsageError where several
@@ -74,7 +72,7 @@ class Sheets:
             known = self._known.get(run.id)
             if known is None or not (known.read_at > asked_at or self._holds(known, run, supervised)):
                 begun = self._monotonic()
-                known = Known(self._next(run), begun)
+                known = Known(*self._next(run), begun)
             self._keep(run.id, known)
             return known
 
@@ -85,12 +83,13 @@ class Sheets:
             return False
         return sheet.state.finished or self._monotonic() - known.read_at < FRESH_S
 
-    def _next(self, run: Run) -> RunSheet:
-        """The run as it is now; of a history that was read before, only what is new is read."""
-        source = self._sources.pop(run.id, None) or run.sheets()
+    def _next(self, run: Run) -> tuple[RunSheet, dict[int, int]]:
+        """The run as it is now, and its causes; of a history that was read before, only what is new is read."""
+        source, links = self._sources.pop(run.id, None) or (run.sheets(), Links())
         sheet = next(source)
-        self._sources[run.id] = source
-        return sheet
+        found = links.read(sheet.facts)
+        self._sources[run.id] = source, links
+        return sheet, found
 
     def _keep(self, id: str, known: Known) -> None:
         with self._lock:
