@@ -143,8 +143,10 @@ CALL = {
 
 def test_an_approval_says_which_call_may_run_edited_or_not() -> None:
     asked = gate(call=CALL, edit=True, to=["carl"], not_starter=True)
-    plain = of_grant(asked.state(), "g", asked.now)
+    plain = of_grant(gate(call=CALL).state(), "g", asked.now)
     assert plain.then == 'the code goes on, and send(to="eve", amount=5) may run with just these arguments, once'
+    open_to_edits = of_grant(asked.state(), "g", asked.now)
+    assert open_to_edits.then.endswith("may run with just these arguments (or as you edit them), once")
     edited = of_grant(asked.state(), "g", asked.now, {"amount": 7})
     assert edited.then.endswith('send(to="eve", amount=7) may run with the edited arguments, once')
     with pytest.raises(InvalidInput):

@@ -105,7 +105,7 @@ def test_an_approval_on_the_page_moves_the_run(site: Site, trial: Trial) -> None
     page = site.get("/inbox").text
     drawn = card(page, gate_of(run))
     assert "APPROVAL_GRANTED" in drawn
-    assert "may run with just these arguments, once" in drawn
+    assert "may run with just these arguments (or as you edit them), once" in drawn
     assert "data-until" in drawn
     after = decide(site, gate_of(run), "approve", reason="read it twice")
     assert after.status_code == 200, after.text

@@ -19,7 +19,7 @@ from vbl.drawing.resolution import Resolution, resolution, resolution_form
 from vbl.drawing.times import clock, countdown
 from vbl.errors import VblError
 from vbl.history.narration import EXPIRY, duration, people
-from vbl.history.questions import Gate, doubt
+from vbl.history.questions import Gate, Question, doubt
 from vbl.history.state import RunState
 
 _SIGNS = {"open": ("?", "warn"), "granted": ("✓", "good"), "denied": ("✗", "bad"), "expired": ("⌛", "dim"),
@@ -177,15 +177,8 @@ def doubt_card(
     asked = doubt(state)
     if asked is None:
         return join([])
-    step = state.steps.get(asked.step or "")
     name: Child = tag("a", asked.step, href=f"{root}/runs/{state.run_id}", data_open=True) if links else asked.step
     id = f"q-{state.run_id}"
-    about: list[Child] = [_fact("what is known", asked.detail)]
-    if step is not None:
-        whole = f"{root}/runs/{state.run_id}/events/{step.asked_seq}/value?of=input" if links else None
-        about.append(_fact("called with", payload(step.input, whole=whole)))
-        about.append(_fact("attempt", [f"{step.attempt}, begun ", clock(step.started_at, now)]))
-        about.append(_fact("idempotency key", tag("code", step.idempotency_key)) if step.idempotency_key else None)
     status = tag("span", tag("span", "■", class_="sign", aria_hidden="true"), " outcome unknown", class_="status bad")
     of = tag("span", f"{state.workflow} ", tag("code", state.run_id), class_="dim")
     form = None
@@ -195,7 +188,7 @@ def doubt_card(
         "article",
         _line(tag("h2", name, id=f"{id}-asks"), status, of, _since("since", state.at, now)),
         refusal(problem) if problem is not None else None,
-        tag("dl", about, class_="asked"),
+        tag("dl", _known(state, asked, now, root if links else None), class_="asked"),
         form,
         id=id,
         class_="question panel doubt",
@@ -203,6 +196,18 @@ def doubt_card(
         data_row=True,
         data_keep=(problem is not None or said is not None) and sending is not None,
     )
+
+
+def _known(state: RunState, asked: Question, now: int, root: str | None) -> list[Child]:
+    """What is known of the step in doubt; without a `root` there is nowhere to look at what is large."""
+    about: list[Child] = [_fact("what is known", asked.detail)]
+    step = state.steps.get(asked.step or "")
+    if step is not None:
+        whole = None if root is None else f"{root}/runs/{state.run_id}/events/{step.asked_seq}/value?of=input"
+        about.append(_fact("called with", payload(step.input, whole=whole)))
+        about.append(_fact("attempt", [f"{step.attempt}, begun ", clock(step.started_at, now)]))
+        about.append(_fact("idempotency key", tag("code", step.idempotency_key)) if step.idempotency_key else None)
+    return about
 
 
 def only(to: str | None, actor: str, *, root: str = "") -> Markup:

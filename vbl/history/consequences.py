@@ -72,7 +72,8 @@ def of_grant(state: RunState, gate: str, now: int, edit: dict[str, Any] | None =
         answer = " and gets the data" if state.gates[gate].request.get("json_schema") is not None else ""
         return Consequence(_types(payloads), f"the code goes on{answer}{_held(trial)}")
     input: dict[str, Any] = (granted["input"] if granted["edit"] else before.input) or {}
-    how = "with the edited arguments" if granted["edit"] else "with just these arguments"
+    may_change = " (or as you edit them)" if edit is None and asked.request.get("edit") else ""
+    how = "with the edited arguments" if granted["edit"] else f"with just these arguments{may_change}"
     runs = f"{printable(call['step'])}({_arguments(input)}) may run {how}, once"
     return Consequence(_types(payloads), f"the code goes on, and {runs}{_held(trial)}")
 
