@@ -103,6 +103,13 @@ def test_what_a_retry_undid_is_not_on_it():
     assert (drawn.nodes["b"].status, drawn.nodes["b"].note) == ("completed", "attempt 2")
 
 
+def test_a_clean_up_follows_from_what_the_cancel_cut_short():
+    h = History().started().step("book").done("book", 1).step("slow").step("slower")
+    h.add("CANCEL_REQUESTED", 1, actor="ada").digested()
+    h.add("STEP_CANCELLED", step="slow").add("STEP_CANCELLED", step="slower").step("unbook").done("unbook", 1)
+    assert edges(graph(h.facts)) == {"book": [], "slow": ["book"], "slower": ["book"], "unbook": ["slow", "slower"]}
+
+
 def test_a_gate_says_who_decided_it():
     h = History().started().step("a").done("a", 1)
     h.add("APPROVAL_REQUESTED", gate="g_1", key="send", name="send", to=["ada"])

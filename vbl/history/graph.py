@@ -103,7 +103,7 @@ def graph(facts: Iterable[Fact]) -> Graph:
     things = sorted(_things(state, {fact.seq: fact.at for fact in facts}), key=lambda thing: thing.node.seq)
     for thing in things:
         drawn.nodes[thing.node.key] = thing.node
-    _connect(drawn, things, _digested_at(facts))
+    _connect(drawn, things, _digested_at(facts), {fact.seq for fact in facts if fact.type == "CANCEL_REQUESTED"})
     joined = _joined(drawn, lambda node: node.key.partition(_ITEM)[0] if node.kind in ("step", "child") else node.key)
     for key, node in joined.nodes.items():
         joined.nodes[key] = replace(node, call=key if node.kind == "step" else node.name)
@@ -142,24 +142,27 @@ def _digested_at(facts: list[Fact]) -> dict[int, int]:
     return found
 
 
-def _connect(drawn: Graph, things: list[_Thing], digested: dict[int, int]) -> None:
-    """Draw the edges: each thing from what had just ended, or from all that meets in it."""
+def _connect(drawn: Graph, things: list[_Thing], digested: dict[int, int], cancels: set[int]) -> None:
+    """Draw the edges: each thing from what had just ended, or from all that meets in it. What is asked for because of
+    a cancel follows from all that it cut short too."""
     ended_by = {thing.ended_seq: thing.node.key for thing in things if thing.ended_seq is not None}
     later = [thing for thing in things if thing.ended_seq is not None and not thing.at_once]
     ends = sorted(later, key=lambda thing: thing.ended_seq or 0)
     last = {thing.node.key: thing.ended_seq for thing in things}
-    under_way: set[str] = set()
+    under_way: dict[str, None] = {}
     loose: dict[str, None] = {}
     after, before, done = -1, list[str](), 0
     for thing in things:
         if digested[thing.node.seq] != after:
             after = digested[thing.node.seq]
             while done < len(ends) and (ends[done].ended_seq or 0) <= after:
-                under_way.discard(ends[done].node.key)
+                under_way.pop(ends[done].node.key, None)
                 loose[ends[done].node.key] = None
                 done += 1
             just = [ended_by[after]] if after in ended_by else []
             before = just if under_way else [*dict.fromkeys([*loose, *just])]
+            if after in cancels:
+                before = [*loose, *under_way]
         for key in before:
             drawn.edges[key, thing.node.key] = 1
             loose.pop(key, None)
@@ -167,7 +170,7 @@ def _connect(drawn: Graph, things: list[_Thing], digested: dict[int, int]) -> No
             loose[thing.node.key] = None
             before = [thing.node.key]
         elif last[thing.node.key] is not None or thing.node.kind != "timer":
-            under_way.add(thing.node.key)
+            under_way[thing.node.key] = None
 
 
 def _things(state: RunState, at: dict[int, int]) -> Iterator[_Thing]:
