@@ -140,6 +140,19 @@ def test_a_session_goes_on_where_the_supervisor_was_killed_and_begun_again(path:
             assert f"pid {up.popen.pid}" in page.text
 
 
+def test_events_as_json_are_not_mixed_with_the_link(path: Path, tmp_path: Path) -> None:
+    flow = tmp_path / "flow.py"
+    flow.write_text(FLOW)
+    with vbl_process(path, "up", str(flow), "--ui", "--port", "0", "--json") as up:
+        assert up.popen.stderr is not None
+        link = up.popen.stderr.readline().strip()
+        assert httpx.get(link).status_code == 303
+        with vbl.connect(path) as client:
+            client.start("waits")
+        assert up.document()["type"] == "RUN_STARTED"
+        assert up.end() == 0
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as held:
         return held.getsockname()[1]
@@ -252,3 +265,23 @@ def test_pages_beside_a_program_end_with_its_block(made: Path) -> None:
         time.sleep(0.01)
     with pytest.raises(httpx.TransportError):
         site.get("/queues")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_does_not_keep_the_port(made: Path) -> None:
+    ready, done = os.pipe(), os.pipe()
+    with serving(made, port=0) as server:
+        port = server.bound.getsockname()[1]
+        child = os.fork()
+        if child == 0:
+            os.write(ready[1], b"x")
+            os.read(done[0], 1)
+            os._exit(0)
+        os.read(ready[0], 1)
+    try:
+        bind("127.0.0.1", port).close()
+    finally:
+        os.write(done[1], b"x")
+        os.waitpid(child, 0)
+        for end in (*ready, *done):
+            os.close(end)

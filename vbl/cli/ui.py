@@ -73,9 +73,12 @@ def serving() -> Callable[..., AbstractContextManager[Server]]:
     return serving
 
 
-def greet(terminal: Terminal, server: Server, token: str | None) -> None:
-    """Print where the pages are; a lasting token is not printed."""
+def greet(terminal: Terminal, server: Server, token: str | None, *, events: bool = False) -> None:
+    """Print where the pages are; a lasting token is not printed. Where stdout carries `events` as JSON, on stderr."""
     url = _url(server, token)
+    if terminal.as_json and events:
+        click.echo(url, err=True)
+        return
     if terminal.as_json:
         terminal.emit({"url": url, "address": server.address, "file": str(terminal.path)})
         return

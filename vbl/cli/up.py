@@ -130,7 +130,7 @@ def _pages(
 
     def start() -> None:
         beside.enter_context(server.beside())
-        greet(terminal, server, token)
+        greet(terminal, server, token, events=True)
 
     return start
 

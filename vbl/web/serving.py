@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 import threading
+import weakref
 from collections.abc import Generator
 from pathlib import Path
 from types import FrameType
@@ -27,6 +29,19 @@ PORT = 8642
 """Where the pages are, unless something else has that port."""
 GRACE_S = 2
 _BACKLOG = 512
+
+
+_bound: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    """In a forked child: it takes no connections, and must not keep the port when its parent has died."""
+    for bound in list(_bound):
+        bound.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 class Server(uvicorn.Server):
@@ -49,6 +64,7 @@ class Server(uvicorn.Server):
         )
         self.app = app
         self.bound = bound
+        _bound.add(bound)
 
     @property
     def address(self) -> str:
