@@ -11,7 +11,7 @@ import pytest
 import vbl
 from tests.cli.conftest import FLOWS
 from tests.cli.tty import Tty
-from vbl.cli.screen import EACH_S, LEAST_S, REST_S, SHARE, Pace
+from vbl.cli.screen import EACH_S, IDLE_SHARE, LEAST_S, REST_S, SHARE, Pace
 from vbl.store.sqlite import Sqlite
 
 QUEUED = """
@@ -193,6 +193,17 @@ def test_nothing_is_drawn_anew_within_a_second_in_which_nothing_changed():
     pace.end(0.01, 0.01)
     assert not pace.due(EACH_S - 0.1)
     assert pace.due(EACH_S)
+
+
+def test_what_takes_long_to_draw_is_seldom_drawn_for_the_clock_alone():
+    version = 1
+    pace = Pace(lambda: version)
+    pace.begin(0.0)
+    pace.end(0.2, 0.2)
+    assert not pace.due(0.2 + 0.2 * IDLE_SHARE - 0.1)
+    assert pace.due(0.2 + 0.2 * IDLE_SHARE)
+    version = 2
+    assert pace.due(0.2 + 0.2 * SHARE)
 
 
 def test_a_change_is_drawn_soon_and_a_slow_picture_less_often():

@@ -31,7 +31,8 @@ SHARE = 5
 """A screen that took some CPU time to draw is not redrawn for so many times as long, but for REST_S."""
 REST_S = 5.0
 EACH_S = 1.0
-"""How often it is redrawn in which only the time passes."""
+"""How often it is redrawn while only the time passes; or after IDLE_SHARE times the CPU time that it takes."""
+IDLE_SHARE = 50
 
 _KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)
 _ARROWS = {"\x1b[A": "up", "\x1b[B": "down", "\x1bOA": "up", "\x1bOB": "down"}
@@ -177,21 +178,20 @@ class Pace:
     """When to draw again: soon after a change, each second while only the time passes, and the less often the longer a
     picture takes. `changed` gives a number that is another one after a change. Times are in seconds."""
 
-    def __init__(self, changed: Callable[[], Any], each_s: float = EACH_S) -> None:
+    def __init__(self, changed: Callable[[], Any]) -> None:
         self._changed = changed
-        self._each_s = each_s
         self._seen: Any = None
-        self._began = self._rested = float("-inf")
+        self._rested = self._stale = float("-inf")
 
     def due(self, now: float) -> bool:
         """Whether to draw now. Costs microseconds."""
         if now < self._rested:
             return False
-        return self._changed() != self._seen or now >= self._began + self._each_s
+        return self._changed() != self._seen or now >= self._stale
 
     def begin(self, now: float) -> None:
         """A picture is being drawn: what changes from here on calls for another one."""
-        self._seen, self._began = self._changed(), now
+        self._seen, self._stale = self._changed(), now + EACH_S
 
     def hurry(self) -> None:
         """Somebody pressed a key, and does not want to wait."""
@@ -200,3 +200,4 @@ class Pace:
     def end(self, now: float, cost_s: float) -> None:
         """It is drawn, and took so much CPU time."""
         self._rested = now + min(max(cost_s * SHARE, LEAST_S), REST_S)
+        self._stale = max(self._stale, now + cost_s * IDLE_SHARE)
