@@ -131,6 +131,9 @@ CASES: dict[str, Any] = {
     "since:40m until:20m status:completed": lambda one: (
         SYSTEM.now() - 40 * MINUTE < one["at"] < SYSTEM.now() - 20 * MINUTE and one["status"] == "completed"
     ),
+    "since:1960-01-01 until:9999-12-31": lambda one: True,
+    "since:9999-12-31": lambda one: False,
+    "until:1960-01-01": lambda one: False,
     "took:>35m": lambda one: one["status"] not in ("failed", "completed") and one["at"] < SYSTEM.now() - 35 * MINUTE,
     "quota": lambda one: one["text"] == "quota",
     "GRUSSE": lambda one: False,
@@ -138,6 +141,7 @@ CASES: dict[str, Any] = {
     '"blue sky"': lambda one: one["text"] == "blue sky",
     '"sky blue"': lambda one: False,
     "sky blue": lambda one: one["text"] == "blue sky",
+    '"blue\0sky"': lambda one: one["text"] == "blue sky",
     "quot*": lambda one: one["text"] == "quota",
     "quot": lambda one: False,
     "T-1": lambda one: one["text"].startswith("T-1"),
@@ -259,6 +263,11 @@ def test_counts_that_end_early_say_so(
     assert sum(count.number for count in of_tag.values()) <= 3
 
 
+def test_a_page_of_nothing_is_refused(many: Many) -> None:
+    with connect(many.path) as client, pytest.raises(UsageError, match="limit=0"):
+        client.find(limit=0)
+
+
 def test_a_wrong_term_is_refused(many: Many) -> None:
     with connect(many.path) as client, pytest.raises(UsageError, match="colour:red"):
         client.find("colour:red")
@@ -333,6 +342,7 @@ def test_the_older_way_to_list_runs_finds_the_same(filled: tuple[Client, list[di
     assert [run.id for run in both] == expected(
         made, lambda one: one["status"] in ("failed", "paused") and "eu" in one["tags"], own=True
     )
+    assert client.runs(status=[], limit=None) == []
     assert [run.id for run in client.runs(limit=3)] == [one["id"] for one in made[:3]]
     assert isinstance(many_state(client, made[0]["id"]), RunState)
 

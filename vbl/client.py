@@ -106,7 +106,7 @@ class Client:
             own=True,
         ).only(*(status_named(one) for one in ([status] if isinstance(status, str) else status or ())))
         found = Runs(self)
-        left, more = limit, True
+        left, more = limit, status is None or len(wanted.statuses) > 0
         while more and (left is None or left > 0):
             page = self._finder.find(wanted, before=before, limit=_MANY if left is None else min(left, _MANY))
             found += page.runs

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from vbl import ids
+from vbl.errors import UsageError
 from vbl.handle import COLUMNS, Access, Run
 from vbl.history.filters import Bound, Filter, Words, instant
 from vbl.history.glance import FIELDS, LAST, Glimpse, glance
@@ -87,6 +88,8 @@ class Finder:
 
     def find(self, wanted: Filter, *, before: str | None = None, after: str | None = None, limit: int = 50) -> Page:
         """The newest runs that fit; those older than the run `before`, or the next newer than `after`."""
+        if limit < 1:
+            raise UsageError(f"limit={limit} lists no run", "Give 1 or more")
         if wanted.words:
             self.index(_GLANCE_S)
         with self._store.read():
@@ -279,12 +282,17 @@ def _ids(wanted: Filter, now: int) -> list[tuple[str, str]]:
     """What the filter says of ids, which begin with the time at which they were made: just before the run was."""
     limits: list[tuple[str, str]] = []
     if wanted.since is not None:
-        limits.append((">=", ids.lowest(max(instant(wanted.since, now) - _APART_US, 0))))
+        limits.append((">=", _lowest(instant(wanted.since, now) - _APART_US)))
     if wanted.until is not None:
-        limits.append(("<", ids.lowest(instant(wanted.until, now) + _APART_US)))
+        limits.append(("<", _lowest(instant(wanted.until, now) + _APART_US)))
     if wanted.run is not None:
         limits += [(">=", wanted.run), ("<", wanted.run + "~")]
     return limits
+
+
+def _lowest(at: int) -> str:
+    """The lowest id of an instant; of the nearest one that an id can hold."""
+    return ids.lowest(min(max(at, 0), ids.LAST_INSTANT))
 
 
 def _fitting(wanted: Filter, now: int, source: _Source) -> tuple[str, list[Any]]:
@@ -327,4 +335,7 @@ def _sign(bound: Bound) -> str:
 
 def match(words: Iterable[Words]) -> str:
     """The words as a query of FTS5: phrases that must all be there (https://sqlite.org/fts5.html, section 3)."""
-    return " AND ".join('"' + one.text.replace('"', '""') + '"' + ("*" if one.begins else "") for one in words)
+    # a NUL would end the query for SQLite; between words it is as good as a blank
+    return " AND ".join(
+        '"' + one.text.replace("\0", " ").replace('"', '""') + '"' + ("*" if one.begins else "") for one in words
+    )

@@ -14,6 +14,8 @@ from vbl.clock import SYSTEM, Clock
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BITS = 28
+LAST_INSTANT = (1 << 80 - _RANDOM_BITS) - 1
+"""The last instant, in microseconds since 1970, that an id can hold."""
 _lock = threading.Lock()
 _last = 0
 

@@ -90,6 +90,8 @@ def test_whatever_is_typed_is_a_filter_or_refused_by_name(text: str) -> None:
         ('triage "529 over', "quotation mark is not closed"),
         ("--- !", "no letter and no digit"),
         ("r_1 r_2", "no run has two ids"),
+        ("word " * 33, "more than 32 terms"),
+        (f"workflow:{','.join(f'w{n}' for n in range(40))}", "more than 32 terms"),
         ("http://example.com", "there is no term http:"),
     ],
 )

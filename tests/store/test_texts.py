@@ -196,6 +196,15 @@ def test_a_file_that_cannot_be_written_can_still_be_searched(file: File) -> None
     caught_up(file)
 
 
+def test_doctor_finds_nothing_wrong_with_it(file: File) -> None:
+    failing(file)
+    file.some_run()
+    caught_up(file)
+    assert file.rows("select count(*) from run_texts") == [(2,)]
+    told = doctor.examine(file.store, AT, supervised=False)
+    assert [one for one in told if one.severity in ("warning", "error")] == []
+
+
 def test_damage_is_no_reason_to_be_silent(file: File) -> None:
     failing(file)
     file.store.execute("drop table run_texts_upto")

@@ -76,8 +76,8 @@ def _groups(outcomes: Sequence[Outcome], root: str, refused: str) -> list[Markup
 
 
 def _cells(one: Outcome, root: str, told: int) -> list[Child]:
-    link = tag("a", one.row.id, href=f"{root}/runs/{one.row.id}", class_="mono")
-    said: list[Child] = [tag("span", ", ".join(one.events), class_="mono"), one.words]
+    link = tag("a", one.row.id, href=f"{root}/runs/{one.row.id}", class_="mono nowrap")
+    said: list[Child] = [[tag("div", event, class_="mono nowrap") for event in one.events], one.words]
     return [link, one.row.workflow, badge(one.row.status), *said[2 - told :]]
 
 

@@ -30,6 +30,7 @@ _SECOND = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TERM = re.compile(r'\s*(?:([A-Za-z]+):)?("(?:[^"\\]|\\.)*"|[^\s"]\S*)')
 _RUN_ID = re.compile(r"r_[0-9a-z]{1,16}")
+_MOST_TERMS = 32
 HINT = 'For example: status:failed workflow:triage tag:env=dev cost:>0.1 since:1d "529 overloaded"'
 
 
@@ -124,6 +125,8 @@ def parse(text: str) -> Filter:
         else:
             hint = f"To look for it as text, put it in quotation marks. Terms: {', '.join(TERMS)}"
             raise refuse(match[0].strip(), f"there is no term {name}:", hint)
+    if len(found.workflows) + len(found.tags) + len(found.cost) + len(found.took) + len(found.words) > _MOST_TERMS:
+        raise refuse(f"{text[:40]}…", f"there are more than {_MOST_TERMS} terms", "Look for less at once")
     return found
 
 
