@@ -50,7 +50,7 @@ def test_nothing_in_a_value_becomes_an_element_or_a_handler(value: Any) -> None:
 @given(json_values)
 def test_the_json_beside_the_drawing_is_what_was_recorded(value: Any) -> None:
     drawn = payload(value)
-    if 'class="raw"' not in drawn:
+    if 'class="raw json"' not in drawn:
         return  # on one line, where the value itself stands
     raw = html.unescape(drawn.rpartition('<pre tabindex="0">')[2].partition("</pre>")[0])
     assert raw == clean(json.dumps(value, ensure_ascii=False, indent=2))
@@ -77,6 +77,11 @@ def test_markdown_is_laid_out_and_its_headings_are_not_those_of_the_page() -> No
     assert "<strong>bold</strong>" in drawn
     assert "<table>" in drawn
     assert "<h1" not in drawn
+
+
+def test_a_text_that_is_laid_out_can_be_read_as_it_was_written() -> None:
+    written = "# Title\n\n**bold** <i>"
+    assert written in Reader(payload(written)).text
 
 
 @pytest.mark.parametrize("text", ["plain words", "a\nb\nc", "5 * 3 * 2", "- one dash", "x[0](y)", "{'a': 1}"])

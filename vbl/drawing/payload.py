@@ -13,7 +13,7 @@ from typing import Any, cast
 from vbl.drawing.chat import is_chat
 from vbl.drawing.images import image, size_of
 from vbl.drawing.markup import Markup, tag
-from vbl.drawing.prose import is_markdown, struck
+from vbl.drawing.prose import is_markdown, plain, struck
 from vbl.drawing.tree import Tree, is_short, scalar
 from vbl.history.narration import preview
 
@@ -40,6 +40,7 @@ def payload(
         "div",
         _bar(kind, size, whole, command),
         body,
+        _as_text(value) if kind == "markdown" else None,
         _raw(text, size) if kind != "value" else None,
         class_="payload",
         data_kind=kind.split(",")[0],
@@ -88,7 +89,12 @@ def _raw(text: str, size: int) -> Markup:
     rest = (
         tag("p", f"cut: the first {size_of(LARGEST)} of {size_of(size)}", class_="dim") if len(text) > LARGEST else None
     )
-    return tag("details", tag("summary", "JSON"), tag("pre", struck(cut), tabindex=0), rest, class_="raw")
+    return tag("details", tag("summary", "JSON"), tag("pre", struck(cut), tabindex=0), rest, class_="raw json")
+
+
+def _as_text(value: str) -> Markup:
+    """A text that was laid out, as it was written."""
+    return tag("details", tag("summary", "text"), plain(value), class_="raw")
 
 
 def _drawn(value: Any) -> tuple[str, Markup]:

@@ -41,14 +41,25 @@ if (document.querySelector("meta[name=htmx-config]")) {
 // Copying ---------------------------------------------------------------------------------------------------------
 
 async function copy(element) {
-  const json = element.closest(".payload")?.querySelector(":scope > .raw pre");
+  const json = element.closest(".payload")?.querySelector(":scope > .json pre");
   const text = element.hasAttribute("data-copy-json") ? json?.textContent : element.dataset.copy;
   if (text === undefined) return;
+  const said = document.getElementById("said");
+  if (!navigator.clipboard) { // a page from another machine without TLS may not write it
+    if (said) said.textContent = "this page may not copy: it is not served from this machine or by TLS";
+    return select(element.hasAttribute("data-copy-json") ? json : element);
+  }
   await navigator.clipboard.writeText(text);
   element.dataset.copied = "";
-  const said = document.getElementById("said");
   if (said) said.textContent = "copied";
   setTimeout(() => delete element.dataset.copied, 1500);
+}
+
+/** Mark a text, so that the keys of the system copy it. */
+function select(element) {
+  const details = element.closest("details");
+  if (details) details.open = true;
+  window.getSelection()?.selectAllChildren(element);
 }
 
 document.addEventListener("click", (event) => {
