@@ -94,6 +94,41 @@ def test_two_pages_decide_once(site: Site, tab: Page) -> None:
     expect(other.locator("main")).not_to_contain_text(gate.id)
 
 
+def test_a_question_is_answered_by_keys_alone(site: Site, tab: Page) -> None:
+    site.up().ui()
+    runs = [site.begin("letter", to=to) for to in ("Ada", "Bo")]
+    wait(lambda: len(site.client.gates(status="open")) == 2, "the questions")
+    tab.goto(site.link)
+    expect(tab.locator("[data-row]")).to_have_count(2)
+    tab.keyboard.press("g")
+    tab.keyboard.press("i")
+    expect(tab.locator("article")).to_have_count(2)
+    second = tab.locator("article").nth(1).inner_text()
+    tab.keyboard.press("j")
+    tab.keyboard.press("j")
+    tab.keyboard.press("d")
+    expect(tab.locator(":focus")).to_contain_text("Deny")
+    assert len(site.client.gates(status="open")) == 2
+    tab.keyboard.press("Enter")
+    meant = next(run for run in runs if run.id in second)
+    wait(lambda: meant.status == "completed", "the end of the run")
+    assert meant.result() == "not sent: None"
+    expect(tab.locator("article")).to_have_count(1)
+    assert [run.status for run in runs if run.id != meant.id] == ["waiting_for_approval"]
+
+
+def test_who_may_only_look_is_offered_nothing_to_do(site: Site, tab: Page) -> None:
+    site.up().ui("--read-only")
+    run = site.begin("letter", to="Grace")
+    wait(lambda: run.status == "waiting_for_approval", "the question")
+    tab.goto(site.link)
+    for path in ("/runs", f"/runs/{run.id}", "/inbox", "/schedules"):
+        tab.goto(site.url + path)
+        expect(tab.locator("#live")).to_have_attribute("data-state", "live")
+        assert tab.locator("form[method=post]").count() == 0, path
+    expect(tab.locator("main")).to_be_visible()
+
+
 def test_no_script_of_a_payload_runs(site: Site, tab: Page) -> None:
     text = "</script><img src=x onerror=alert(1)><svg onload=alert(2)>'\"{{7*7}}[x](javascript:alert(3))"
     spoken: list[str] = []

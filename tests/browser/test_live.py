@@ -88,6 +88,26 @@ def test_a_page_that_lost_its_server_goes_on_where_it_was(
     assert min(resumed) >= at > 0
 
 
+def test_pages_that_a_supervisor_serves_come_back_with_the_next_one(
+    site: Site, tab: Page, complaints: Complaints
+) -> None:
+    complaints.expected = [GONE]
+    site.up("--ui", "--port", "0")
+    run = site.begin("story", name="five")
+    site.begun("five")
+    tab.goto(site.link)
+    tab.goto(f"{site.url}/runs/{run.id}")
+    expect(tab.locator("#live")).to_have_attribute("data-state", "live")
+    port = re.findall(r":(\d+)", site.url)[0]
+    assert site.supervisor is not None
+    site.supervisor.kill()
+    expect(tab.locator("#live")).to_have_attribute("data-state", "reconnecting")
+    site.release("five")
+    site.up("--ui", "--port", port)
+    shows(tab, "completed")
+    expect(tab.locator("#supervision")).to_contain_text("epoch 2")
+
+
 def shown(tab: Page, visible: bool) -> None:
     """Tell the page that it is in front, or behind another."""
     tab.evaluate(

@@ -91,6 +91,32 @@ def test_a_scan_of_accessibility_finds_nothing(
     assert not results.violations_count, results.generate_report()
 
 
+OPENED = {
+    "what can be typed": ("/runs", ["#terms summary"]),
+    "ticked runs": ("/runs", ["[data-row] input[type=checkbox] >> nth=0", "[data-row] input[type=checkbox] >> nth=3"]),
+    "the keys": ("/runs", ["[data-keys-help], #keys"]),
+    "a cancel": ("/runs/{asking}", ["text=Cancel…"]),
+    "a signal": ("/runs/{asking}", ["text=Send a signal…"]),
+    "events": ("/runs/{asking}", ["#e1 summary >> nth=0", "#e4 summary >> nth=0", "#e3 summary >> nth=0"]),
+    "an edit": ("/inbox", ["text=Edit before approving >> nth=0"]),
+    "a traceback": ("/runs/{failed}", ["text=traceback >> nth=0"]),
+    "a difference": ("/runs/{asking}?tab=state&checkpoint=5&against=4", []),
+}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("path", "clicks"), OPENED.values(), ids=OPENED.keys())
+def test_a_scan_finds_nothing_in_what_was_opened(
+    tab: Page, desk: Site, runs: dict[str, str], path: str, clicks: list[str], theme: Any
+) -> None:
+    tab.emulate_media(color_scheme=theme)
+    opened(tab, desk, path, runs)
+    for place in clicks:
+        tab.locator(place).click()
+    results = Axe().run(tab)
+    assert not results.violations_count, results.generate_report()
+
+
 @pytest.mark.parametrize("path", PAGES.values(), ids=PAGES.keys())
 def test_a_page_is_as_wide_as_a_phone(tab: Page, desk: Site, runs: dict[str, str], path: str) -> None:
     tab.set_viewport_size({"width": 390, "height": 844})
