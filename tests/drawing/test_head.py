@@ -73,7 +73,7 @@ def test_the_error_of_a_failed_run_is_shown_with_its_traceback() -> None:
     assert "<img" not in drawn
 
 
-def test_the_error_of_the_step_that_failed_the_run_stands_below_with_its_attempt() -> None:
+def test_the_error_of_the_step_that_failed_the_run_stands_first_with_its_attempt() -> None:
     history = History().started().step("pay", attempt=3)
     history.failed("pay", 1, attempt=3, type="Declined", message="no money", traceback="File pay.py")
     history.add("RUN_FAILED", error={"kind": "bug", "type": "StepFailed", "message": "step pay failed", "step": "pay"})

@@ -42,14 +42,18 @@ def head(sheet: RunSheet, *, root: str = "", links: bool = True, actions: Markup
 
 
 def _errors(state: RunState) -> Child:
-    """Why the run failed, and the error of the step that made it fail, which is where to look."""
+    """Why the run failed: the error of the step that made it fail, where there is one, and behind it the run's own."""
     if state.error is None:
         return None
     step = state.steps.get(state.error.get("step") or "")
     if step is None or not step.error:
         return failure(state.error)
     own = {**step.error, "step": step.key}
-    return [failure(state.error), failure(own, attempt=step.attempt, max_attempts=step.max_attempts)]
+    summary = tag("summary", f"what the workflow saw: {state.error.get('type')}")
+    return [
+        failure(own, attempt=step.attempt, max_attempts=step.max_attempts),
+        tag("details", summary, failure(state.error), class_="raw"),
+    ]
 
 
 def _reason(sheet: RunSheet, links: bool) -> Markup:
