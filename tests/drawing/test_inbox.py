@@ -102,6 +102,20 @@ def test_every_address_of_a_card_is_below_the_prefix() -> None:
     assert "href" not in gate_card(Asked(call=CALL).gate, 0, links=False)
 
 
+def test_no_id_of_a_strangers_file_leads_elsewhere() -> None:
+    """A gate that is called like a path must not make its buttons post to another one."""
+    history = History().started()
+    history.add("APPROVAL_REQUESTED", gate="../runs/r_1/cancel?x=#", key="k", name="k", call=CALL, edit=True)
+    state = history.state()
+    (gate,) = [view(state, one) for one in state.gates.values()]
+    markup = gate_card(gate, history.now, sending=SENDING, root="/root")
+    addresses = re.findall(r'(?:action|formaction|hx-(?:get|post))="([^"]*)"', markup)
+    assert {address.partition("/gates/")[2].partition("/")[0] for address in addresses} == {
+        "..%2Fruns%2Fr_1%2Fcancel%3Fx%3D%23"
+    }
+    assert set(re.findall(r'hx-target="([^"]*)"', markup)) <= {"closest .question", "closest .payload"}
+
+
 def test_what_an_answer_would_do_stands_beside_its_button() -> None:
     markup = Asked(call=CALL).card()
     for verdict in ("approve", "deny"):

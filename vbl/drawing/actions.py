@@ -11,6 +11,7 @@ from vbl.drawing.decision import consequences
 from vbl.drawing.entries import Form, form
 from vbl.drawing.forms import Sending, fields_of, line
 from vbl.drawing.markup import Child, Markup, join, tag
+from vbl.drawing.places import run_at
 from vbl.drawing.sheet import RunSheet
 from vbl.errors import Conflict, VblError
 from vbl.history.consequences import Act, Consequence, consequence, of_signal
@@ -100,7 +101,7 @@ def _dialog(state: RunState, id: str, button: _Button, sending: Sending, fields:
         "dialog",
         tag("h2", button.title, id=f"{id}-title"),
         sending.form(
-            f"/runs/{state.run_id}/{button.act}",
+            f"{run_at('', state.run_id)}/{button.act}",
             fields,
             _who(id, sending),
             _confirm(button.word if not button.final else "Cancel the run", final=button.final),
@@ -190,7 +191,7 @@ def signal_form(
         else line(f"{id}-name", "name", "name", "", "what the code waits for", required=True)
     )
     return sending.form(
-        f"/runs/{state.run_id}/signal",
+        run_at("", state.run_id) + "/signal",
         named,
         fields_of(made, id),
         line(f"{id}-key", "key", "key", key, "a repeated message with the same key changes nothing"),

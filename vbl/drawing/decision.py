@@ -13,6 +13,7 @@ from typing import Any
 from vbl.drawing.entries import ABSENT, Form, form
 from vbl.drawing.forms import Sending, fields_of, line
 from vbl.drawing.markup import Markup, tag
+from vbl.drawing.places import gate_at
 from vbl.errors import VblError
 from vbl.history.consequences import Consequence, of_denial, of_grant
 from vbl.history.gates import canonical
@@ -115,7 +116,7 @@ def decision_form(gate: Gate, said: Answer, sending: Sending, told: Foreseen | N
     unfolded = any(one.wrong or not one.untouched for _, one in said.edits)
     seen = (gate.call or {}).get("digest")
     return sending.form(
-        f"/gates/{gate.id}/approve",
+        gate_at("", gate.id) + "/approve",
         tag("input", type="hidden", name="seen", value=seen) if seen else None,
         tag("details", tag("summary", "Edit before approving"), edits, open=unfolded, class_="edits")
         if edits
@@ -147,7 +148,7 @@ def _too_large(gate: Gate, said: Answer) -> Markup | None:
 
 def _verdict(gate: Gate, sending: Sending, verdict: str, word: str, key: str, told: Consequence | str | None) -> Markup:
     """A button, and what it would do."""
-    path = f"{sending.root}/gates/{gate.id}/{verdict}"
+    path = f"{gate_at(sending.root, gate.id)}/{verdict}"
     told_id = f"q-{gate.id}-{verdict}-then"
     button = tag(
         "button",
@@ -159,7 +160,7 @@ def _verdict(gate: Gate, sending: Sending, verdict: str, word: str, key: str, to
         formaction=path,
         formnovalidate=verdict == "deny",
         hx_post=path,
-        hx_target=f"#q-{gate.id}",
+        hx_target="closest .question",
         hx_swap="outerHTML",
         aria_describedby=told_id if told is not None else None,
         data_key=key,

@@ -13,6 +13,7 @@ from vbl.drawing.decision import consequences
 from vbl.drawing.entries import ABSENT, Form, form
 from vbl.drawing.forms import Sending, fields_of, line
 from vbl.drawing.markup import Markup, tag
+from vbl.drawing.places import run_at
 from vbl.errors import VblError
 from vbl.history.consequences import Act, Consequence, consequence
 from vbl.history.state import RunState
@@ -50,7 +51,7 @@ def resolution(state: RunState, actor: str) -> Resolution:
 def resolution_form(state: RunState, said: Resolution, sending: Sending, now: int) -> Markup:
     """The form, with what each answer would do beside its button."""
     id = f"q-{state.run_id}"
-    path = f"/runs/{state.run_id}/resolve"
+    path = run_at("", state.run_id) + "/resolve"
     return sending.form(
         f"{path}?outcome=happened",
         tag("fieldset", tag("legend", "Its result, if it happened"), fields_of(said.result, id)),
@@ -66,7 +67,7 @@ def resolution_form(state: RunState, said: Resolution, sending: Sending, now: in
 
 
 def _choice(state: RunState, sending: Sending, now: int, act: Act, word: str, class_: str) -> Markup:
-    path = f"{sending.root}/runs/{state.run_id}/resolve?outcome={act}"
+    path = f"{run_at(sending.root, state.run_id)}/resolve?outcome={act}"
     told_id = f"q-{state.run_id}-{act}-then"
     key = {"happened": "a", "fail": "d"}.get(act)
     button = tag(
@@ -78,7 +79,7 @@ def _choice(state: RunState, sending: Sending, now: int, act: Act, word: str, cl
         formaction=path,
         formnovalidate=act != "happened",
         hx_post=path,
-        hx_target=f"#q-{state.run_id}",
+        hx_target="closest .question",
         hx_swap="outerHTML",
         aria_describedby=told_id,
         data_key=key,

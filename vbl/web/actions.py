@@ -19,6 +19,7 @@ from vbl.drawing.entries import ABSENT
 from vbl.drawing.frame import heading
 from vbl.drawing.inbox import doubt_card
 from vbl.drawing.markup import Markup, join, tag
+from vbl.drawing.places import run_at
 from vbl.drawing.resolution import resolution
 from vbl.errors import InvalidInput, UsageError, VblError
 from vbl.handle import Run
@@ -80,7 +81,7 @@ def _seconds(text: str) -> float:
 
 def _back(d: Desk, run: Run) -> Response:
     """To the page that the browser came from, where that is one of this run; else to the run's."""
-    home = f"/runs/{run.id}"
+    home = run_at("", run.id)
     came = urlsplit(d.request.headers.get("referer", ""))
     same = came.netloc == d.request.headers.get("host") and came.path == f"{d.root}{home}"
     return d.redirect(f"{home}?{came.query}" if same and came.query else home)
@@ -90,7 +91,7 @@ def _refused(d: Desk, run: Run, error: VblError, more: Markup | None = None) -> 
     """Why it was refused, and what can be done now."""
     if d.partial:
         return d.problem(error)
-    link = tag("p", tag("a", f"{run.workflow} {run.id}", href=f"{d.root}/runs/{run.id}"))
+    link = tag("p", tag("a", f"{run.workflow} {run.id}", href=run_at(d.root, run.id)))
     drawn = action_bar(run.sheet(), d.csrf, d.read_only, root=d.root, actor=d.actor, problem=error)
     main = join([heading("That did not work"), link, drawn, more])
     return d.page("That did not work", main, here="runs", run=run.id, status=status_of(error))
@@ -132,7 +133,7 @@ def resolve(request: Request) -> Response:
         drawn = doubt_card(run.state(), now, sending=sending(d), said=said, problem=error, root=d.root)
         return _doubt(d, run, drawn, status_of(error)) if drawn else _refused(d, run, error)
     if not d.partial:
-        return d.redirect(f"/runs/{run.id}")
+        return d.redirect(run_at("", run.id))
     told_text = f"settled: {outcome.replace('_', ' ')}"
     settled = tag("article", tag("p", told_text), id=f"q-{run.id}", class_="question panel", role="status")
     return d.fragment(join([settled, tag("div", told_text, id="said", hx_swap_oob="innerHTML")]))

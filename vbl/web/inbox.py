@@ -21,6 +21,7 @@ from vbl.drawing.forms import Sending
 from vbl.drawing.frame import heading
 from vbl.drawing.inbox import doubt_card, gate_card, inbox, only
 from vbl.drawing.markup import Markup, join, tag
+from vbl.drawing.places import gate_at, run_at
 from vbl.errors import NotFound, VblError
 from vbl.history.gates import barred
 from vbl.history.questions import Gate, Question
@@ -106,7 +107,7 @@ def gate_page(request: Request) -> Response:
     d = desk(request)
     gate = d.client.gate(request.path_params["gate"])
     if request.path_params["gate"] != gate.id:
-        return d.redirect(f"/gates/{gate.id}")
+        return d.redirect(gate_at("", gate.id))
     return _shown(d, gate, _card(d, gate))
 
 
@@ -120,7 +121,7 @@ def value(request: Request) -> Response:
     if of not in found or (of == "argument" and name not in input):
         raise NotFound(f"gate {gate.id} has no {of} {name}".rstrip(), f"It has: {', '.join(found)}")
     query = urlencode({"of": of, **({"name": name} if name else {})})
-    return whole(d, request, found[of], f"{d.root}/gates/{gate.id}/value?{query}", f"{gate.id}-{of}")
+    return whole(d, request, found[of], f"{gate_at(d.root, gate.id)}/value?{query}", f"{gate.id}-{of}")
 
 
 def approve(request: Request) -> Response:
@@ -161,7 +162,7 @@ def _decided(d: Desk, gate: Gate, said: Answer, decide: Callable[[], Gate]) -> R
             said = replace(answer(gate, said.actor), reason=said.reason)
         return _shown(d, gate, _card(d, gate, said, error), status_of(error))
     if not d.partial:
-        return d.redirect(f"/runs/{gate.run_id}")
+        return d.redirect(run_at("", gate.run_id))
     told = f"{after.name}: {'one more approval' if after.status == 'open' else after.status}"
     return d.fragment(join([_card(d, after), tag("div", told, id="said", hx_swap_oob="innerHTML")]))
 
