@@ -69,9 +69,9 @@ def test_a_run_is_drawn_as_it_ran(vbl_here, made):
 
 def test_the_runs_of_a_workflow_are_laid_over_each_other(vbl_here, made):
     shown = vbl_here("graph", "hello", db=made)
-    assert shown.out.startswith("○  hello\n✓  greet ×3  3 in 3 runs, ")
+    assert shown.out.startswith("○  hello\n✓  greet ×3  in 3 of 3 runs, ")
     assert shown.err == "the last 3 runs of hello laid over each other, by name\n"
-    assert vbl_here("graph", "hello", "--last", "2", db=made).out.startswith("○  hello\n✓  greet ×2  2 in 2 runs, ")
+    assert vbl_here("graph", "hello", "--last", "2", db=made).out.startswith("○  hello\n✓  greet ×2  in 2 of 2 runs, ")
 
 
 def test_a_workflow_that_never_ran_is_no_graph(vbl_here, made):

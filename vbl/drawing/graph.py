@@ -35,7 +35,7 @@ def title(node: Node) -> str:
 def label(node: Node, runs: int = 1) -> str:
     """What is said below it: how long it took, and its status, where that is not simply completed."""
     status = "" if node.status == "completed" and node.told else word(node.status)
-    said = [status, node.told] if runs == 1 else [f"{node.count} in {runs} runs", node.told]
+    said = [status, node.told] if runs == 1 else [f"in {node.runs} of {runs} runs", node.told]
     return _short(", ".join(part for part in said if part), TOLD)
 
 

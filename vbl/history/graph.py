@@ -41,7 +41,7 @@ class Node:
     """Something that a run did or waited for. `kind` is step, gate, signal, timer or child; `status` that of a step or
     a run; `count` says how many are in it, of which `tally` tells the statuses, and `spans` how long each took; `seq`
     is that of the event by which it was asked for; `call` is what it is called among others of that name; `subject`
-    the id of the child or the gate. `end_at` is None while it goes on."""
+    the id of the child or the gate; `runs` in how many runs it is. `end_at` is None while it goes on."""
 
     key: str
     kind: str
@@ -57,6 +57,7 @@ class Node:
     call: str = ""
     subject: str = ""
     spans: tuple[int, ...] = ()
+    runs: int = 1
 
     @property
     def took(self) -> str:
@@ -127,7 +128,11 @@ def merged(graphs: Iterable[Graph]) -> Graph:
             together.nodes[f"{number} {key}"] = replace(node, key=f"{number} {key}", seq=0)
         for (source, target), times in run.edges.items():
             together.edges[f"{number} {source}", f"{number} {target}"] = times
-    return _joined(together, lambda node: node.key.partition(" ")[2])
+    joined = _joined(together, lambda node: node.key.partition(" ")[2])
+    found = Counter(key.partition(" ")[2] for key in together.nodes)
+    for key, node in joined.nodes.items():
+        joined.nodes[key] = replace(node, runs=found[key])
+    return joined
 
 
 def _digested_at(facts: list[Fact]) -> dict[int, int]:
