@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.drawing.sheets import EVIL, sheet
 from tests.drawing.test_markup import Reader
 from tests.drawing.test_state_view import growing
 from tests.history.hand import History
+from tests.history.legal import histories
 from vbl.drawing import sections
 from vbl.drawing.sections import run_sections
 from vbl.drawing.sheet import Neighbour
+from vbl.history.facts import Fact
 
 
 def drawn(history: History, **more: object) -> dict[str, str]:
@@ -56,3 +62,15 @@ def test_nothing_that_was_recorded_becomes_markup() -> None:
     history.failed(EVIL, 1, type=EVIL, message=EVIL, traceback=EVIL)
     parts = drawn(history, source={"source": EVIL, "file": EVIL, "line": 1, "version": "v0"})
     assert "<img" not in "".join(parts.values())
+
+
+@settings(max_examples=60, deadline=None)
+@given(histories(), st.booleans())
+def test_every_legal_history_can_be_drawn(facts: list[Fact], supervised: bool) -> None:
+    history = History()
+    history.facts, history.now = facts, facts[-1].at
+    seen = sheet(history, 5, supervised=supervised)
+    parts = {section.id: section.markup for section in run_sections(seen)}
+    assert len(re.findall(r'<li id="e\d+"', parts["events"])) == len(facts)
+    assert seen.state.status.value.replace("_", " ") in Reader(parts["head"]).text
+    assert parts["state"]
