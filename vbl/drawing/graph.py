@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from vbl.drawing.layers import Layout, Route, lay_out
 from vbl.drawing.markup import Markup, tag, trusted
+from vbl.drawing.places import run_at
 from vbl.drawing.status import sign, style_of, word
 from vbl.history.graph import Graph, Node, by_name
 from vbl.history.narration import printable
@@ -155,7 +156,7 @@ def _box(node: Node, place: tuple[float, int], width: float, runs: int, links: b
 
 def _target(node: Node, runs: int, root: str) -> str:
     if node.kind == "child" and node.subject:
-        return f"{root}/runs/{node.subject}"
+        return run_at(root, node.subject)
     return f"#e{node.seq}" if runs == 1 and node.seq else ""
 
 
