@@ -1,0 +1,68 @@
+"""The list of runs under a person's hands: a filter that is typed, rows that are ticked, pages that are turned."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.site import Site
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_list_follows_the_filter_while_it_is_typed(site: Site, tab: Page) -> None:
+    with_words = site.client.start("story", text="529 is overloaded", n=1, tags=["blue"])
+    other = site.client.start("story", text="all is well", n=2)
+    site.ui()
+    tab.goto(site.link)
+    rows = tab.locator("#runs [data-row]")
+    expect(rows).to_have_count(2)
+    field = tab.get_by_role("searchbox", name="Filter runs")
+    field.press_sequentially("tag:")
+    expect(tab.get_by_role("alert")).to_contain_text("nothing stands behind the colon")
+    field.press_sequentially("blue")
+    expect(rows).to_have_count(1)
+    expect(tab.get_by_role("alert")).to_have_count(0)
+    expect(tab).to_have_url(re.compile(r"/runs\?q=tag%3Ablue$"))
+    expect(field).to_be_focused()
+    # the part that renews itself asks for the new filter from now on
+    again = site.client.start("story", text="later", n=3, tags=["blue"])
+    expect(tab.locator(f"#row-{again.id}")).to_be_visible()
+    expect(rows).to_have_count(2)
+    field.fill('"529 is overloaded"')
+    field.press("Enter")
+    expect(rows).to_have_count(1)
+    expect(tab.locator(f"#row-{with_words.id}")).to_be_visible()
+    tab.reload()
+    expect(field).to_have_value('"529 is overloaded"')
+    expect(rows).to_have_count(1)
+    tab.get_by_role("navigation", name="Presets").get_by_role("link", name="Failed").click()
+    expect(tab.locator("#runs")).to_contain_text("No run fits")
+    expect(field).to_have_value('status:failed "529 is overloaded"')
+    assert other.status == "queued"
+
+
+def test_ticking_all_is_ticking_each(site: Site, tab: Page) -> None:
+    runs = [site.client.start("story", n=n) for n in range(3)]
+    site.ui()
+    tab.goto(site.link)
+    cancel = tab.get_by_role("button", name="Cancel…")
+    every = tab.get_by_role("checkbox", name="select all runs of this page")
+    expect(cancel).to_be_disabled()
+    tab.locator(f"#tick-{runs[0].id}").check()
+    expect(cancel).to_be_enabled()
+    expect(tab.locator("[data-ticked]")).to_have_text("with the 1 ticked:")
+    expect(every).to_have_js_property("indeterminate", True)
+    every.check()
+    expect(tab.locator("#runs [data-row] input:checked")).to_have_count(3)
+    expect(tab.locator("[data-ticked]")).to_have_text("with the 3 ticked:")
+    tab.locator(f"#tick-{runs[1].id}").uncheck()
+    expect(every).not_to_be_checked()
+    tab.get_by_role("checkbox", name="all that fit the filter").check()
+    cancel.click()
+    expect(tab.get_by_role("heading", level=1)).to_have_text("Cancel 3 runs?")
+    tab.get_by_role("link", name="Back to the list").click()
+    expect(tab.locator("#runs [data-row]")).to_have_count(3)
+    assert {run.status for run in runs} == {"queued"}
