@@ -150,12 +150,12 @@ def test_a_gate_shows_what_is_asked_and_how_to_decide_it(trial: Trial) -> None:
     [gate] = trial.gates()
     shown = html(gate)
     assert "Dear Bob" in shown
-    assert "asked of ada" in shown
+    assert "<dt>asks</dt><dd>ada</dd>" in shown
     assert "gate.approve(edit={…}, reason=…)" in shown
     assert one_line(gate)
     decided = gate.approve(by="ada", edit={"text": "Dear Ada"}, reason="her name")
     shown = html(decided)
-    assert "granted by ada" in shown
+    assert "<dt>approved</dt><dd><b>ada</b>" in shown
     assert "her name" in shown
     assert "Dear Ada" in shown
     assert "gate.approve" not in shown

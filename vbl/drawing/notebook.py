@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from vbl.drawing import inbox
 from vbl.drawing.chart import chart
 from vbl.drawing.code import diff_lines
+from vbl.drawing.costs import money
 from vbl.drawing.failure import failure
 from vbl.drawing.frame import problem
 from vbl.drawing.inline import style
@@ -19,8 +21,8 @@ from vbl.drawing.payload import as_json, payload
 from vbl.drawing.prose import struck
 from vbl.drawing.runs import RunRow, runs_table
 from vbl.drawing.sheet import RunSheet
-from vbl.drawing.status import badge
-from vbl.drawing.times import clock, countdown
+from vbl.drawing.status import badge, gate_badge
+from vbl.drawing.times import countdown
 from vbl.history.narration import duration, people, preview
 from vbl.history.questions import Gate
 from vbl.history.state import RunState
@@ -33,15 +35,7 @@ BEGINNING = 2_000
 """So many characters of such a value are shown."""
 MANY = 60
 """So many rows of a list are shown."""
-SHEETS = ("base.css", "timeline.css", "notebook.css")
-
-_GATES = {
-    "open": ("?", "warn"),
-    "granted": ("✓", "good"),
-    "denied": ("✗", "bad"),
-    "expired": ("◔", "dim"),
-    "closed": ("⊘", "dim"),
-}
+SHEETS = ("base.css", "timeline.css", "inbox.css", "notebook.css")
 
 
 def framed(card: Markup) -> Markup:
@@ -75,7 +69,7 @@ def _head(sheet: RunSheet) -> Markup:
         elapsed,
         _counted(len(steps), "step"),
         _counted(attempts, "attempt") if attempts > len(steps) else None,
-        f"${usd:.4f}" if usd else None,
+        money(usd) if usd else None,
     ]
     return tag(
         "header",
@@ -131,59 +125,13 @@ def value(name: str, found: Any) -> Markup:
 
 def gate_card(gate: Gate, now: int) -> Markup:
     """A gate: what is asked, of whom, until when; who decided; and how to decide it in the next cell."""
-    return tag(
-        "article",
-        tag(
-            "header",
-            _gate_badge(gate.status),
-            tag("b", gate.name, class_="mono"),
-            tag("code", gate.id),
-            tag("span", f"{gate.workflow} {gate.run_id}", class_="dim"),
-            class_="bar",
-        ),
-        tag("p", "asked again: ", gate.problem, class_="warn") if gate.problem else None,
-        _asked(gate),
-        tag("p", _standing(gate, now), class_="dim"),
-        _answer(gate) if gate.status == "open" else None,
-        data_gate=gate.id,
-    )
-
-
-def _gate_badge(status: str) -> Markup:
-    sign, tone = _GATES.get(status, ("·", "dim"))
-    return tag("span", tag("span", sign, class_="sign", aria_hidden="true"), " ", status, class_=f"status {tone}")
-
-
-def _asked(gate: Gate) -> Child:
-    """The call with its arguments, and what is shown beside it."""
-    asked: list[Child] = []
-    if gate.call is not None:
-        first: dict[str, Any] = (gate.asked or {}).get("input") or {}
-        now: dict[str, Any] = gate.call["input"] or {}
-        rows = [_argument(name, given, first.get(name, given)) for name, given in now.items()]
-        caption = tag("caption", "the call ", tag("code", gate.call["step"]))
-        asked.append(tag("table", caption, tag("tbody", rows), class_="table"))
-    if gate.show is not None:
-        asked.append(value("shown", gate.show))
-    return asked
-
-
-def _argument(name: str, given: Any, first: Any) -> Markup:
-    edited = tag("span", " edited", class_="warn") if given != first else None
-    return tag("tr", tag("th", name, edited, scope="row"), tag("td", tag("code", struck(preview(given, BEGINNING)))))
-
-
-def _standing(gate: Gate, now: int) -> list[Child]:
-    need = f", {gate.need} of them" if gate.need > 1 else ""
-    said: list[Child] = [f"asked of {people(gate.to)}{need} ", clock(gate.requested_at, now)]
-    if gate.status == "open" and gate.expires_at is not None:
-        said += ["; its time ends ", countdown(gate.expires_at, now, past="now"), f", then: {gate.on_timeout}"]
-    if gate.decided_at is not None:
-        by = f" by {gate.decided_by}" if gate.decided_by else ""
-        said += [f"; {gate.status}{by} ", clock(gate.decided_at, now), f": {gate.reason}" if gate.reason else None]
-    elif gate.votes:
-        said.append(f"; approved so far by {', '.join(str(vote.get('actor')) for vote in gate.votes)}")
-    return said
+    decide = _answer(gate) if gate.status == "open" else None
+    whole = tag("div", inbox.gate_card(gate, now, links=False), decide)
+    if len(whole.encode()) <= LARGEST:
+        return whole
+    asked = tag("pre", struck(gate.sentence[:BEGINNING]))
+    command = tag("code", f"vbl gate {gate.id}")
+    return tag("div", gate_badge(gate.status), asked, tag("p", "All of it: ", command, class_="dim"), decide)
 
 
 def _answer(gate: Gate) -> Markup:
@@ -205,7 +153,7 @@ def gates_card(gates: Sequence[Gate], now: int) -> Markup:
 
 def _gate_row(gate: Gate, now: int) -> Markup:
     cells: list[Child] = [
-        _gate_badge(gate.status),
+        gate_badge(gate.status),
         gate.name,
         tag("code", struck(gate.sentence[:300])),
         people(gate.to),

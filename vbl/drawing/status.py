@@ -5,6 +5,14 @@ from __future__ import annotations
 from vbl.drawing.markup import Markup, tag
 from vbl.history.signs import SIGNS, UNKNOWN
 
+_GATES = {
+    "open": ("?", "warn"),
+    "granted": ("✓", "good"),
+    "denied": ("✗", "bad"),
+    "expired": ("⌛", "dim"),
+    "closed": ("⊘", "dim"),
+}
+
 
 def sign(status: str) -> str:
     """The sign of a status."""
@@ -19,6 +27,12 @@ def style_of(status: str) -> str:
 def word(status: str) -> str:
     """The status as people read it."""
     return status.replace("_", " ")
+
+
+def gate_badge(status: str) -> Markup:
+    """The same for the status of a gate."""
+    shown, style = _GATES.get(status, UNKNOWN[::2])
+    return tag("span", tag("span", shown, class_="sign", aria_hidden="true"), " ", status, class_=f"status {style}")
 
 
 def badge(status: str) -> Markup:
