@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from tests.browser.chromium import NoBrowser, launched
 from tests.browser.site import DEADLINE_S, Site
+
+expect.set_options(timeout=DEADLINE_S * 1000)  # the machine may be busy with the other tests
 
 
 @pytest.fixture
