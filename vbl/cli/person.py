@@ -16,7 +16,7 @@ from vbl.errors import RunWaiting, VblError
 from vbl.history.narration import preview, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from vbl.client import Client
     from vbl.handle import Run
@@ -44,7 +44,7 @@ def asked_of(run: Run, now: int) -> list[str]:
     return found
 
 
-def waits(run: Run, gates: list[Gate], *, moved: bool = False) -> RunWaiting:
+def waits(run: Run, gates: Sequence[Gate], *, moved: bool = False) -> RunWaiting:
     """The error of exit code 6: it names the gate and the command; `moved`: a supervisor is there to go on with it."""
     first = gates[0]
     named = f"gate {first.name} ({first.id})" + (f" and {len(gates) - 1} more" if len(gates) > 1 else "")

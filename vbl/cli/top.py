@@ -103,7 +103,8 @@ def command(terminal: Terminal, once: bool) -> None:
 def _live(terminal: Terminal, client: Client) -> None:
     """Redraw until q is pressed."""
     choice = Choice()
-    seen, read_at, version = look(client, MOST), time.monotonic(), client.changed()
+    read_at, version = time.monotonic(), client.changed()
+    seen = look(client, MOST)
     with Screen(terminal) as screen:
         pace = Pace(lambda: (client.changed(), screen.size, choice.run_id, choice.open, choice.line))
         while True:
