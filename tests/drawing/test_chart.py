@@ -219,6 +219,11 @@ def test_without_links_nothing_leads_anywhere():
     ]
 
 
+def test_nothing_leads_to_an_event_that_the_page_has_not():
+    h = retried()
+    assert [link.get("href") for link in classed(drawn(h, last=5), "attempt") if link.tag == "a"] == ["#e3"]
+
+
 def test_a_run_that_has_not_begun_has_a_chart():
     tree = drawn(History(), 5)
     assert [words(wait).split("\n")[0] for wait in classed(tree, "queued") if wait.tag == "a"] == ["queued: queued"]

@@ -53,6 +53,7 @@ class Look:
     tools: bool = True
     links: bool = True
     whole: bool = False
+    last: int | None = None
     zone: tzinfo | None = None
 
 
@@ -68,6 +69,7 @@ def chart(
     links: bool = True,
     whole: bool = False,
     most: int = FOLDED,
+    last: int | None = None,
     zone: tzinfo | None = None,
 ) -> Markup:
     """Draw the timeline.
@@ -75,10 +77,11 @@ def chart(
     `axis="real"` gives days of waiting the room that they took; `clock` is what the ruler shows at first. With
     `source`, the address of this very chart on a server, it redraws itself when the run changes, and fetches the
     lanes of a group when that is opened (`lanes`). Without, `both` says that the chart of the other axis stands beside
-    it, and `whole` draws all lanes at once. `links=False` makes nothing lead anywhere, `tools=False` leaves out what
-    only a script can use. Beyond `most` steps those of one name share a row. `zone` is by default that of the machine.
+    it, and `whole` draws all lanes at once. `links=False` makes nothing lead anywhere, `last` nothing behind that
+    event; `tools=False` leaves out what only a script can use. Beyond `most` steps those of one name share a row.
+    `zone` is by default that of the machine.
     """
-    look = Look(axis, clock, source, name, both, tools, links, whole, zone)
+    look = Look(axis, clock, source, name, both, tools, links, whole, last, zone)
     pen = _pen(picture, look)
     drawn = rows(picture, most)
     body = tag(
@@ -111,7 +114,7 @@ def lanes(
 
 def _pen(picture: Timeline, look: Look) -> Pen:
     line = lay_out(picture, compressed=look.axis == "compressed")
-    return Pen(line, picture.start_at, picture.end_at, look.links, look.zone, look.tools, look.name)
+    return Pen(line, picture.start_at, picture.end_at, look.links, look.zone, look.tools, look.name, look.last)
 
 
 def _frame(look: Look) -> dict[str, str]:

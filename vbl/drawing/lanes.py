@@ -37,7 +37,7 @@ CHUNK = 100
 @dataclass(frozen=True, slots=True)
 class Pen:
     """Where things are on the line of time, and what a shape leads to; `fine` says that somebody can zoom,
-    `name` whose patterns fill the shapes."""
+    `name` whose patterns fill the shapes, `last` up to which event the page has them."""
 
     line: Axis
     origin: int
@@ -46,6 +46,7 @@ class Pen:
     zone: tzinfo | None = None
     fine: bool = True
     name: str = "timeline"
+    last: int | None = None
 
     def span(self, start_at: int, end_at: int | None) -> tuple[float, float]:
         """The left edge and the width, as shares of the whole."""
@@ -59,7 +60,7 @@ class Pen:
     def shape(self, words: str, seq: int, kind: str, *parts: Markup) -> Markup:
         """The parts as one thing that has a name and leads to its event."""
         title = tag("title", words)
-        if not (self.links and seq):
+        if not (self.links and seq) or (self.last is not None and seq > self.last):
             return tag("g", title, parts, class_=kind)
         return tag("a", title, parts, href=f"#e{seq}", class_=kind, aria_label=words, tabindex=-1)
 

@@ -12,7 +12,7 @@ from vbl.drawing import inline
 from vbl.drawing.chart import chart
 from vbl.drawing.frame import ICON
 from vbl.drawing.markup import Child, Markup, join, tag, trusted
-from vbl.drawing.sections import Section, run_sections
+from vbl.drawing.sections import MOST_EVENTS, Section, run_sections
 from vbl.drawing.sheet import RunSheet
 from vbl.drawing.times import local
 from vbl.history.axis import axis
@@ -99,7 +99,8 @@ def _section(section: Section) -> Markup:
 def _timeline(sheet: RunSheet, zone: tzinfo | None) -> Markup:
     picture = sheet.picture
     twice = len(picture.lanes) <= MOST_TWICE and any(piece.cut for piece in axis(picture).pieces)
-    drawn = [chart(picture, both=twice, whole=True, zone=zone)]
+    drawn = [chart(picture, both=twice, whole=True, last=MOST_EVENTS, zone=zone)]
     if twice:
-        drawn.append(chart(picture, axis="real", name="timeline-real", both=True, whole=True, zone=zone))
+        real = chart(picture, axis="real", name="timeline-real", both=True, whole=True, last=MOST_EVENTS, zone=zone)
+        drawn.append(real)
     return tag("div", join(drawn), class_="both-axes")
