@@ -53,7 +53,7 @@ def page(request: Request) -> Response:
             _head(d, sheet),
             tag("section", chart(sheet.picture, source=f"{address}/timeline"), aria_label="Timeline"),
             _asks(d, sheet),
-            _values(d, sheet),
+            _values(d, sheet) if tab == "events" else None,  # elsewhere it would stand before what was asked for
             _tabs(known, tab, address),
             tag("section", TABS[tab](request, d, known), id="tab", aria_label=f"The {tab} of the run"),
         ]
