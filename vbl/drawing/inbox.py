@@ -15,6 +15,7 @@ from vbl.drawing.decision import Answer, Foreseen, answer, decision_form
 from vbl.drawing.forms import Sending
 from vbl.drawing.markup import Child, Markup, join, tag
 from vbl.drawing.payload import payload
+from vbl.drawing.places import gate_at, run_at
 from vbl.drawing.resolution import Resolution, resolution, resolution_form
 from vbl.drawing.status import gate_badge
 from vbl.drawing.times import clock, countdown
@@ -44,7 +45,7 @@ def gate_card(
         _head(gate, now, root, links),
         refusal(problem) if problem is not None else None,
         _asked_again(gate),
-        _information(gate, f"{root}/gates/{gate.id}/value" if links else None),
+        _information(gate, gate_at(root, gate.id) + "/value" if links else None),
         _people(gate, now),
         form,
         id=f"q-{gate.id}",
@@ -63,7 +64,7 @@ def refusal(error: VblError) -> Markup:
 
 
 def _head(gate: Gate, now: int, root: str, links: bool) -> Markup:
-    name: Child = tag("a", gate.name, href=f"{root}/runs/{gate.run_id}", data_open=True) if links else gate.name
+    name: Child = tag("a", gate.name, href=run_at(root, gate.run_id), data_open=True) if links else gate.name
     of = tag("span", f"{gate.workflow} ", tag("code", gate.run_id), class_="dim")
     return _line(
         tag("h2", name, id=f"q-{gate.id}-asks"),
@@ -176,7 +177,7 @@ def doubt_card(
     asked = doubt(state)
     if asked is None:
         return join([])
-    name: Child = tag("a", asked.step, href=f"{root}/runs/{state.run_id}", data_open=True) if links else asked.step
+    name: Child = tag("a", asked.step, href=run_at(root, state.run_id), data_open=True) if links else asked.step
     id = f"q-{state.run_id}"
     status = tag("span", tag("span", "■", class_="sign", aria_hidden="true"), " outcome unknown", class_="status bad")
     of = tag("span", f"{state.workflow} ", tag("code", state.run_id), class_="dim")
@@ -202,7 +203,7 @@ def _known(state: RunState, asked: Question, now: int, root: str | None) -> list
     about: list[Child] = [_fact("what is known", asked.detail)]
     step = state.steps.get(asked.step or "")
     if step is not None:
-        whole = None if root is None else f"{root}/runs/{state.run_id}/events/{step.asked_seq}/value?of=input"
+        whole = None if root is None else f"{run_at(root, state.run_id)}/events/{step.asked_seq}/value?of=input"
         about.append(_fact("called with", payload(step.input, whole=whole)))
         about.append(_fact("attempt", [f"{step.attempt}, begun ", clock(step.started_at, now)]))
         about.append(_fact("idempotency key", tag("code", step.idempotency_key)) if step.idempotency_key else None)
