@@ -13,7 +13,7 @@ from tests.store.conftest import File
 from vbl import finding, ids
 from vbl.client import Client, connect
 from vbl.clock import SYSTEM
-from vbl.errors import UsageError
+from vbl.errors import AmbiguousRun, NotFound, UsageError
 from vbl.finding import Finder, Page
 from vbl.handle import Access, Run
 from vbl.history.events import RunCreated
@@ -261,6 +261,21 @@ def test_counts_that_end_early_say_so(
     of_tag = client.counts("tag:env=dev")
     assert all(count.more for count in of_tag.values())
     assert sum(count.number for count in of_tag.values()) <= 3
+
+
+def test_children_are_found_by_their_parent(many: Many) -> None:
+    parents = [many.run(), many.run()]
+    children = [many.run(parent=parents[0]) for _ in range(3)]
+    many.run(parent=parents[1])
+    with connect(many.path) as client:
+        assert all_of(client, f"parent:{parents[0]}", limit=2) == children[::-1]
+        assert all_of(client, f"parent:{children[0]}") == []
+        with pytest.raises(AmbiguousRun):
+            client.find(f"parent:{parents[0][:4]}")
+        with pytest.raises(NotFound):
+            client.counts("parent:r_zzzz")
+        unique = next(n for n in range(3, 19) if not any(c.startswith(parents[0][:n]) for c in [parents[1], *children]))
+        assert all_of(client, f"parent:{parents[0][:unique]}") == children[::-1]
 
 
 def test_a_page_of_nothing_is_refused(many: Many) -> None:

@@ -6,6 +6,7 @@ looks at the file.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import functools
 import os
@@ -121,18 +122,23 @@ class Client:
 
         `before` and `after` are ids of runs: the page that is older, or newer, than that one. However many runs there
         are, only so many are looked at for a page: see `Page.looked_to`. Raises UsageError(code="filter") for a term
-        that is none.
+        that is none; NotFound and AmbiguousRun for a `parent:` that is not the beginning of one run's id.
         """
-        return self._finder.find(_filter(wanted), before=before, after=after, limit=limit)
+        return self._finder.find(self._filter(wanted), before=before, after=after, limit=limit)
+
+    def _filter(self, wanted: Filter | str) -> Filter:
+        """The filter, with the whole id of a parent where its beginning is given."""
+        found = parse(wanted) if isinstance(wanted, str) else wanted
+        return found if found.parent is None else dataclasses.replace(found, parent=self.run(found.parent).id)
 
     def counts(self, wanted: Filter | str = "") -> dict[Status, Count]:
         """How many of the runs that a filter fits, but for what it says of statuses, are in each status: exact up to
         10,000. Raises as `find`."""
-        return self._finder.counts(_filter(wanted))
+        return self._finder.counts(self._filter(wanted))
 
     def newer(self, wanted: Filter | str, than: str, most: int = 99) -> Count:
         """How many runs that fit have come since the run `than`, `most` at most. Raises as `find`."""
-        return self._finder.newer(_filter(wanted), than, most)
+        return self._finder.newer(self._filter(wanted), than, most)
 
     def glances(self, runs: Iterable[Run]) -> dict[str, str]:
         """What each run is at, waits for or failed with, in a few words by its id; empty where its last events do not
@@ -562,10 +568,6 @@ class _Exists(Exception):
     def __init__(self, key: int) -> None:
         super().__init__(key)
         self.key = key
-
-
-def _filter(wanted: Filter | str) -> Filter:
-    return parse(wanted) if isinstance(wanted, str) else wanted
 
 
 def workflow_name(workflow: object) -> str:

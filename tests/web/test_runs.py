@@ -79,6 +79,13 @@ def test_a_term_that_is_none_is_named_and_stays_in_the_field(site: Site) -> None
     assert "<html" not in part.text
 
 
+def test_a_parent_that_there_is_not_is_named_beside_the_field(site: Site) -> None:
+    page = site.get("/runs", params={"q": "parent:r_0000"})
+    assert page.status_code == 404
+    assert 'value="parent:r_0000"' in page.text
+    assert "there is no run" in page.text
+
+
 def test_pages_lead_to_each_other(site: Site, file: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "ROWS", 2)
     made = started(file, 5)

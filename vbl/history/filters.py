@@ -65,7 +65,8 @@ class Filter:
 
     Of `statuses` and of `workflows` one is enough, `tags` and `words` must all be there. `since` and `until` are about
     when the run was created; `cost` is in US dollars; `took` in microseconds, up to now where it goes on. Runs of vbl's
-    own workflows (`vbl.…`) are meant only with `own`, or where such a workflow is named. `run` begins an id.
+    own workflows (`vbl.…`) are meant only with `own`, or where such a workflow is named. `run` is the beginning of ids,
+    `parent` is one id.
     """
 
     statuses: tuple[Status, ...] = ()
@@ -252,7 +253,7 @@ def _tag(found: Filter, term: str, value: str) -> Filter:
 
 def _parent(found: Filter, term: str, value: str) -> Filter:
     if found.parent is not None or not _RUN_ID.fullmatch(value):
-        raise refuse(term, "a parent is one whole id of a run", "For example parent:r_0123456789abcdef")
+        raise refuse(term, "a parent is the id of one run, or its beginning", "For example parent:r_8f2e")
     return replace(found, parent=value)
 
 

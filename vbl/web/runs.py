@@ -33,7 +33,7 @@ def runs(request: Request) -> Response:
     typed = request.query_params.get("q", "")
     try:
         listing = _listing(d, parse(typed), typed)
-    except UsageError as error:
+    except (UsageError, NotFound) as error:
         # half a term, while it is being typed, is no failure
         main = join([frame.heading("Runs"), drawn.search(typed, d.root), drawn.refused(error.message, error.hint)])
         return d.page("Runs", main, here="runs", status=200 if d.partial else status_of(error))
