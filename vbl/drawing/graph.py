@@ -19,6 +19,8 @@ NAME, TOLD = 28, 42
 """So many characters of a name and of what is said below it are shown."""
 HEIGHT, STEP = 44, 84
 MARGIN = 14
+BEND, APART = 22, 7
+"""So far out an edge bends that leads back up, and so far two of them keep from each other."""
 _KINDS = {"step": "", "gate": "asks ", "signal": "waits for ", "timer": "", "child": "child "}
 
 
@@ -50,12 +52,11 @@ def graph_svg(graph: Graph, *, links: bool = True, root: str = "", style: Markup
     order = {key: number for number, key in enumerate(graph.nodes)}
     back = any(order[source] >= order[target] for source, target in graph.edges)
     layout = lay_out(widths, graph.edges, gap=48 if back else 22)
-    wide = round(layout.width + 2 * MARGIN + (26 if back else 0))
+    loops = sorted((route for route in layout.routes if route.back), key=lambda route: _climb(route, layout))
+    wide = round(layout.width + 2 * MARGIN + (BEND + APART * len(loops) if loops else 0))
     high = layout.depth * STEP - (STEP - HEIGHT) + 2 * MARGIN
-    edges = [
-        _loop(route, layout, widths) if route.back else _line(route, graph.edges[route.source, route.target])
-        for route in layout.routes
-    ]
+    edges = [_line(route, graph.edges[route.source, route.target]) for route in layout.routes if not route.back]
+    edges += [_loop(route, layout, widths, APART * number) for number, route in enumerate(loops)]
     boxes = [_box(node, layout.place[key], widths[key], graph.runs, links, root) for key, node in graph.nodes.items()]
     return tag(
         "svg",
@@ -135,14 +136,14 @@ def _width(node: Node, runs: int) -> float:
 def _box(node: Node, place: tuple[float, int], width: float, runs: int, links: bool, root: str) -> Markup:
     left, top = place[0] + MARGIN - width / 2, place[1] * STEP + MARGIN
     rounded = {"step": 5, "timer": 22, "signal": 22, "gate": 0, "child": 5}.get(node.kind, 5)
-    x, y = _number(left), _number(top)
-    parts = [tag("rect", x=x, y=y, width=_number(width), height=HEIGHT, rx=rounded)]
-    if node.count > 1:
-        parts.insert(
-            0, tag("rect", x=_number(left + 4), y=_number(top + 4), width=_number(width), height=HEIGHT, rx=rounded)
-        )
-    if node.kind == "gate":
-        parts[-1] = tag("path", d=_hexagon(left, top, width))
+
+    def outline(off: int) -> Markup:
+        if node.kind == "gate":
+            return tag("path", d=_hexagon(left + off, top + off, width))
+        at = {"x": _number(left + off), "y": _number(top + off), "width": _number(width)}
+        return tag("rect", height=HEIGHT, rx=rounded, **at)
+
+    parts = [outline(4), outline(0)] if node.count > 1 else [outline(0)]
     signs = tag("tspan", sign(node.status) + " ", class_="sign")
     middle = _number(left + width / 2)
     parts.append(tag("text", signs, title(node), x=middle, y=_number(top + 18), class_="name"))
@@ -192,15 +193,28 @@ def _line(route: Route, times: int) -> Markup:
     )
 
 
-def _loop(route: Route, layout: Layout, widths: dict[str, float]) -> Markup:
-    """An edge that leads back up, along the right side."""
+def _climb(route: Route, layout: Layout) -> int:
+    """How many layers an edge leads back up."""
+    return layout.place[route.source][1] - layout.place[route.target][1]
+
+
+def _loop(route: Route, layout: Layout, widths: dict[str, float], out: float) -> Markup:
+    """An edge that leads back up: along the right side of all that stands between, `out` pixels further out."""
     (from_x, from_layer), (to_x, to_layer) = layout.place[route.source], layout.place[route.target]
     start = from_x + widths[route.source] / 2 + MARGIN
     end = to_x + widths[route.target] / 2 + MARGIN
+    between = [x + widths[key] / 2 for key, (x, layer) in layout.place.items() if to_layer <= layer <= from_layer]
+    side = max([start, end] if from_layer == to_layer else [*(x + MARGIN for x in between), start, end]) + BEND + out
     low, high = from_layer * STEP + MARGIN + HEIGHT * 0.65, to_layer * STEP + MARGIN + HEIGHT * 0.35
-    out = max(start, end) + 22
-    bends = f"{_number(out)},{_number(low)} {_number(out)},{_number(high)} {_number(end + 2)},{_number(high)}"
-    return tag("path", d=f"M{_number(start)},{_number(low)}C{bends}", marker_end="url(#vbl-arrow)", class_="edge back")
+    if from_layer - to_layer < 1:
+        bends = f"C{_number(side)},{_number(low)} {_number(side)},{_number(high)} {_number(end + 2)},{_number(high)}"
+    else:
+        bends = (
+            f"C{_number(side)},{_number(low)} {_number(side)},{_number(low)} {_number(side)},{_number(low - HEIGHT)}"
+            f"V{_number(high + HEIGHT)}"
+            f"C{_number(side)},{_number(high)} {_number(side)},{_number(high)} {_number(end + 2)},{_number(high)}"
+        )
+    return tag("path", d=f"M{_number(start)},{_number(low)}{bends}", marker_end="url(#vbl-arrow)", class_="edge back")
 
 
 def _arrow() -> Markup:
