@@ -119,9 +119,11 @@ def _who(id: str, sending: Sending) -> list[Markup]:
     ]
 
 
-def _confirm(word: str, *, final: bool = False) -> Markup:
+def _confirm(word: str, *, final: bool = False, back: str | None = None) -> Markup:
+    """The button that does it, and the way out: of the dialog, or to the page `back`."""
     sure = tag("button", word, type="submit", class_="danger" if final else "primary")
-    return tag("div", sure, tag("button", "Leave it", type="button", data_close=True), class_="bar")
+    leave = tag("a", "Leave it", href=back, class_="button") if back is not None else None
+    return tag("div", sure, leave or tag("button", "Leave it", type="button", data_close=True), class_="bar")
 
 
 def foreseen(state: RunState, act: Act, now: int) -> Consequence | str:
@@ -181,8 +183,10 @@ def signal_form(
     key: str = "",
     actor: str | None = None,
     told: Consequence | None = None,
+    back: str | None = None,
 ) -> Markup:
-    """The form of one message; without a `name` that is asked for too. Nothing where nothing may be sent."""
+    """The form of one message; without a `name` that is asked for too. Nothing where nothing may be sent. In a page of
+    its own it leads `back`."""
     if sending is None:
         return join([])
     named = (
@@ -197,5 +201,6 @@ def signal_form(
         line(f"{id}-key", "key", "key", key, "a repeated message with the same key changes nothing"),
         line(f"{id}-as", "as", "as", sending.actor if actor is None else actor, "who sends it"),
         consequences(told) if told is not None else None,
-        _confirm("Send"),
+        _confirm("Send", back=back),
+        class_="panel decision" if back is not None else None,
     )

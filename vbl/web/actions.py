@@ -108,7 +108,8 @@ def signal(request: Request) -> Response:
     data, made = waits(state).get(name, free()).filled(d.form)
     if made.wrong:
         problem = InvalidInput(f"signal {name} was not sent: what is marked does not fit")
-        again = signal_form(state, name, made, sending(d), key=key or "", actor=d.form.get("as"))
+        back = run_at(d.root, run.id)
+        again = signal_form(state, name, made, sending(d), key=key or "", actor=d.form.get("as"), back=back)
         return _refused(d, run, problem, again)
     plain = None if data is ABSENT else data
     return _done(request, lambda run, said: run.signal(name, plain, key=key, by=said["by"]))
