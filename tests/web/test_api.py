@@ -48,7 +48,7 @@ async def listens() -> Any:
 
 
 @vbl.workflow
-async def parent(number: int) -> int:
+async def half_by_child(number: int) -> int:
     return await vbl.start(half, number)
 
 
@@ -138,7 +138,7 @@ def api_start(api: Api, workflow: str, **given: Any) -> vbl.Run:
 
 
 def test_a_run_is_what_the_terminal_says(api: Api, work: vbl.Runtime, path: Path) -> None:
-    run = settle(work.start(parent, 8), "completed")
+    run = settle(work.start(half_by_child, 8), "completed")
 
     def printed(*args: str) -> Any:
         done = subprocess.run(
@@ -200,7 +200,7 @@ def test_state_at_a_point(api: Api, work: vbl.Runtime) -> None:
 
 
 def test_families_queues_and_the_file(api: Api, work: vbl.Runtime) -> None:
-    run = settle(work.start(parent, 8), "completed")
+    run = settle(work.start(half_by_child, 8), "completed")
     (child,) = api.get(f"/runs/{run.id}/children")["items"]
     assert child["parent_id"] == run.id
     (queue,) = (one for one in api.get("/queues")["items"] if one["name"] == "sums")
@@ -375,7 +375,7 @@ def test_metrics_are_the_numbers_of_the_file(api: Api, work: vbl.Runtime, path: 
     assert int(values["vbl_wal_bytes"]) == path.with_name(path.name + "-wal").stat().st_size
     assert values['vbl_queue_waiting{queue="sums"}'] == "0"
     for line in answer.text.splitlines():
-        assert re.fullmatch(r'# (HELP|TYPE) \w+ .+|\w+(\{\w+="[^"]*"\})? [0-9.]+', line), line
+        assert re.fullmatch(r'# (HELP|TYPE) \w+ .+|\w+(\{\w+="(?:[^"\\]|\\.)*"\})? [0-9.]+', line), line
 
 
 def test_labels_cannot_break_out(path: Path) -> None:

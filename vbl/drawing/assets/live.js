@@ -15,6 +15,7 @@ const BEAT_MS = 40_000; // the server beats every 15 s; without one for so long 
 const SOON_MS = 1_000;
 const LATEST_MS = 15_000;
 const AGAIN_MS = 1_500; // after a refresh that failed
+const REST_MS = 100; // between two refreshes, and at least twice what the last one took: the processor is for the steps
 const STUCK_MS = 5_000; // a refresh that has not ended after so long holds up nothing any more
 
 let cursor = Number(body.dataset.cursor ?? 0);
@@ -72,7 +73,9 @@ function again() {
 
 let gathered = null;
 let refreshing = 0;
-let since = 0;
+let since = 0; // when the refresh that is under way began
+let restUntil = 0;
+let resting = 0;
 
 function take(message) {
   cursor = message.cursor;
@@ -93,7 +96,14 @@ function take(message) {
 
 function tell() {
   if (!gathered) return;
-  if (refreshing > 0 && performance.now() - since < STUCK_MS) return;
+  const now = performance.now();
+  if (refreshing > 0 && now - since < STUCK_MS) return;
+  if (now < restUntil) {
+    clearTimeout(resting);
+    resting = setTimeout(tell, restUntil - now);
+    return;
+  }
+  restUntil = now + REST_MS;
   const { runs, all, mine, supervisor } = gathered;
   gathered = null;
   refreshing = 0;
@@ -123,7 +133,10 @@ document.addEventListener("htmx:error", (event) => { if (ours(event)) tellAgain(
 document.addEventListener("htmx:finally:request", (event) => {
   if (!ours(event)) return;
   refreshing = Math.max(refreshing - 1, 0);
-  if (refreshing === 0) setTimeout(tell, gathered?.again ? AGAIN_MS : 0);
+  if (refreshing > 0) return;
+  const now = performance.now();
+  restUntil = now + (gathered?.again ? AGAIN_MS : Math.max(REST_MS, 2 * (now - since)));
+  tell();
 });
 
 function tellAgain() {
