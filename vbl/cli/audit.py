@@ -13,6 +13,8 @@ from vbl.errors import StorageError
 from vbl.history.narration import narrate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vbl.handle import Run
     from vbl.history.facts import Fact
     from vbl.history.questions import Gate
@@ -54,7 +56,7 @@ def audit(terminal: Terminal, ref: str) -> None:
         )
 
 
-def _say(terminal: Terminal, run: Run, gates: list[Gate], facts: list[Fact]) -> None:
+def _say(terminal: Terminal, run: Run, gates: Sequence[Gate], facts: list[Fact]) -> None:
     created = facts[0].payload
     terminal.line(f"{terminal.paint(run.id, 'strong')}  {run.workflow}  {terminal.status(run.last_status)}")
     field(terminal, "started", f"by {created.get('actor')}, {local(facts[0].at)}, version {created['version']}")
@@ -151,7 +153,7 @@ def _why(p: dict[str, Any]) -> str:
     return f", because: {p['reason']}" if p.get("reason") else ""
 
 
-def _document(run: Run, gates: list[Gate], facts: list[Fact], head: str | None, events: int) -> dict[str, Any]:
+def _document(run: Run, gates: Sequence[Gate], facts: list[Fact], head: str | None, events: int) -> dict[str, Any]:
     from vbl.documents import gate_document
 
     related = [

@@ -50,8 +50,8 @@ class RunState:
 
     `outputs` maps the key of each completed step to its recorded output (plain JSON data); `variables` are the
     fields of `vbl.state`; `applied` is the seq of the last input that the code has digested. `signals` holds, by name,
-    the seqs of those that no wait has taken; gates are by id, children by the key of their call. `usd` is what the steps
-    say that they cost, None where none does.
+    the seqs of those that no wait has taken; gates are by id, children by the key of their call. `usd` is what the
+    steps say that they cost, None where none does.
     """
 
     run_id: str = ""
