@@ -278,6 +278,16 @@ def test_a_client_reads_a_file_without_the_engine(tmp_path: Path) -> None:
     assert not {name for name in loaded_by(code) if name.startswith("vbl.engine") or name in {"httpx", "rich", "click"}}
 
 
+def test_who_lists_runs_pays_for_no_page(tmp_path: Path) -> None:
+    """Neither for what draws, nor for the server of the pages."""
+    path = str(tmp_path / "a.db")
+    made = f"import vbl\nwith vbl.connect({path!r}) as client: client.start('nothing')\n"
+    listed = HELP.replace('"--help"', f'"ls", "--db", {path!r}')
+    loaded = loaded_by(made + listed)
+    assert "vbl.cli.ls" in loaded
+    assert not {n for n in loaded if n.startswith(("vbl.drawing", "vbl.web", "vbl.engine", "starlette", "uvicorn"))}
+
+
 def test_the_top_level_shows_nothing_more_than_it_should() -> None:
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
