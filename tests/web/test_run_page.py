@@ -70,6 +70,11 @@ async def send_alone(text: str) -> str:
     return await send(text)
 
 
+@vbl.workflow
+async def elder() -> str:
+    return await vbl.start(report, "easy")
+
+
 @pytest.fixture
 def trial(tmp_path: Path) -> Iterator[Trial]:
     with Trial(tmp_path / "support.db") as trial:
@@ -112,7 +117,7 @@ def test_each_part_can_be_fetched_by_itself_and_asks_for_itself_again(site: Site
         drawn = text_of(site, f"/runs/{run.id}/{part}")
         assert "<html" not in drawn
         assert f'hx-get="/runs/{run.id}/{part}' in drawn
-        assert "vbl:changed from:body" in drawn
+        assert ("vbl:moved from:body" if part == "children" else "vbl:changed from:body") in drawn
 
 
 @pytest.mark.parametrize("tab", ["events", "state", "graph", "code", "children", "costs"])
@@ -289,6 +294,19 @@ def test_what_is_read_on_is_what_is_read_anew(trial: Trial) -> None:
         if not sheet.state.finished:
             run.signal("go on")
     assert run.result() == 4
+
+
+def test_the_head_of_a_run_tells_how_its_child_stands_whatever_happens_to_that(site: Site, trial: Trial) -> None:
+    run = trial.start(elder)
+    trial.settle()
+    (child,) = run.children()
+    head = text_of(site, f"/runs/{run.id}/head")
+    assert f"({child.id}), waiting for approval" in head
+    assert 'hx-trigger="vbl:moved from:body"' in head
+    seq = run.refresh().seq
+    child.pause()
+    assert f"({child.id}), paused" in text_of(site, f"/runs/{run.id}/head")
+    assert run.refresh().seq == seq, "nothing has happened to the run itself"
 
 
 def test_who_asks_while_a_run_is_read_shares_what_is_read_after_that(trial: Trial) -> None:

@@ -32,10 +32,13 @@ from vbl.errors import NotFound, UsageError
 from vbl.history.questions import questions
 from vbl.web.desk import Desk, desk
 from vbl.web.inbox import card
-from vbl.web.sheets import Known, Sheets
+from vbl.web.sheets import Known, Sheets, depends_on_others
 from vbl.web.values import whole
 
 LIVE = {"hx_trigger": "vbl:changed from:body", "hx_swap": "outerMorph"}
+"""Drawn anew when something has happened to the run."""
+LIVE_BESIDE = {**LIVE, "hx_trigger": "vbl:moved from:body"}
+"""Drawn anew when something has happened to any run: it tells of others too."""
 
 
 def page(request: Request) -> Response:
@@ -74,7 +77,8 @@ def _opened(request: Request) -> tuple[Desk, Known, str]:
 def _head(d: Desk, sheet: RunSheet) -> Markup:
     bar = action_bar(sheet, d.csrf, d.read_only, root=d.root, actor=d.actor)
     drawn = head(sheet, root=d.root, actions=bar)
-    return tag("section", drawn, id="head", aria_label="Run", hx_get=f"{d.root}/runs/{sheet.id}/head", **LIVE)
+    live = LIVE_BESIDE if depends_on_others(sheet.state) else LIVE
+    return tag("section", drawn, id="head", aria_label="Run", hx_get=f"{d.root}/runs/{sheet.id}/head", **live)
 
 
 def head_part(request: Request) -> Response:
@@ -250,7 +254,7 @@ def _children_tab(request: Request, d: Desk, known: Known) -> Markup:
     below = islice(d.client.run(sheet.id).descendants(DEPTH, MOST), MOST + 1)
     tree = [(level, child.neighbour()) for level, child in below]
     drawn = children(tree[:MOST], sheet.now, root=d.root, more=len(tree) > MOST)
-    return tag("div", drawn, id="children", hx_get=f"{d.root}/runs/{sheet.id}/children", **LIVE)
+    return tag("div", drawn, id="children", hx_get=f"{d.root}/runs/{sheet.id}/children", **LIVE_BESIDE)
 
 
 def children_part(request: Request) -> Response:

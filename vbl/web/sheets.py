@@ -1,8 +1,8 @@
 """What was last read of the runs that are being looked at, so that the parts of one page read a long history once.
 
 A sheet is used again while no event has come: for good where its run has ended, else for a moment, for it also tells of
-the time and of other runs. Safe for threads: of those who ask at once for a run that goes on, one reads it, and the
-others get what was read after they had asked.
+the time; and not at all where it tells of other runs, whose events are not in it. Safe for threads: of those who ask at
+once for a run that goes on, one reads it, and the others get what was read after they had asked.
 """
 
 from __future__ import annotations
@@ -21,11 +21,17 @@ if TYPE_CHECKING:
     from vbl.client import Client
     from vbl.drawing.sheet import RunSheet
     from vbl.handle import Run
+    from vbl.history.state import RunState
 
 FRESH_S = 0.5
 """For so long an unfinished run without news is what it was: the parts of one page, or of one change, share a sheet."""
 KEPT = 4
 """Runs whose sheets are kept; one of 20,000 events takes some 30 MB."""
+
+
+def depends_on_others(state: RunState) -> bool:
+    """Whether what a run waits for is told by other runs: its children, or those before it in a queue."""
+    return bool(state.open_children) or (state.waits_for_place and not state.finished)
 
 
 class Known:
@@ -80,6 +86,8 @@ class Sheets:
         """Whether what is known of the run is still so."""
         sheet = known.sheet
         if len(sheet.facts) != run.seq or sheet.supervised != supervised:
+            return False
+        if depends_on_others(sheet.state):
             return False
         return sheet.state.finished or self._monotonic() - known.read_at < FRESH_S
 
