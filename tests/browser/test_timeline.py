@@ -64,8 +64,11 @@ def changed(site: Site) -> None:
 
 def test_keys_lead_from_attempt_to_attempt_and_zoom(waiting: Page) -> None:
     tab = waiting
-    tab.locator(".timeline .scroller").focus()
     before = width(tab)
+    tab.keyboard.press("+")
+    assert width(tab) > before * 1.2
+    tab.keyboard.press("0")
+    tab.locator(".timeline .scroller").focus()
     tab.keyboard.press("ArrowDown")
     focused = tab.locator(".timeline a:focus")
     expect(focused).to_have_attribute("aria-label", re.compile("^fetch, attempt 1, "))

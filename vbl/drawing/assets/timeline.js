@@ -85,15 +85,19 @@ document.addEventListener("scroll", (event) => {
   if (event.target.classList?.contains("scroller")) showWindow(event.target);
 }, { capture: true, passive: true });
 
-// Keys, while the focus is in the chart.
-const keys = { "+": "zoom-in", "=": "zoom-in", "-": "zoom-out", 0: "fit", t: "clock" };
+// Keys: zoom from anywhere on the page where nobody types, all others while the focus is in the chart.
+const anywhere = { "+": "zoom-in", "=": "zoom-in", "-": "zoom-out", 0: "fit" };
+const inside = { ...anywhere, t: "clock" };
+const typing = (element) => element.closest?.("input, textarea, select, [contenteditable], dialog");
 
 document.addEventListener("keydown", (event) => {
-  const chart = event.target.closest?.(".timeline");
-  if (!chart || event.ctrlKey || event.metaKey || event.altKey) return;
-  const act = actions[keys[event.key]];
+  if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+  const here = event.target.closest?.(".timeline");
+  const chart = here ?? charts()[0];
+  if (!chart) return;
+  const act = actions[(here ? inside : anywhere)[event.key]];
   if (act) act(scrollerOf(chart));
-  else if (!moveFocus(event, chart)) return;
+  else if (!here || !moveFocus(event, chart)) return;
   event.preventDefault();
   event.stopPropagation();
 });
