@@ -11,9 +11,8 @@ import pytest
 
 from tests.drawing.test_forms import Browser
 from tests.engine.world import WORLD
-from tests.web.conftest import Site
+from tests.web.conftest import Site, pages
 from tests.web.desk_work import DOWN, answer_ticket, buy, paid, sleeper
-from tests.web.test_inbox import pages
 from vbl.client import Client
 from vbl.handle import Run
 from vbl.testing import FakeClock, Trial

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import html
 import re
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,12 @@ from starlette.routing import Mount
 
 from tests.drawing.test_forms import Browser
 from tests.engine.world import WORLD
-from tests.web.conftest import Site, entered
+from tests.web.conftest import Site, pages
 from tests.web.desk_work import answer_at_length, answer_for_two, answer_ticket, buy, move, refund
 from vbl.client import Client
 from vbl.handle import Run
 from vbl.testing import FakeClock, Trial
-from vbl.web.app import application, build
-from vbl.web.serving import Server, bind
+from vbl.web.app import application
 
 
 @pytest.fixture(autouse=True)
@@ -44,16 +42,6 @@ def site(trial: Trial, path: Path) -> Iterator[Site]:
     """The pages on the clock of the trial."""
     with Client(path, clock=trial.clock) as client, pages(client) as site:
         yield site
-
-
-@contextmanager
-def pages(client: Client, **options: Any) -> Generator[Site, None, None]:
-    """A real server over that client, and a browser that has opened its link."""
-    app = build(client, **options)
-    server = Server(app, bind("127.0.0.1", 0))
-    with server.beside():
-        yield entered(server)
-    app.close()
 
 
 def asked(trial: Trial, workflow: Any, *args: Any) -> Run:
