@@ -105,4 +105,12 @@ def test_the_comparison_as_json_has_every_pair(vbl_here, made):
 
 def test_a_run_that_is_not_there_is_said(vbl_here, made):
     assert "there is no run" in vbl_here("diff", "@last", "r_nope", db=made, code=3).err
-    vbl_here("diff", "@last", db=made, code=2)
+    vbl_here("diff", db=made, code=2)
+
+
+def test_one_run_is_compared_with_the_last_one_before_it_that_completed(vbl_here, made):
+    ada, again, bob = runs(made)
+    document = vbl_here("diff", bob, "--json", db=made).document
+    assert (document["a"]["id"], document["b"]["id"]) == (again, bob)
+    assert vbl_here("diff", again, "--json", db=made).document["a"]["id"] == ada
+    assert "no run of greet before" in vbl_here("diff", ada, db=made, code=3).err

@@ -12,9 +12,11 @@ import click
 
 from vbl.cli.changes import change_document, say_changes
 from vbl.cli.terminal import Terminal, columns, fit, run_argument, shared
+from vbl.errors import NotFound
 from vbl.history.narration import duration
 
 if TYPE_CHECKING:
+    from vbl.client import Client
     from vbl.handle import Run
     from vbl.history.comparing import Asked, Comparison, Pair, Verdict
     from vbl.history.differences import Change
@@ -45,25 +47,28 @@ WORDS: dict[Verdict, str] = {"same": "alike", "differs": "different", "left": "o
 
 @click.command(short_help="Compare two runs: what they did, and with what.")
 @run_argument(name="left")
-@run_argument(name="right")
+@run_argument(required=False, name="right")
 @click.option("--all", "whole", is_flag=True, help="Also every step that is alike, and every difference.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 where the runs differ.")
 @shared
-def command(terminal: Terminal, left: str, right: str, whole: bool, exit_code: bool) -> None:
+def command(terminal: Terminal, left: str, right: str | None, whole: bool, exit_code: bool) -> None:
     """Compare two runs: their inputs and outputs, and, step by step, what was asked for, how often it was tried, what
     came of it and how long it took.
 
-    Steps are paired by their keys. That something took longer is shown, and makes no difference.
+    With one run: the last one of the same workflow before it that completed, and this one. Steps are paired by their
+    keys. That something took longer is shown, and makes no difference.
 
     \b
     Examples:
+      vbl diff @failed
       vbl diff @last @failed
       vbl diff r_01h r_01j --json
     """
     from vbl.history.comparing import compare
 
     with terminal.connect() as client:
-        runs = client.run(left), client.run(right)
+        named = client.run(left)
+        runs = _with_the_one_before(named, client) if right is None else (named, client.run(right))
         comparison = compare(runs[0].facts(), runs[1].facts())
     if terminal.as_json:
         terminal.document(_document(runs, comparison))
@@ -74,6 +79,15 @@ def command(terminal: Terminal, left: str, right: str, whole: bool, exit_code: b
         _sum(terminal, comparison)
     if exit_code and not comparison.same:
         raise click.exceptions.Exit(1)
+
+
+def _with_the_one_before(run: Run, client: Client) -> tuple[Run, Run]:
+    """The last run of its workflow before it that completed, and the run. Raises NotFound where there is none."""
+    found = client.runs(status="completed", workflow=run.workflow, before=run.id, limit=1)
+    if not found:
+        message = f"no run of {run.workflow} before {run.id} completed"
+        raise NotFound(message, "Name two runs: vbl diff RUN RUN", code="run_not_found")
+    return found[0], run
 
 
 def _head(terminal: Terminal, runs: tuple[Run, Run], comparison: Comparison) -> None:
