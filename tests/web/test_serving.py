@@ -285,3 +285,10 @@ def test_a_forked_child_does_not_keep_the_port(made: Path) -> None:
         os.waitpid(child, 0)
         for end in (*ready, *done):
             os.close(end)
+
+
+def test_where_the_pages_would_be_is_asked_only_with_pages(path: Path, tmp_path: Path) -> None:
+    with vbl_process(path, "up", str(tmp_path / "flow.py"), "--port", "0") as up:
+        assert up.popen.wait(DEADLINE_S) == 2
+        assert up.popen.stderr is not None
+        assert "--ui" in up.popen.stderr.read()

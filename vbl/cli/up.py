@@ -102,6 +102,8 @@ def command(
         raise UsageError(
             "--wait and --force contradict each other", "Wait for a holder that answers, force one that does not"
         )
+    if not ui and (port is not None or host != "127.0.0.1"):
+        raise UsageError("--host and --port are about the pages", "Serve them: vbl up FILE --ui")
     with contextlib.redirect_stdout(sys.stderr):
         _load(targets)
         telling = _telling(notify)

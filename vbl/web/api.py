@@ -20,6 +20,7 @@ from starlette.routing import Route
 from vbl import documents
 from vbl.errors import InvalidInput, NotFound, UsageError
 from vbl.handle import Run
+from vbl.web import asked as a
 from vbl.web import models as m
 from vbl.web.desk import Desk, desk
 from vbl.web.live import holder_of
@@ -72,7 +73,7 @@ def file(call: Call) -> Document:
 
 def runs(call: Call) -> Document:
     """Runs that fit a filter, the newest first."""
-    asked: m.RunsQuery = call.query
+    asked: a.RunsQuery = call.query
     page = call.desk.client.find(asked.q, before=asked.before, limit=asked.limit)
     return {
         "items": [documents.run_document(run) for run in page.runs],
@@ -117,7 +118,7 @@ def run_events(call: Call) -> Document:
 
 
 def _events(call: Call, run: str | None) -> Document:
-    asked: m.EventsQuery = call.query
+    asked: a.EventsQuery = call.query
     found = call.desk.client.events(asked.after, run=run, limit=asked.limit + 1)
     items = [documents.event_document(event) for event in found[: asked.limit]]
     return {"items": items, "next": items[-1]["id"] if len(found) > asked.limit else None}
@@ -125,7 +126,7 @@ def _events(call: Call, run: str | None) -> Document:
 
 def state(call: Call) -> Document:
     """The state of a run, now or at a point of its history."""
-    asked: m.PointQuery = call.query
+    asked: a.PointQuery = call.query
     if asked.at is not None and asked.checkpoint is not None:
         raise UsageError("at and checkpoint name two points", "Give one of them")
     return documents.state_document(call.run.state(asked.at, asked.checkpoint))
@@ -143,7 +144,7 @@ def children(call: Call) -> Document:
 
 def gates(call: Call) -> Document:
     """Questions to people, the oldest first."""
-    asked: m.GatesQuery = call.query
+    asked: a.GatesQuery = call.query
     status = None if asked.status == "all" else asked.status
     found = call.desk.client.gates(status, run=asked.run, to=asked.to, limit=asked.limit)
     return {"items": [documents.gate_document(gate) for gate in found]}
@@ -186,7 +187,7 @@ def schedule(call: Call) -> Document:
 
 def start(call: Call) -> Document:
     """Start a run."""
-    body: m.Start = call.body
+    body: a.Start = call.body
     client = call.desk.client
     given: dict[str, Any] = {"key": body.key, "tags": body.tags, "deadline": body.deadline_s, "priority": body.priority}
     if shadowed := sorted(given.keys() & body.input.keys()):
@@ -224,7 +225,7 @@ def retry(call: Call) -> Document:
 
 def signal(call: Call) -> Document:
     """Send a message to a run."""
-    body: m.Signal = call.body
+    body: a.Signal = call.body
     found = call.run
     found.signal(body.name, body.data, key=body.key, by=call.by())
     return _after(found)
@@ -232,7 +233,7 @@ def signal(call: Call) -> Document:
 
 def resolve(call: Call) -> Document:
     """Settle the write whose outcome nobody knows."""
-    body: m.Resolve = call.body
+    body: a.Resolve = call.body
     found = call.run
     said: dict[str, Any] = {"happened": body.result} if body.outcome == "happened" else {}
     found.resolve(
@@ -251,7 +252,7 @@ def _after(run: Run) -> Document:
 
 def approve(call: Call) -> Document:
     """Approve what a gate asks."""
-    body: m.Approve = call.body
+    body: a.Approve = call.body
     client = call.desk.client
     decided = client.approve(
         call.path["gate"], by=call.by(), reason=body.reason, edit=body.edit, data=body.data, via="api"
@@ -290,7 +291,7 @@ def run_schedule(call: Call) -> Document:
 
 
 def _get(
-    path: str, answer: Callable[[Call], Document], model: type[BaseModel], query: type[BaseModel] = m.Nothing
+    path: str, answer: Callable[[Call], Document], model: type[BaseModel], query: type[BaseModel] = a.Nothing
 ) -> Endpoint:
     return Endpoint(Described("GET", path, answer.__name__, _summary(answer), model, query), answer)
 
@@ -308,34 +309,34 @@ def _summary(answer: Callable[[Call], Document]) -> str:
 
 ENDPOINTS = (
     _get("/file", file, m.File),
-    _get("/runs", runs, m.Runs, m.RunsQuery),
-    _post("/runs", start, m.Run, m.Start, 201),
-    _get("/counts", counts, m.Counts, m.CountsQuery),
-    _get("/events", events, m.Events, m.EventsQuery),
+    _get("/runs", runs, m.Runs, a.RunsQuery),
+    _post("/runs", start, m.Run, a.Start, 201),
+    _get("/counts", counts, m.Counts, a.CountsQuery),
+    _get("/events", events, m.Events, a.EventsQuery),
     _get("/runs/{run}", run, m.RunInFull),
     _get("/runs/{run}/why", why, m.Why),
-    _get("/runs/{run}/events", run_events, m.Events, m.EventsQuery),
-    _get("/runs/{run}/state", state, m.State, m.PointQuery),
+    _get("/runs/{run}/events", run_events, m.Events, a.EventsQuery),
+    _get("/runs/{run}/state", state, m.State, a.PointQuery),
     _get("/runs/{run}/timeline", timeline, m.Timeline),
     _get("/runs/{run}/children", children, m.Runs),
-    _post("/runs/{run}/cancel", cancel, m.RunAndWhy, m.Cancel),
-    _post("/runs/{run}/pause", pause, m.RunAndWhy, m.Deed),
-    _post("/runs/{run}/unpause", unpause, m.RunAndWhy, m.Deed),
-    _post("/runs/{run}/retry", retry, m.RunAndWhy, m.Deed),
-    _post("/runs/{run}/signal", signal, m.RunAndWhy, m.Signal),
-    _post("/runs/{run}/resolve", resolve, m.RunAndWhy, m.Resolve),
-    _get("/gates", gates, m.Gates, m.GatesQuery),
+    _post("/runs/{run}/cancel", cancel, m.RunAndWhy, a.Cancel),
+    _post("/runs/{run}/pause", pause, m.RunAndWhy, a.Deed),
+    _post("/runs/{run}/unpause", unpause, m.RunAndWhy, a.Deed),
+    _post("/runs/{run}/retry", retry, m.RunAndWhy, a.Deed),
+    _post("/runs/{run}/signal", signal, m.RunAndWhy, a.Signal),
+    _post("/runs/{run}/resolve", resolve, m.RunAndWhy, a.Resolve),
+    _get("/gates", gates, m.Gates, a.GatesQuery),
     _get("/gates/{gate}", gate, m.Gate),
-    _post("/gates/{gate}/approve", approve, m.Gate, m.Approve),
-    _post("/gates/{gate}/deny", deny, m.Gate, m.Deed),
-    _get("/questions", questions, m.Questions, m.QuestionsQuery),
+    _post("/gates/{gate}/approve", approve, m.Gate, a.Approve),
+    _post("/gates/{gate}/deny", deny, m.Gate, a.Deed),
+    _get("/questions", questions, m.Questions, a.QuestionsQuery),
     _get("/queues", queues, m.Queues),
-    _get("/queues/{queue}/lanes", lanes, m.Lanes, m.LanesQuery),
+    _get("/queues/{queue}/lanes", lanes, m.Lanes, a.LanesQuery),
     _get("/schedules", schedules, m.Schedules),
     _get("/schedules/{schedule}", schedule, m.Schedule),
-    _post("/schedules/{schedule}/pause", pause_schedule, m.Schedule, m.ScheduleDeed),
-    _post("/schedules/{schedule}/unpause", unpause_schedule, m.Schedule, m.ScheduleDeed),
-    _post("/schedules/{schedule}/run", run_schedule, m.Schedule, m.ScheduleDeed),
+    _post("/schedules/{schedule}/pause", pause_schedule, m.Schedule, a.ScheduleDeed),
+    _post("/schedules/{schedule}/unpause", unpause_schedule, m.Schedule, a.ScheduleDeed),
+    _post("/schedules/{schedule}/run", run_schedule, m.Schedule, a.ScheduleDeed),
 )
 
 

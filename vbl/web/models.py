@@ -1,4 +1,4 @@
-"""What the API takes and gives, as models: the OpenAPI document is made of them, and requests are read by them.
+"""What the API gives, as models: the OpenAPI document is made of them.
 
 Answers are the documents of `vbl.documents`, the same as those of `--json`; the tests compare them with these models.
 Keys are only ever added. Instants are RFC 3339 in UTC, durations integers of milliseconds under keys that end in `_ms`.
@@ -6,26 +6,15 @@ Keys are only ever added. Instants are RFC 3339 in UTC, durations integers of mi
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
-
-Limit = Annotated[int, Field(ge=1, le=1_000)]
 
 
 class Answer(BaseModel):
     """What is given; there may be more keys in later versions."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
-
-
-class Asked(BaseModel):
-    """What is taken; a key that there is not is an error, not silence."""
-
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-
-
-# Answers -----------------------------------------------------------------------------------------------------------
 
 
 class ErrorBody(Answer):
@@ -317,116 +306,3 @@ class Counts(Answer):
     """How many runs are in each status."""
 
     counts: dict[str, Count]
-
-
-# Questions ---------------------------------------------------------------------------------------------------------
-
-
-class Nothing(Asked):
-    """No parameters."""
-
-
-class RunsQuery(Asked):
-    """Which runs: `q` as on the page and in `vbl ls`, for example `status:failed tag:env=dev since:1d`."""
-
-    q: str = ""
-    before: str | None = None
-    limit: Limit = 50
-
-
-class CountsQuery(Asked):
-    """Which runs."""
-
-    q: str = ""
-
-
-class EventsQuery(Asked):
-    """Events behind a cursor."""
-
-    after: Annotated[int, Field(ge=0)] = 0
-    limit: Limit = 200
-
-
-class PointQuery(Asked):
-    """A point of a history: after an event, or at a checkpoint."""
-
-    at: int | None = None
-    checkpoint: int | None = None
-
-
-class GatesQuery(Asked):
-    """Which gates: those of a status, of a run, that a person may decide."""
-
-    status: Literal["open", "granted", "denied", "expired", "closed", "all"] = "open"
-    run: str | None = None
-    to: str | None = None
-    limit: Limit = 100
-
-
-class QuestionsQuery(Asked):
-    """Which questions."""
-
-    to: str | None = None
-    limit: Limit = 100
-
-
-class LanesQuery(Asked):
-    """How many lanes."""
-
-    limit: Limit = 100
-
-
-# Changes -----------------------------------------------------------------------------------------------------------
-
-
-class Deed(Asked):
-    """Who does it (by default the user whose server it is), and why."""
-
-    by: str | None = None
-    reason: str | None = None
-
-
-class Start(Asked):
-    """A new run of a workflow, by its name. With a `key` that is in use the run that has it is given back."""
-
-    workflow: str
-    input: dict[str, Any] = {}
-    key: str | None = None
-    tags: list[str] = []
-    priority: int = 0
-    deadline_s: float | None = None
-
-
-class Cancel(Deed):
-    """A cancel; the run may clean up for so many seconds."""
-
-    within_s: float | None = None
-
-
-class Signal(Asked):
-    """A message to a run. With a `key` a repeated one changes nothing."""
-
-    name: str
-    data: Any = None
-    key: str | None = None
-    by: str | None = None
-
-
-class Resolve(Deed):
-    """How the write ended whose outcome nobody knows; with `happened`, `result` is what it returned."""
-
-    outcome: Literal["happened", "did_not_happen", "failed"]
-    result: Any = None
-
-
-class Approve(Deed):
-    """An approval: `edit` maps parameters of the call to new values, `data` is what the gate asks to be given."""
-
-    edit: dict[str, Any] | None = None
-    data: Any = None
-
-
-class ScheduleDeed(Asked):
-    """Who does it."""
-
-    by: str | None = None

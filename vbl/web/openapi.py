@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from vbl.web.models import Error, Nothing
+from vbl.web.asked import Nothing
+from vbl.web.models import Error
 
 _FAULTS = {
     "400": "The request is wrong.",

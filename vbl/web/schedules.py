@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from vbl.drawing import frame
 from vbl.drawing.markup import Child, Markup, join, tag
+from vbl.drawing.places import run_at
 from vbl.drawing.status import badge
 from vbl.drawing.tables import table
 from vbl.drawing.times import countdown
@@ -56,7 +57,7 @@ def _missing(d: Desk, found: Sequence[Schedule]) -> Markup | None:
 
 
 def _row(one: Schedule, d: Desk, now: int) -> list[Child]:
-    name = tag("a", one.name, href=f"{d.root}/runs/{one.run_id}", class_="mono") if one.run_id else one.name
+    name = tag("a", one.name, href=run_at(d.root, one.run_id), class_="mono") if one.run_id else one.name
     return [
         name,
         one.workflow if one.workflow != one.name else "",
@@ -79,7 +80,7 @@ def _next(one: Schedule, now: int) -> Child:
 def _last(one: Schedule, root: str, now: int) -> Child:
     told: list[tuple[int, Child]] = []
     if (fired := one.last_fire) is not None:
-        run = tag("a", fired.run, href=f"{root}/runs/{fired.run}", class_="mono") if fired.run else "a run"
+        run = tag("a", fired.run, href=run_at(root, fired.run), class_="mono") if fired.run else "a run"
         told.append((fired.at, join(["started ", run])))
     if (skipped := one.last_skip) is not None:
         times = f"{skipped.count} times, " if skipped.count > 1 else ""
