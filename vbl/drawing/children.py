@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vbl.drawing.markup import Markup, tag
+from vbl.drawing.places import run_at
 from vbl.drawing.sheet import Neighbour
 from vbl.drawing.status import badge
 from vbl.drawing.times import clock
@@ -32,7 +33,7 @@ def children(
 
 def _row(level: int, one: Neighbour, now: int, root: str, links: bool) -> Markup:
     took = duration((now if one.finished_at is None else one.finished_at) - one.created_at)
-    id = tag("a", one.id, href=f"{root}/runs/{one.id}", data_open=True) if links else one.id
+    id = tag("a", one.id, href=run_at(root, one.id), data_open=True) if links else one.id
     branch = tag("span", "\u00a0\u00a0" * (level - 1) + ("└ " if level > 1 else ""), class_="dim", aria_hidden="true")
     return tag(
         "tr",

@@ -6,6 +6,7 @@ Values are drawn by `payload`; the input of a step stands beside what became of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from shlex import quote
 from typing import Any
 
 from vbl.drawing.code import diff_lines
@@ -13,6 +14,7 @@ from vbl.drawing.events import Reading
 from vbl.drawing.failure import failure
 from vbl.drawing.markup import Child, Markup, tag
 from vbl.drawing.payload import payload
+from vbl.drawing.places import run_at
 from vbl.drawing.times import clock, iso
 from vbl.errors import NotFound
 from vbl.history.facts import Fact
@@ -63,7 +65,7 @@ def value_of(fact: Fact, name: str) -> Any:
 
 def value_command(run: str, fact: Fact, name: str) -> str:
     """What prints a value of an event in a terminal."""
-    return f"vbl events {run} --after {fact.seq - 1} --json | head -n 1 | jq .payload.{name}"
+    return f"vbl events {quote(run)} --after {fact.seq - 1} --json | head -n 1 | jq .payload.{name}"
 
 
 def _is_value(fact: Fact, name: str) -> bool:
@@ -76,7 +78,7 @@ def _place(reading: Reading, fact: Fact, effects: Sequence[int]) -> Markup:
     """Where it stands in the history: when, because of what, and what came of it."""
     cause = reading.links.get(fact.seq)
     shown, more = list(effects[:MOST_EFFECTS]), len(effects) - MOST_EFFECTS
-    command = f"vbl events {reading.sheet.id} --after {fact.seq - 1} --json | head -n 1"
+    command = f"vbl events {quote(reading.sheet.id)} --after {fact.seq - 1} --json | head -n 1"
     return tag(
         "ul",
         tag("li", tag("code", iso(fact.at) or str(fact.at))),
@@ -142,7 +144,7 @@ def _field(reading: Reading, name: str, value: Any) -> Child:
     if name in _SPANS and isinstance(value, int):
         return duration(value)
     if name in ("child", "parent", "run") and isinstance(value, str) and reading.address:
-        return tag("a", value, href=f"{reading.address.rpartition('/')[0]}/{value}", class_="mono")
+        return tag("a", value, href=run_at(reading.address.rpartition("/runs/")[0], value), class_="mono")
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (str, int, float)):

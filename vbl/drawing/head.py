@@ -6,12 +6,14 @@ All of it is read from the sheet; the sentence of the reason is that of `vbl why
 from __future__ import annotations
 
 from collections.abc import Mapping
+from shlex import quote
 from typing import Any
 
 from vbl.drawing.costs import spent
 from vbl.drawing.failure import failure
 from vbl.drawing.markup import Child, Markup, tag
 from vbl.drawing.payload import payload
+from vbl.drawing.places import run_at
 from vbl.drawing.sheet import RunSheet
 from vbl.drawing.status import badge, style_of
 from vbl.drawing.times import clock, countdown, iso
@@ -112,7 +114,7 @@ def _changed_lines(text: str) -> list[Markup]:
 def _commands(sheet: RunSheet) -> Markup:
     """What to type: what the reason asks for, and the command that gives the reason."""
     asked = [line for line in sheet.answer.hint.splitlines() if line.strip()]
-    return tag("ul", [_command(line) for line in (*asked, f"vbl why {sheet.id}")], class_="commands")
+    return tag("ul", [_command(line) for line in (*asked, f"vbl why {quote(sheet.id)}")], class_="commands")
 
 
 def _command(line: str) -> Markup:
@@ -183,7 +185,7 @@ def _origin(sheet: RunSheet, root: str, links: bool) -> list[tuple[str, Child]]:
     came: Child = None
     if parent is not None:
         named = f"{parent.workflow} {parent.id}"
-        came = [tag("a", named, href=f"{root}/runs/{parent.id}") if links else named, " ", badge(parent.status)]
+        came = [tag("a", named, href=run_at(root, parent.id)) if links else named, " ", badge(parent.status)]
     elif state.parent is not None:
         came = [tag("code", state.parent), tag("span", " (no longer in the file)", class_="dim")]
     tags = [_tag(one, root, links) for one in state.tags]
@@ -201,9 +203,9 @@ def _origin(sheet: RunSheet, root: str, links: bool) -> list[tuple[str, Child]]:
 def _tag(name: str, root: str, links: bool) -> Markup:
     if not links:
         return tag("span", name, class_="chip")
-    from urllib.parse import quote
+    from urllib.parse import urlencode
 
-    return tag("a", name, class_="chip", href=f"{root}/runs?q={quote(f'tag:{name}', safe='')}")
+    return tag("a", name, class_="chip", href=f"{root}/runs?{urlencode({'q': f'tag:{name}'})}")
 
 
 def _code(sheet: RunSheet) -> list[tuple[str, Child]]:
@@ -232,7 +234,7 @@ def _place(source: Mapping[str, Any]) -> Markup | None:
 def values(sheet: RunSheet, *, root: str = "", links: bool = True) -> Markup:
     """What went in and what came out."""
     state = sheet.state
-    whole = f"{root}/runs/{sheet.id}/value?of=" if links else None
+    whole = f"{run_at(root, sheet.id)}/value?of=" if links else None
 
     def drawn(name: str, value: object) -> Markup:
         command = value_command(sheet.id, name) if links else None
@@ -246,4 +248,4 @@ def values(sheet: RunSheet, *, root: str = "", links: bool = True) -> Markup:
 
 def value_command(run: str, name: str, point: str = "") -> str:
     """What prints a part of a run's state; `point` is the option that says as of when."""
-    return f"vbl state {run}{point} --json | jq .{name}"
+    return f"vbl state {quote(run)}{point} --json | jq .{name}"

@@ -26,6 +26,7 @@ from vbl.drawing.events import Reading, added, event_list, filter_form, newer, o
 from vbl.drawing.graph import graph_svg
 from vbl.drawing.head import head, value_command, values
 from vbl.drawing.markup import Markup, join, tag
+from vbl.drawing.places import run_at
 from vbl.drawing.sheet import RunSheet
 from vbl.drawing.state_view import Point, state_view, value_at
 from vbl.errors import NotFound, UsageError
@@ -47,7 +48,7 @@ def page(request: Request) -> Response:
     sheet = known.sheet
     if request.path_params["ref"] != sheet.id:
         query = f"?{request.url.query}" if request.url.query else ""
-        return d.redirect(f"/runs/{sheet.id}{query}")
+        return d.redirect(f"{run_at('', sheet.id)}{query}")
     tab = request.query_params.get("tab", "events")
     if tab not in TABS:
         raise UsageError(f"a run's page has no tab {tab!r}", f"It has {', '.join(TABS)}")
@@ -68,7 +69,7 @@ def _opened(request: Request) -> tuple[Desk, Known, str]:
     """The desk, what is known of the run that the path names, and the run's address."""
     d = desk(request)
     known = d.cached("sheets", lambda: Sheets(d.client)).known(request.path_params["ref"])
-    return d, known, f"{d.root}/runs/{known.sheet.id}"
+    return d, known, run_at(d.root, known.sheet.id)
 
 
 # Head, timeline, values --------------------------------------------------------------------------------------------
@@ -78,7 +79,7 @@ def _head(d: Desk, sheet: RunSheet) -> Markup:
     bar = action_bar(sheet, d.csrf, d.read_only, root=d.root, actor=d.actor)
     drawn = head(sheet, root=d.root, actions=bar)
     live = LIVE_BESIDE if depends_on_others(sheet.state) else LIVE
-    return tag("section", drawn, id="head", aria_label="Run", hx_get=f"{d.root}/runs/{sheet.id}/head", **live)
+    return tag("section", drawn, id="head", aria_label="Run", hx_get=f"{run_at(d.root, sheet.id)}/head", **live)
 
 
 def head_part(request: Request) -> Response:
@@ -91,7 +92,7 @@ def _asks(d: Desk, sheet: RunSheet) -> Markup:
     """What the run asks of people, each with its form, as in the inbox."""
     cards = [card(d, question, sheet.state) for question in questions(sheet.state)]
     return tag(
-        "section", cards, id="asks", aria_label="Asked of people", hx_get=f"{d.root}/runs/{sheet.id}/asks", **LIVE
+        "section", cards, id="asks", aria_label="Asked of people", hx_get=f"{run_at(d.root, sheet.id)}/asks", **LIVE
     )
 
 
@@ -116,7 +117,7 @@ def timeline_part(request: Request) -> Response:
 def _values(d: Desk, sheet: RunSheet) -> Markup:
     """Input, output and variables; they change no more once the run has completed."""
     grows = {} if sheet.state.status in ("completed", "cancelled") else LIVE
-    source = f"{d.root}/runs/{sheet.id}/values" if grows else None
+    source = f"{run_at(d.root, sheet.id)}/values" if grows else None
     drawn = values(sheet, root=d.root)
     return tag("section", drawn, id="values", aria_label="Input and output", hx_get=source, **grows)
 
@@ -147,7 +148,7 @@ def _reading(request: Request, known: Known, address: str) -> Reading:
 
 
 def _events_tab(request: Request, d: Desk, known: Known) -> Markup:
-    reading = _reading(request, known, f"{d.root}/runs/{known.sheet.id}")
+    reading = _reading(request, known, run_at(d.root, known.sheet.id))
     around = _number(request, "event")
     return join([filter_form(reading, reading.address), event_list(reading, around=around)])
 
@@ -205,7 +206,7 @@ def _point(request: Request) -> Point:
 
 
 def _state_tab(request: Request, d: Desk, known: Known) -> Markup:
-    address = f"{d.root}/runs/{known.sheet.id}"
+    address = run_at(d.root, known.sheet.id)
     point, against = _point(request), _number(request, "against")
     drawn = state_view(known.sheet, point, None if against is None else Point(against), address=address)
     if point.query:
@@ -231,7 +232,7 @@ def state_value(request: Request) -> Response:
 
 def _graph_tab(request: Request, d: Desk, known: Known) -> Markup:
     drawn = tag("div", graph_svg(known.graph, root=d.root), class_="graph-scroll")
-    return tag("div", drawn, id="graph", hx_get=f"{d.root}/runs/{known.sheet.id}/graph", **LIVE)
+    return tag("div", drawn, id="graph", hx_get=f"{run_at(d.root, known.sheet.id)}/graph", **LIVE)
 
 
 def graph_part(request: Request) -> Response:
@@ -254,7 +255,7 @@ def _children_tab(request: Request, d: Desk, known: Known) -> Markup:
     below = islice(d.client.run(sheet.id).descendants(DEPTH, MOST), MOST + 1)
     tree = [(level, child.neighbour()) for level, child in below]
     drawn = children(tree[:MOST], sheet.now, root=d.root, more=len(tree) > MOST)
-    return tag("div", drawn, id="children", hx_get=f"{d.root}/runs/{sheet.id}/children", **LIVE_BESIDE)
+    return tag("div", drawn, id="children", hx_get=f"{run_at(d.root, sheet.id)}/children", **LIVE_BESIDE)
 
 
 def children_part(request: Request) -> Response:
