@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl, urlsplit
+
 from tests.drawing.sheets import EVIL, sheet
 from tests.drawing.test_markup import Reader
 from tests.history.hand import RUN, History
 from vbl.drawing.costs import costs, money, short, spent
 from vbl.drawing.head import head, values
 from vbl.drawing.sheet import Neighbour
+from vbl.history.filters import parse
 
 
 def text(markup: str) -> str:
@@ -42,6 +45,14 @@ def test_what_is_known_of_a_run_is_named() -> None:
     for part in ("elapsed5 s", "busy2 s", "by ada", "0 of 1 completed", "ticket 7", "env=dev", "desk/triage.py:7"):
         assert part in said
     assert "/home/ada" not in said
+
+
+def test_a_tag_leads_to_the_runs_that_have_it_whatever_it_is_called() -> None:
+    drawn = head(sheet(History(tags=['my "team"', "env=dev"]).started()), root="/vbl")
+    links = [str(a["href"]) for name, a in Reader(drawn).elements if name == "a" and a.get("class") == "chip"]
+    asked = [parse(dict(parse_qsl(urlsplit(link).query))["q"]).tags for link in links]
+    assert asked == [('my "team"',), ("env=dev",)]
+    assert all(link.startswith("/vbl/runs?") for link in links)
 
 
 def test_a_run_without_a_supervisor_says_what_to_type() -> None:

@@ -18,6 +18,7 @@ from vbl.drawing.sheet import RunSheet
 from vbl.drawing.status import badge, style_of
 from vbl.drawing.times import clock, countdown, iso
 from vbl.history.axis import merged
+from vbl.history.filters import Filter
 from vbl.history.narration import duration, tries
 from vbl.history.questions import questions
 from vbl.history.state import RunState
@@ -205,7 +206,7 @@ def _tag(name: str, root: str, links: bool) -> Markup:
         return tag("span", name, class_="chip")
     from urllib.parse import urlencode
 
-    return tag("a", name, class_="chip", href=f"{root}/runs?{urlencode({'q': f'tag:{name}'})}")
+    return tag("a", name, class_="chip", href=f"{root}/runs?{urlencode({'q': str(Filter(tags=(name,)))})}")
 
 
 def _code(sheet: RunSheet) -> list[tuple[str, Child]]:

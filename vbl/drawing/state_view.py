@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import Any
 from urllib.parse import urlencode
 
@@ -155,7 +156,7 @@ def value_at(sheet: RunSheet, point: Point, name: str) -> Any:
 def _changes(sheet: RunSheet, state: RunState, state_before: RunState, before: Point, after: Point) -> Markup:
     """What happened between two points, under a title."""
     drawn, count = changes_between(state_before, state)
-    command = f"vbl state {sheet.id} --checkpoint {before.checkpoint}..{after.checkpoint}"
+    command = f"vbl state {quote(sheet.id)} --checkpoint {before.checkpoint}..{after.checkpoint}"
     whole = tag("p", "all of them: ", tag("code", command, data_copy=command), class_="dim")
     title = tag("h3", f"From {before.words} to {after.words}")
     return tag("section", title, drawn, whole if count > MOST_CHANGES else None, class_="changes-part")
