@@ -123,6 +123,35 @@ def test_an_interrupt_does_not_reach_the_process_of_a_step(notebook: Notebook) -
     assert began(notebook) == 1
 
 
+def test_a_close_that_is_interrupted_stops_at_once_and_the_file_can_be_opened_again(notebook: Notebook) -> None:
+    notebook.fine(FLOW + "\nruntime = vbl.open('n.db', grace_s=1000)\nrun = runtime.start(flow, 3, key='three')")
+    wait_for(lambda: began(notebook))
+    cell = notebook.interrupted("runtime.close()")
+    assert cell.error.startswith("KeyboardInterrupt")
+    go(notebook)
+    notebook.fine("runtime = vbl.open('n.db')\nrun = runtime.start(flow, 3, key='three')")
+    assert notebook.fine("run.result(timeout=30)").text == "6"
+    assert began(notebook) == 2
+
+
+def test_an_opening_that_is_interrupted_leaves_nothing_behind(notebook: Notebook) -> None:
+    notebook.fine(
+        FLOW
+        + """
+from vbl.engine.supervisor import Supervisor
+start = Supervisor.start
+def interrupted(self):
+    start(self)
+    Supervisor.start = start
+    raise KeyboardInterrupt
+Supervisor.start = interrupted
+"""
+    )
+    assert notebook.run("runtime = vbl.open('n.db')").error.startswith("KeyboardInterrupt")
+    go(notebook)
+    assert notebook.fine("vbl.open('n.db').start(flow, 3).result()").text == "6"
+
+
 def test_a_step_with_a_process_of_its_own_cannot_be_typed(notebook: Notebook) -> None:
     notebook.fine(FLOW.replace("@vbl.step\n", "@vbl.step(isolation='process')\n"))
     assert "was typed here, where its process cannot find it" in notebook.run("vbl.run(flow, 1)").error

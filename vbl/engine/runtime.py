@@ -36,6 +36,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _open: dict[Path, Runtime] = {}
+_leaving: dict[Path, Supervisor] = {}
+"""Supervisors whose stop was interrupted, for all that is known; they still hold their files."""
 _opening = threading.Lock()
 _WAIT_FOR_LEASE_S = 0.25
 
@@ -121,6 +123,7 @@ class Runtime(Client):
                     error.message, "Start runs there as a client with vbl.open(…, attach=True), or stop it"
                 ) from None
         except BaseException:
+            supervisor.abandon()
             super().close()
             raise
         else:
@@ -168,7 +171,8 @@ class Runtime(Client):
         self._leave(1)
 
     def close(self) -> None:
-        """Stop the supervisor gracefully, then give the file back. Runs that are open stay resumable."""
+        """Stop the supervisor gracefully, then give the file back. Runs that are open stay resumable. Interrupted it
+        stops at once."""
         self._leave(max(self.typed, 1))
         self.typed = 0
 
@@ -176,11 +180,21 @@ class Runtime(Client):
         self.users -= openings
         if self.users > 0 or self.closed:
             return
+        supervisor = self.supervising
+        if supervisor is not None:
+            _leaving[self.path] = supervisor
         _open.pop(self.path, None)
-        schedules.closed(self.scheduling)
-        if self.supervising is not None:
-            self.supervising.stop(self.grace_s)
-        super().close()
+        try:
+            schedules.closed(self.scheduling)
+            if supervisor is not None:
+                supervisor.stop(self.grace_s)
+                del _leaving[self.path]
+        except KeyboardInterrupt:
+            if supervisor is not None:
+                supervisor.stop(0)  # somebody does not want to wait for the grace to pass
+            raise
+        finally:
+            super().close()
 
 
 def open(
@@ -207,6 +221,9 @@ def open(
     typed = _typed(here.f_back if here is not None else None)
     with _opening:
         known = _open.get(resolved)
+        leaving = _leaving.pop(resolved, None)
+        if leaving is not None:
+            leaving.stop(0)
         if known is not None and known.usable:
             known.users += 1
             if telling is not None and known.supervising is not None:

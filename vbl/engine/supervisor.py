@@ -118,6 +118,12 @@ class Supervisor:
         self.ask_to_stop(grace_s)
         self._thread.join()
 
+    def abandon(self) -> None:
+        """Stop at once, and wait for that, also where `start` did not come to its end."""
+        if self._thread.ident is not None:
+            self._ready.wait()
+            self.stop(0)
+
     def ask_to_stop(self, grace_s: float) -> None:
         """The same, without waiting for the end."""
         self._tell(lambda: self._begin_stop(grace_s))
