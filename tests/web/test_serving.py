@@ -268,6 +268,7 @@ def test_pages_beside_a_program_end_with_its_block(made: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # that is what is tried here
 def test_a_forked_child_does_not_keep_the_port(made: Path) -> None:
     ready, done = os.pipe(), os.pipe()
     with serving(made, port=0) as server:
