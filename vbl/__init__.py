@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from vbl.history.retry import Kind, Retry
     from vbl.history.state import RunState, Status
     from vbl.schedules import Schedule
+    from vbl.watching import Watch
 
 _HOMES = {
     "vbl.client": ("Client", "connect"),
@@ -83,6 +84,7 @@ _HOMES = {
     "vbl.history.state": ("RunState", "Status"),
     "vbl.notebook": ("load_ipython_extension",),
     "vbl.schedules": ("Schedule",),
+    "vbl.watching": ("Watch",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -92,9 +94,9 @@ __all__ = [
     "Kind", "NotApproved", "NotEntitled", "NotFound", "NotInWorkflow", "Parked", "Question", "Retry", "Run",
     "RunBlocked", "RunCancelled", "RunFailed", "RunState", "RunWaiting", "Runtime", "Saga", "Schedule", "Status",
     "Step", "StepFailed", "StorageError", "SupervisorHeld", "Unknown", "UsageError", "ValueNotStorable", "VblError",
-    "Workflow", "WorkflowError", "approve", "cancelled", "connect", "connection", "key", "map", "now", "open", "parked",
-    "patched", "random", "run", "saga", "schedule", "shield", "sleep", "sleep_until", "start", "state", "step",
-    "transaction", "uuid4", "wait", "workflow",
+    "Watch", "Workflow", "WorkflowError", "approve", "cancelled", "connect", "connection", "key", "map", "now", "open",
+    "parked", "patched", "random", "run", "saga", "schedule", "shield", "sleep", "sleep_until", "start", "state",
+    "step", "transaction", "uuid4", "wait", "workflow",
 ]  # fmt: skip
 
 

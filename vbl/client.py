@@ -452,7 +452,9 @@ class Client:
             blobs += more
         created = self._journal.create(items, blobs=blobs) if items else []
         self._access.nudge()
-        return [self._new(key, summary) for key, summary in created]
+        found = Runs(self)
+        found += [self._new(key, summary) for key, summary in created]
+        return found
 
     def _new(self, key: int, s: Summary) -> Run:
         row = (s.id, s.workflow, s.version, s.status, s.start_key, s.parent_id, s.tags, s.created_at, s.updated_at)

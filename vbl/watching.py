@@ -72,7 +72,7 @@ class Watch:
 
     # In a notebook -------------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         """Show the run as it is, and go on in a thread; a watch of the same run before this one ends."""
         with _changing:
             before = _watches.pop(self._key, None)
@@ -164,7 +164,7 @@ def watch(run: Run, access: Access) -> Watch:
     """Watch a run where this process shows things: see the module. Raises StorageError where its file is closed."""
     found = Watch(run, access)
     if notebook.in_notebook():
-        found.begin()
+        found._begin()
         return found
     try:
         _tell(run, access)

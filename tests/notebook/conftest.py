@@ -16,8 +16,6 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 DEADLINE_S = 60.0
 
-pytest.importorskip("ipykernel", reason="notebooks are tested where ipykernel is installed: pip install 'vbl[test]'")
-
 
 class Cell:
     """A cell that was run, and what stands below it now."""

@@ -88,6 +88,7 @@ def test_a_run_is_awaited_at_the_top_level(notebook: Notebook) -> None:
     assert notebook.fine("await asyncio.gather(*[runtime.start(flow, n) for n in (1, 2)])").text == "[2, 4]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("waiting", ["run.result()", "run.wait()", "await run"])
 def test_an_interrupt_leaves_the_run_going_and_the_next_cell_waits_again(notebook: Notebook, waiting: str) -> None:
     notebook.fine(FLOW + "\nrun = vbl.open('n.db').start(flow, 3)")
@@ -99,6 +100,7 @@ def test_an_interrupt_leaves_the_run_going_and_the_next_cell_waits_again(noteboo
     assert began(notebook) == 1
 
 
+@pytest.mark.slow
 def test_an_interrupted_one_liner_goes_on_and_says_how_to_wait_for_it(notebook: Notebook) -> None:
     notebook.fine(FLOW)
     cell = notebook.interrupted("vbl.run(flow, 3)", lambda: began(notebook))
@@ -113,6 +115,7 @@ def test_an_interrupted_one_liner_goes_on_and_says_how_to_wait_for_it(notebook: 
         pass
 
 
+@pytest.mark.slow
 def test_an_interrupt_does_not_reach_the_process_of_a_step(notebook: Notebook) -> None:
     text = FLOW.replace("@vbl.step\n", "@vbl.step(isolation='process')\n")
     (notebook.folder / "steps.py").write_text(text, "utf-8")
@@ -123,6 +126,7 @@ def test_an_interrupt_does_not_reach_the_process_of_a_step(notebook: Notebook) -
     assert began(notebook) == 1
 
 
+@pytest.mark.slow
 def test_a_close_that_is_interrupted_stops_at_once_and_the_file_can_be_opened_again(notebook: Notebook) -> None:
     notebook.fine(FLOW + "\nruntime = vbl.open('n.db', grace_s=1000)\nrun = runtime.start(flow, 3, key='three')")
     wait_for(lambda: began(notebook))
@@ -134,6 +138,7 @@ def test_a_close_that_is_interrupted_stops_at_once_and_the_file_can_be_opened_ag
     assert began(notebook) == 2
 
 
+@pytest.mark.slow
 def test_an_opening_that_is_interrupted_leaves_nothing_behind(notebook: Notebook) -> None:
     notebook.fine(
         FLOW
@@ -152,6 +157,7 @@ Supervisor.start = interrupted
     assert notebook.fine("vbl.open('n.db').start(flow, 3).result()").text == "6"
 
 
+@pytest.mark.slow
 def test_a_step_with_a_process_of_its_own_cannot_be_typed(notebook: Notebook) -> None:
     notebook.fine(FLOW.replace("@vbl.step\n", "@vbl.step(isolation='process')\n"))
     assert "was typed here, where its process cannot find it" in notebook.run("vbl.run(flow, 1)").error
@@ -164,6 +170,7 @@ def test_a_step_that_is_defined_again_is_used_by_the_next_run(notebook: Notebook
     assert notebook.fine("before, runtime.start(flow, 1).result()").text == "(2, 100)"
 
 
+@pytest.mark.slow
 def test_a_workflow_that_is_defined_again_has_its_own_version_and_source(notebook: Notebook) -> None:
     go(notebook)
     notebook.fine(FLOW + "\nruntime = vbl.open('n.db')\none = runtime.start(flow, 1)\none.result()\nkept = flow")
@@ -245,6 +252,7 @@ def test_a_kernel_that_is_restarted_gives_the_file_back_first(notebook: Notebook
     assert stopped.text == "[False]"  # it was stopped in order, which is not held against the step
 
 
+@pytest.mark.slow
 def test_a_run_of_a_workflow_that_was_typed_names_the_notebook_and_not_a_file_that_is_none(notebook: Notebook) -> None:
     notebook.fine(FLOW + "\nruntime = vbl.open('n.db', grace_s=0)\nrun = runtime.start(flow, 1)")
     wait_for(lambda: began(notebook))
@@ -256,6 +264,7 @@ def test_a_run_of_a_workflow_that_was_typed_names_the_notebook_and_not_a_file_th
     assert re.fullmatch(r"<runtime .*/n.db \(closed\)>", notebook.fine("runtime").text)
 
 
+@pytest.mark.slow
 def test_another_kernel_is_told_who_holds_the_file(notebook: Notebook) -> None:
     notebook.fine("import vbl; runtime = vbl.open('n.db')")
     code = f"import vbl; vbl.open({str(notebook.folder / 'n.db')!r})"

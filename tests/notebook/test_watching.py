@@ -16,6 +16,7 @@ import vbl
 from tests.notebook.conftest import ROOT, Cell, Notebook, wait_for
 from vbl.testing import Trial
 
+pytestmark = pytest.mark.slow
 LETTER = """
 import pathlib, threading, time
 import vbl
