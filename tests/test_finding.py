@@ -231,15 +231,29 @@ def test_what_comes_meanwhile_moves_no_page(many: Many) -> None:
 
 
 def test_a_cursor_that_retention_has_struck_still_stands_for_its_place(many: Many) -> None:
-    made = many.fill(30)
+    made = [many.some_run() for _ in range(4)][::-1]  # all of them with the tag blue
+    many.strike(many.key(made[1]))
     with connect(many.path) as client:
-        for wanted, fits in (("own:yes", lambda one: True), ("own:yes tag:eu", lambda one: "eu" in one["tags"])):
-            runs = expected(made, fits, own=True)
-            gone = next(one for one in runs[3:] if {m["id"]: m["status"] for m in made}[one] in ("failed", "completed"))
-            many.strike(many.key(gone))
-            made = [one for one in made if one["id"] != gone]
-            rest = [one for one in expected(made, fits, own=True) if one < gone]
-            assert [run.id for run in client.find(wanted, before=gone, limit=100).runs] == rest
+        for wanted in ("own:yes", "tag:blue"):
+            assert [run.id for run in client.find(wanted, before=made[1]).runs] == made[2:]
+            assert client.find(wanted, before=made[3]).runs == []
+
+
+def test_the_part_with_the_fewest_runs_leads(many: Many, monkeypatch: pytest.MonkeyPatch) -> None:
+    rare = many.run(tags=["eu", "rare"], input={"text": "overloaded"})
+    many.append(rare, ("RUN_STARTED", {"epoch": 0}), ("RUN_PAUSED", {}))
+    for _ in range(10):
+        many.run(tags=["eu"], input={"text": "overloaded"})
+    with connect(many.path) as client:
+        assert len(all_of(client, "overloaded")) == len(all_of(client, "tag:eu")) == 11
+        monkeypatch.setattr(finding, "MOST", 3)
+        for wanted in (
+            "tag:eu status:paused",
+            "status:paused tag:eu workflow:w,rare",
+            "overloaded workflow:w status:paused",
+        ):
+            page = client.find(wanted)
+            assert ([run.id for run in page.runs], page.looked_to) == ([rare], None), wanted
 
 
 def test_counts_say_how_many_there_are_of_each_status(filled: tuple[Client, list[dict[str, Any]]]) -> None:

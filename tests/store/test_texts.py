@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -102,6 +103,26 @@ def test_two_that_take_in_the_same_do_it_once(file: File) -> None:
         assert mine.catch_up(lambda: True)
         assert file.rows("select text from run_texts") == before
         assert found(file, "overloaded") == [run_id]
+    finally:
+        other.close()
+
+
+def test_who_was_overtaken_sets_nothing_back(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "_BATCH_EVENTS", 3)
+    runs = [failing(file) for _ in range(3)]
+    other = Sqlite(file.path, durability="process")
+
+    class Overtaken(Texts):
+        """Somebody else takes in everything between its look and its write."""
+
+        def _pieces(self, *event: Any) -> Iterator[str]:
+            Texts(other).catch_up(lambda: True)
+            return super()._pieces(*event)
+
+    try:
+        Overtaken(file.store).catch_up(lambda: False)
+        assert upto(file.store).complete
+        assert found(file, "overloaded") == runs
     finally:
         other.close()
 

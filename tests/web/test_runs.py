@@ -101,6 +101,11 @@ def test_pages_lead_to_each_other(site: Site, file: Client, monkeypatch: pytest.
     assert again is not None
     assert shown(site.get(again)) == made[0:2]
     assert link(site.get(again), "‹ newer") is None
+    # it is the first page again, and goes with what comes
+    found = re.search(r'<section[^>]*hx-get="([^"]*)"', site.get(again).text)
+    assert found is not None
+    newest = file.start("story", n=9).id
+    assert shown(site.get(html.unescape(found[1])))[0] == newest
 
 
 def test_an_older_page_stays_and_says_what_has_come(site: Site, file: Client, monkeypatch: pytest.MonkeyPatch) -> None:
