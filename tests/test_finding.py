@@ -249,8 +249,8 @@ def test_the_part_with_the_fewest_runs_leads(many: Many, monkeypatch: pytest.Mon
         monkeypatch.setattr(finding, "MOST", 3)
         for wanted in (
             "tag:eu status:paused",
-            "status:paused tag:eu workflow:w,rare",
-            "overloaded workflow:w status:paused",
+            "overloaded status:paused workflow:w",
+            "tag:rare status:queued,paused",
         ):
             page = client.find(wanted)
             assert ([run.id for run in page.runs], page.looked_to) == ([rare], None), wanted
