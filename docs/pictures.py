@@ -159,7 +159,7 @@ PICTURES = (
     Picture("runs", "/runs", height=760),
     Picture("run", "/runs/{run}", height=1000),
     Picture("dark", "/runs/{run}", height=1000, theme="dark"),
-    Picture("events", "/runs/{run}?tab=events", width=1000, height=760, at="#tabs"),
+    Picture("events", "/runs/{run}?tab=events", height=760, at="#tabs"),
     Picture("state", "/runs/{run}?tab=state&checkpoint=5&against=4", width=1000, height=760, at="#tabs"),
     Picture("graph", "/runs/{run}?tab=graph", width=1000, height=640, at="#tabs"),
     Picture("inbox", "/inbox", height=1000),
@@ -202,7 +202,7 @@ def main(folder: Path) -> None:
     os.environ["VBL_ACTOR"] = "nora"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place, launched() as browser:
-        site = Site(Path(place), flows=SUPPORT, db=Path(place) / "support.db")
+        site = Site(Path(place), db=Path(place) / "support.db", flows=SUPPORT, actor="nora")
         made(site.db)
         try:
             named = {run.key or run.status.value: run.id for run in site.up().ui().client.runs(limit=None)}

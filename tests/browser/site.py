@@ -76,6 +76,7 @@ class Site:
     folder: Path
     db: Path
     flows: Path = FLOWS
+    actor: str = "ada"
     processes: list[Process] = field(default_factory=list[Process])
     supervisor: Process | None = None
     server: Process | None = None
@@ -105,7 +106,7 @@ class Site:
                 env=kept
                 | {
                     "VBL_DB": str(self.db),
-                    "VBL_ACTOR": "ada",
+                    "VBL_ACTOR": self.actor,
                     "PYTHONPATH": str(ROOT),
                     "XDG_DATA_HOME": str(self.folder / "data"),
                 },
