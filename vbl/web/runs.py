@@ -24,6 +24,8 @@ from vbl.web.desk import Desk, desk, status_of
 ROWS = 50
 BULK = 200
 """So many runs can be dealt with at once."""
+_READING_S = 0.4
+"""So long each look at a list with words brings the index of texts forward, where it is behind."""
 _ACTS: dict[str, Act] = {"cancel": "cancel", "retry": "retry"}
 
 
@@ -52,6 +54,8 @@ def _listing(d: Desk, wanted: Filter, typed: str | None = None) -> Listing:
     query, client = d.request.query_params, d.client
     now = client.now()
     before, after, newest = (query.get(name) or None for name in ("before", "after", "newest"))
+    if wanted.words:
+        client.index(_READING_S)
     page = client.find(wanted, before=before, after=after, limit=ROWS)
     if page.newer is None:
         after = None  # it is the first page, which goes with what comes; the others stay where they are
