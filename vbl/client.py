@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from vbl.engine.definitions import Workflow
     from vbl.finding import Count, Finder, Page
     from vbl.history.planning import Missed, Overlap
-    from vbl.history.questions import Gate as SomeGate
     from vbl.history.questions import Question
     from vbl.schedules import Schedule, Scheduling
     from vbl.store.codec import Recorded
@@ -307,7 +306,7 @@ class Client:
 
     def approve(
         self,
-        gate: str | SomeGate,
+        gate: str | Gate,
         *,
         by: str | None = None,
         reason: str | None = None,
@@ -325,15 +324,13 @@ class Client:
         """
         return self._decisions.approve(gate, by, reason, edit=edit, data=data, via=via, seen=seen)
 
-    def deny(
-        self, gate: str | SomeGate, *, by: str | None = None, reason: str | None = None, via: str = "python"
-    ) -> Gate:
+    def deny(self, gate: str | Gate, *, by: str | None = None, reason: str | None = None, via: str = "python") -> Gate:
         """Deny what a gate asks. Raises as `approve`."""
         return self._decisions.decide(gate, "deny", by, reason, via)
 
     def link(
         self,
-        gate: str | SomeGate,
+        gate: str | Gate,
         decision: Literal["approve", "deny"],
         *,
         by: str | None = None,

@@ -46,6 +46,8 @@ class Watch:
         self._drawing = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        if notebook.in_notebook():
+            self._begin()
 
     @property
     def ended(self) -> bool:
@@ -162,12 +164,9 @@ def _tell(run: Run, access: Access) -> None:
 
 def watch(run: Run, access: Access) -> Watch:
     """Watch a run where this process shows things: see the module. Raises StorageError where its file is closed."""
-    found = Watch(run, access)
-    if notebook.in_notebook():
-        found._begin()
-        return found
-    try:
-        _tell(run, access)
-    except KeyboardInterrupt:
-        sys.stdout.write(f"run {run.id} goes on; look again: run.watch()\n")
-    return found
+    if not notebook.in_notebook():
+        try:
+            _tell(run, access)
+        except KeyboardInterrupt:
+            sys.stdout.write(f"run {run.id} goes on; look again: run.watch()\n")
+    return Watch(run, access)

@@ -65,7 +65,7 @@ def ask(terminal: Terminal, client: Client, gate: Gate, still: Callable[[], bool
         if word == "l" or not answer:  # not even an end of line: the end of the input
             return False
         decide = {"a": client.approve, "d": client.deny}.get(word)
-        if decide is not None and _decided(terminal, lambda decide=decide: decide(gate, via="terminal")):
+        if decide is not None and _decided(terminal, lambda decide=decide: decide(gate.id, via="terminal")):
             return True
 
 
