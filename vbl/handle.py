@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from vbl import config
 from vbl.clock import Clock
-from vbl.errors import NotFound, RunBlocked, RunCancelled, RunFailed, UsageError
+from vbl.errors import NotFound, RunBlocked, RunCancelled, RunFailed, UsageError, VblError
 from vbl.history.facts import Event, EventType, Fact
 from vbl.history.state import RunState, Status, fold
 from vbl.notebook import State, drawn
@@ -518,6 +518,8 @@ class Run:
         return watch(self, self._access)
 
     def __repr__(self) -> str:
+        with contextlib.suppress(VblError):  # of a file that was closed the status is said that was known last
+            self.refresh()
         return f"<run {self.id} {self.workflow} {self._status}>"
 
     def _repr_html_(self) -> str:

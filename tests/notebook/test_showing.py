@@ -246,6 +246,15 @@ def test_large_values_are_shown_by_their_beginning(trial: Trial) -> None:
         assert len(html(value).encode()) < MOST
 
 
+def test_the_line_of_text_says_how_the_run_stands_now(tmp_path: Path) -> None:
+    with vbl.open(tmp_path / "n.db") as runtime:
+        run = runtime.start(crowd, 2)
+        runtime.run(run.id).result()
+        assert run.last_status == "queued"
+        assert repr(run) == f"<run {run.id} crowd completed>"
+    assert repr(run) == f"<run {run.id} crowd completed>"
+
+
 def test_a_kernel_sends_both_forms(notebook: Notebook) -> None:
     notebook.fine("import vbl\n@vbl.workflow\ndef flow(n: int) -> int:\n    return n\nruntime = vbl.open('n.db')")
     run = notebook.fine("run = runtime.start(flow, 1)\nrun.wait()\nrun")
