@@ -71,8 +71,13 @@ class Notebook:
             allow_errors=True,
         )
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("VBL_", "COV_"))}
-        here = {"PYTHONPATH": str(ROOT), "VBL_DB": str(self.folder / "default.db")}
-        env = {**clean, **here, "JPY_SESSION_NAME": str(self.folder / "work.ipynb")}  # as a Jupyter server does
+        env = {
+            **clean,
+            "PYTHONPATH": str(ROOT),
+            "VBL_DB": str(self.folder / "default.db"),
+            "IPYTHONDIR": str(self.folder / "profile"),
+            "JPY_SESSION_NAME": str(self.folder / "work.ipynb"),  # as a Jupyter server does
+        }
         self.stack.enter_context(self.client.setup_kernel(env=env, cwd=str(self.folder)))
 
     @property

@@ -159,7 +159,7 @@ class Runtime(Client):
             raise SupervisorHeld(
                 f"{self.path} is supervised by process {info.pid} ({info.program}), "
                 f"which does not have workflow {name} (it has: {known})",
-                "Restart that one with the file of this workflow: vbl up FILE…",
+                "Restart that one with the file of this workflow: vbl up FILE… Or use another: vbl.open('other.db')",
             )
         return super().start(workflow, *args, **options)
 
@@ -234,6 +234,7 @@ def open(
             )
         if typed:
             known.typed += 1
+            known.grace_s = grace_s  # the cell may have been edited since
         return known
 
 
