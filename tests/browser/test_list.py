@@ -66,3 +66,17 @@ def test_ticking_all_is_ticking_each(site: Site, tab: Page) -> None:
     tab.get_by_role("link", name="Back to the list").click()
     expect(tab.locator("#runs [data-row]")).to_have_count(3)
     assert {run.status for run in runs} == {"queued"}
+
+
+def test_the_list_begins_on_the_first_screen_however_wide_it_is(site: Site, tab: Page) -> None:
+    for n in range(3):
+        site.client.start("story", n=n, key=f"story number {n}", tags=["env=dev", "blue", f"n={n}"]).cancel()
+    site.client.start("story", n=3)
+    site.ui()
+    tab.goto(site.link)
+    for width in (390, 600, 780, 820, 900, 1024, 1280, 1600):
+        tab.set_viewport_size({"width": width, "height": 800})
+        box = tab.locator("#runs [data-row]").first.bounding_box()
+        assert box is not None
+        assert box["y"] < 420, width
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
