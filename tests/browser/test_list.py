@@ -76,7 +76,9 @@ def test_the_list_begins_on_the_first_screen_however_wide_it_is(site: Site, tab:
     tab.goto(site.link)
     for width in (390, 600, 780, 820, 900, 1024, 1280, 1600):
         tab.set_viewport_size({"width": width, "height": 800})
-        box = tab.locator("#runs [data-row]").first.bounding_box()
-        assert box is not None
-        assert box["y"] < 420, width
+        row, overview = (tab.locator(part).first.bounding_box() for part in ("#runs [data-row]", ".overview"))
+        assert row is not None
+        assert overview is not None
+        assert row["y"] < 400, width
+        assert overview["height"] < (90 if width >= 600 else 130), width  # two lines, on a phone three
         assert tab.evaluate("document.documentElement.scrollWidth") == width
