@@ -34,7 +34,7 @@ LONG = 8 * 1024
 BEGINNING = 2_000
 """So many characters of such a value are shown."""
 MANY = 60
-"""So many rows of a list are shown."""
+"""So many rows of a list are shown; beyond so many steps those of one name share a row of the timeline."""
 SHEETS = ("base.css", "timeline.css", "inbox.css", "notebook.css")
 
 
@@ -48,7 +48,7 @@ def framed(card: Markup) -> Markup:
 
 def run_card(sheet: RunSheet) -> Markup:
     """A run: how it stands and why, its timeline, what came out of it or what went wrong."""
-    whole = _run(sheet, chart(sheet.picture, name=f"timeline-{sheet.id}", tools=False, links=False))
+    whole = _run(sheet, chart(sheet.picture, name=f"timeline-{sheet.id}", tools=False, links=False, most=MANY))
     if len(whole.encode()) <= LARGEST:
         return whole
     command = tag("code", f"vbl show {sheet.id} --html run.html")
