@@ -103,6 +103,12 @@ def test_nothing_of_a_run_becomes_markup() -> None:
         assert not re.search(r"\son\w+=", markup)
 
 
+def test_an_id_of_a_strangers_file_leads_nowhere_else() -> None:
+    evil = row(id="../runs/x/cancel?#")
+    for markup in (runs_table([evil], NOW), done_page("cancel", [Outcome(evil, "")], "", Filter())):
+        assert "/runs/..%2Fruns%2Fx%2Fcancel%3F%23" in links(markup)
+
+
 def test_links_hold_where_the_application_is_mounted() -> None:
     markup = list_page(
         listing(older="r_1", newer="r_2", before="r_3", newest="r_4", rows=[row(tags=("a",))]), "/vbl", read_only=False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vbl.drawing import frame, tables
 from vbl.drawing.markup import Child, Markup, join, tag
+from vbl.drawing.places import run_at
 from vbl.drawing.runs import RunRow, address
 from vbl.drawing.status import badge
 from vbl.history.filters import Filter
@@ -76,7 +77,7 @@ def _groups(outcomes: Sequence[Outcome], root: str, refused: str) -> list[Markup
 
 
 def _cells(one: Outcome, root: str, told: int) -> list[Child]:
-    link = tag("a", one.row.id, href=f"{root}/runs/{one.row.id}", class_="mono nowrap")
+    link = tag("a", one.row.id, href=run_at(root, one.row.id), class_="mono nowrap")
     said: list[Child] = [[tag("div", event, class_="mono nowrap") for event in one.events], one.words]
     return [link, one.row.workflow, badge(one.row.status), *said[2 - told :]]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from vbl.drawing.markup import Child, Markup, tag
+from vbl.drawing.places import run_at
 from vbl.drawing.status import badge
 from vbl.drawing.times import countdown, iso
 from vbl.history.filters import Filter
@@ -81,7 +82,7 @@ def _cells(row: RunRow, now: int, root: str, links: bool) -> dict[str, Child]:
     if row.finished_at is None:
         took = tag("span", duration(_rounded(now - row.created_at)), data_age=row.created_at)
     name = tag("span", row.id, class_="mono id")
-    shown = tag("a", name, href=f"{root}/runs/{row.id}", data_open=True) if links else name
+    shown = tag("a", name, href=run_at(root, row.id), data_open=True) if links else name
     return {
         "status": badge(row.status),
         "run": [tag("span", row.workflow, class_="workflow"), " ", shown],
