@@ -49,6 +49,10 @@ def test_without_a_session_nothing_is_shown(serve: Serve) -> None:
         answer = httpx.get(server.address + path)
         assert answer.status_code == 401
         assert answer.json()["error"]["code"] == "unauthorized"
+    for path in ("/assets/now/none.css", "/assets/none"):  # what is open to anybody does not tell of the file either
+        answer = httpx.get(server.address + path)
+        assert answer.status_code == 404
+        assert "support.db" not in answer.text
 
 
 def test_the_link_opens_one_session(serve: Serve) -> None:
@@ -236,9 +240,11 @@ def test_what_another_site_asks_for_is_refused(serve: Serve, site: str) -> None:
 
 def test_a_link_from_another_site_says_how_to_go_on(serve: Serve) -> None:
     opened = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
-    answer = httpx.get(f"{serve().address}/runs/r_1", headers=opened)
+    server = serve()
+    answer = httpx.get(f"{server.address}/runs/r_1%3Fx?tab=state", headers=opened)
     assert answer.status_code == 403
-    assert 'href="/runs/r_1"' in answer.text
+    assert 'href="/runs/r_1%3Fx?tab=state"' in answer.text
+    assert 'href="/"' in httpx.get(f"{server.address}//evil.example", headers=opened).text
 
 
 # Changes -----------------------------------------------------------------------------------------------------------
@@ -477,11 +483,14 @@ def test_a_file_that_cannot_be_read_is_told_by_a_page(serve: Serve, monkeypatch:
     browser = entered(server)
     client = server.app.house.client
     client.close()
-    for path, status in (("/queues", 503), ("/api/v1/file", 503), ("/healthz", 503)):
+    for path in ("/queues", "/api/v1/file"):
         answer = browser.get(path)
-        assert answer.status_code == status, path
+        assert answer.status_code == 503, path
         assert str(client.path) in answer.text
         assert "Traceback" not in answer.text
+    health = httpx.get(f"{server.address}/healthz")
+    assert health.status_code == 503
+    assert client.path.name not in health.text
 
 
 def test_an_asset_is_kept_for_good_only_under_the_name_of_its_content(serve: Serve) -> None:

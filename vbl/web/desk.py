@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from vbl import config
 from vbl.drawing import frame
@@ -178,8 +178,11 @@ class Desk:
         return RedirectResponse(f"{self.root}{path}", 303)
 
     def problem(self, error: VblError) -> Response:
-        """An error as a page, a part of one, or JSON, whichever was asked for."""
+        """An error as a page, a part of one, or JSON, whichever was asked for; its code alone, where nobody was asked
+        who he is."""
         status = status_of(error)
+        if "vbl.csrf" not in self.request.scope:
+            return PlainTextResponse(f"{error.code}\n", status)
         if self.request.scope["path"].removeprefix(self.root).startswith("/api/"):
             return JSONResponse({"error": error.as_dict()}, status)
         drawn = frame.problem(error.message, error.hint, error.code)

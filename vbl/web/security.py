@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import Headers, ImmutableMultiDict, MutableHeaders
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -137,9 +137,7 @@ class Guard:
 
     def _entered(self, asked: Asked, token: str, session: Session | None) -> Response:
         """The answer to a link with a token: a session, and the page without the token."""
-        rest = [(key, value) for key, value in asked.pairs if key != "token"]
-        target = f"{asked.root}{asked.path}" + (f"?{urlencode(rest)}" if rest else "")
-        answer = RedirectResponse(target if not target.startswith("//") else asked.root or "/", 303)
+        answer = RedirectResponse(asked.again, 303)
         if session is not None and not self.sessions.is_lasting(token):
             return answer  # opened again from the history of the browser; the link may well be used
         if not self.sessions.admits(token):
@@ -216,6 +214,13 @@ class Asked:
         self.query = dict(self.pairs)
         scheme, _, credential = self.headers.get("authorization", "").partition(" ")
         self.bearer = credential.strip() if scheme.lower() == "bearer" else ""
+
+    @property
+    def again(self) -> str:
+        """Where the same is asked for without a token; never the address of another host."""
+        place = quote(f"{self.root}{self.path}")
+        rest = urlencode([(key, value) for key, value in self.pairs if key != "token"])
+        return (self.root or "/") if place.startswith("//") else f"{place}?{rest}" if rest else place
 
     @property
     def host_name(self) -> str | None:
@@ -330,6 +335,6 @@ def _refusal(asked: Asked, refused: Refused) -> Response:
     again = None
     if refused.code == "no_session" and asked.headers.get("sec-fetch-site") == "cross-site":
         # a strict cookie does not come along from another site's link; it does from ours
-        again = tag("p", tag("a", "If you have been here before, go on", href=f"{asked.root}{asked.path}"))
+        again = tag("p", tag("a", "If you have been here before, go on", href=asked.again))
     page = frame.alone(refused.message, refused.hint, asked.root, again)
     return HTMLResponse(page, refused.status, headers)
