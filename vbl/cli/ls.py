@@ -5,7 +5,6 @@ Reads summaries only, and no more of them than a page needs, so it is as quick o
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import click
 
 from vbl.cli.terminal import Terminal, fit, shared
 from vbl.clock import SYSTEM
-from vbl.history.filters import TERMS, Filter, parse, phrase
+from vbl.history.filters import TERMS, Filter, instant, parse, phrase, span
 from vbl.history.signs import SIGNS
 from vbl.history.state import Status
 
@@ -28,7 +27,6 @@ MOVED = ("queued", "running", "retrying", "waiting")
 """Runs in one of these statuses count on a supervisor."""
 _PATIENCE_S = 3.0
 """So long a search waits for the index of texts."""
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 if TYPE_CHECKING:
@@ -44,10 +42,10 @@ class Age(_Instant):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read the age; what is no age is a usage error."""
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|min|h|d|w)", str(value).strip())
-        if match is None:
+        try:
+            return instant(span(str(value).strip()), SYSTEM.now())
+        except ValueError:
             self.fail(f"{value!r} is not an age; write 90s, 15m, 1h, 2d or 1w", param, ctx)
-        return max(SYSTEM.now() - round(float(match[1]) * _UNITS[match[2]] * 1_000_000), 0)
 
 
 @click.command("ls", short_help="List runs, the newest first.")

@@ -7,6 +7,7 @@ takes it as arguments, and both mean the same. Pure: knows neither the clock nor
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -28,9 +29,13 @@ PRESETS: dict[str, tuple[Status, ...]] = {
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _SECOND = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = (edge.replace(tzinfo=UTC) - _EPOCH for edge in (datetime.min, datetime.max))
 _TERM = re.compile(r'\s*(?:([A-Za-z]+):)?("(?:[^"\\]|\\.)*"|[^\s"]\S*)')
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|min|h|d|w)")
 _RUN_ID = re.compile(r"r_[0-9a-z]{1,16}")
 _MOST_TERMS = 32
+_LONGEST = 1 << 52
+"""The longest span in microseconds, some 142 years: what a float counts one by one."""
 HINT = 'For example: status:failed workflow:triage tag:env=dev cost:>0.1 since:1d "529 overloaded"'
 
 
@@ -139,14 +144,24 @@ def refuse(term: str, why: str, hint: str) -> UsageError:
 def moment(text: str) -> Moment:
     """An age (90s, 15m, 1h, 2d, 1w) or an instant (2026-11-20, RFC 3339; in UTC where it says no zone).
 
-    Raises ValueError for what is neither.
+    Raises ValueError for what is neither, and for what lies too far away to be counted.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|min|h|d|w)", text)
-    if match is not None:
-        return Age(round(float(match[1]) * _UNITS[match[2]] * _SECOND))
+    if _SPAN.fullmatch(text):
+        return span(text)
     instant = datetime.fromisoformat(text)
-    instant = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
-    return (instant - _EPOCH) // timedelta(microseconds=1)
+    after = (instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)) - _EPOCH
+    if not _FIRST <= after <= _LAST:  # in another zone there is a bit more
+        raise ValueError(text)
+    return after // timedelta(microseconds=1)
+
+
+def span(text: str) -> Age:
+    """An age alone. Raises ValueError for what is none, and for one that is too long to be counted."""
+    match = _SPAN.fullmatch(text)
+    us = float(match[1]) * _UNITS[match[2]] * _SECOND if match is not None else math.inf
+    if us > _LONGEST:
+        raise ValueError(text)
+    return Age(round(us))
 
 
 def instant(moment: Moment, now: int) -> int:
@@ -269,7 +284,7 @@ def _bound(term: str, value: str, read: Callable[[str], float], example: str) ->
 
 def _cost(found: Filter, term: str, value: str) -> Filter:
     def dollars(text: str) -> float:
-        if not re.fullmatch(r"\d*\.?\d+(e[+-]?\d+)?", text):
+        if not re.fullmatch(r"\d*\.?\d+(e[+-]?\d+)?", text) or not math.isfinite(float(text)):
             raise ValueError
         return float(text)
 
@@ -277,19 +292,14 @@ def _cost(found: Filter, term: str, value: str) -> Filter:
 
 
 def _took(found: Filter, term: str, value: str) -> Filter:
-    def span(text: str) -> float:
-        read = moment(text)
-        if not isinstance(read, Age):
-            raise ValueError
-        return read.us
-
-    return replace(found, took=(*found.took, _bound(term, value, span, "took:>30s or took:<2h")))
+    limit = _bound(term, value, lambda text: span(text).us, "took:>30s or took:<2h")
+    return replace(found, took=(*found.took, limit))
 
 
 def _moment(term: str, value: str) -> Moment:
     try:
         return moment(value)
-    except (ValueError, OverflowError):
+    except ValueError:
         hint = "Say an age (90s, 15m, 1h, 2d, 1w) or a date (2026-11-20)"
         raise refuse(term, f"{value!r} is no age and no date", hint) from None
 
