@@ -292,6 +292,15 @@ def test_children_are_found_by_their_parent(many: Many) -> None:
         assert all_of(client, f"parent:{parents[0][:unique]}") == children[::-1]
 
 
+def test_what_is_named_twice_lists_no_run_twice(filled: tuple[Client, list[dict[str, Any]]]) -> None:
+    client, _ = filled
+    twice = Filter(workflows=("mail", "mail"), statuses=(Status.FAILED, Status.FAILED))
+    for wanted in (twice, Filter(workflows=twice.workflows), Filter(twice.statuses)):
+        found = [run.id for run in client.find(wanted, limit=RUNS).runs]
+        assert found == list(dict.fromkeys(found))
+        assert found
+
+
 def test_a_page_of_nothing_is_refused(many: Many) -> None:
     with connect(many.path) as client, pytest.raises(UsageError, match="limit=0"):
         client.find(limit=0)

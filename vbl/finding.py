@@ -244,7 +244,8 @@ _ALL = _Source("runs", "key", "id")
 
 
 def _sources(wanted: Filter) -> list[_Source]:
-    """Every index that serves a part of the filter; the one for the whole list only where there is no other."""
+    """Every index that serves a part of the filter; the one for the whole list only where there is no other. What is
+    named twice is looked through once, lest a run come twice."""
     if wanted.run is not None:
         return [_ALL]
     found = [_Source("run_tags", "run", "key", "tag = ?", ((tag,),)) for tag in wanted.tags]
@@ -253,10 +254,10 @@ def _sources(wanted: Filter) -> list[_Source]:
     if wanted.parent is not None:
         found.append(_Source("runs indexed by runs_by_parent", "key", "key", "parent_id = ?", ((wanted.parent,),)))
     if wanted.workflows:
-        each = tuple((name,) for name in wanted.workflows)
+        each = tuple((name,) for name in dict.fromkeys(wanted.workflows))
         found.append(_Source("runs indexed by runs_by_workflow", "key", "id", "workflow = ?", each))
     if wanted.statuses:
-        each = tuple((status.value,) for status in wanted.statuses)
+        each = tuple((status.value,) for status in dict.fromkeys(wanted.statuses))
         found.append(_Source("runs indexed by runs_by_status", "key", "id", "status = ?", each))
     if wanted.cost:
         found.append(_Source("runs indexed by runs_with_cost", "key", "id", "usd is not null"))
