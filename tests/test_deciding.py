@@ -526,3 +526,11 @@ def test_only_the_block_that_stands_is_asked_about(file: File) -> None:
         file.run(*events)
     assert [one.run_id for one in file.client.questions()] == asked
     assert [one.run_id for one in file.client.questions(limit=1)] == asked[:1]
+    assert [file.client.waiting_for_people(limit) for limit in (1, 2, 100)] == [1, 2, 2]
+
+
+def test_however_many_are_blocked_who_asks_is_counted(file: File) -> None:
+    for _ in range(3):
+        file.run(RunBlocked(reason="diverged", version="v", message="other code", unblock="bring it back"))
+    file.run(RunBlocked(reason="unknown_outcome", version="v", message="did it?", unblock="say", step="pay"))
+    assert len(file.client.questions(limit=2)) == file.client.waiting_for_people(2) == 1

@@ -163,12 +163,6 @@ select key
 from runs
 where in_flight > 0
 
--- name: blocked_at
-select key, seq
-from runs
-where status = 'blocked'
-limit ?
-
 -- name: changed_runs
 select events.id, runs.id
 from events
@@ -196,6 +190,23 @@ and 'unknown_outcome' = (
 )
 order by id
 limit ?
+
+-- name: doubts_counted
+select count(*)
+from (
+    select 1
+    from runs
+    where status = 'blocked'
+    and 'unknown_outcome' = (
+        select json_extract(payload, '$.reason')
+        from events
+        where run = runs.key
+        and type = 'RUN_BLOCKED'
+        order by seq desc
+        limit 1
+    )
+    limit ?
+)
 
 -- name: key_of
 select key
