@@ -123,3 +123,4 @@ def test_json_has_the_nodes_and_the_edges(vbl_here, made):
         ("timer 1", "greet#4"),
     ]
     assert document["runs"] == [run_of(made, "fan")]
+    assert [type(node["duration_ms"]) for node in document["nodes"] if node["count"] == 1] == [int] * 5

@@ -117,7 +117,9 @@ def _document(drawn: Graph, runs: list[Run]) -> dict[str, Any]:
 
 
 def _node_document(node: Node) -> dict[str, Any]:
-    took = (node.end_at - node.start_at) / 1_000 if node.end_at is not None and node.count == 1 else None
+    from vbl.documents import milliseconds
+
+    took = node.end_at - node.start_at if node.end_at is not None and node.count == 1 else None
     return {
         "key": node.key,
         "kind": node.kind,
@@ -125,7 +127,7 @@ def _node_document(node: Node) -> dict[str, Any]:
         "status": node.status,
         "count": node.count,
         "attempts": node.attempts,
-        "took_ms": took,
+        "duration_ms": None if took is None else milliseconds(took),
         "statuses": dict(node.tally) or {node.status: 1},
         "note": node.note,
         "subject": node.subject or None,
