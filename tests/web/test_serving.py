@@ -166,6 +166,8 @@ def test_a_new_link_is_printed_beside_the_server(made: Path) -> None:
             link = other.line()
         assert httpx.get(link).status_code == 303
         assert httpx.get(link).status_code == 403
+        with vbl_process(made, "ui", "--port", port, "--link", "--json") as other:
+            assert httpx.get(other.document()["url"]).status_code == 303
 
 
 def test_a_lasting_token_is_not_printed(made: Path) -> None:

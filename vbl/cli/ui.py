@@ -105,4 +105,8 @@ def _new_link(terminal: Terminal, port: int | None) -> None:
     serving()
     from vbl.web.serving import PORT, new_link
 
-    terminal.line(new_link(terminal.path, port or PORT))
+    url = new_link(terminal.path, port or PORT)
+    if terminal.as_json:
+        terminal.emit({"url": url, "file": str(terminal.path)})
+    else:
+        terminal.line(url)
