@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from vbl.drawing.chat import is_chat
 from vbl.drawing.images import image, size_of
 from vbl.drawing.markup import clean
 from vbl.drawing.payload import LARGE, LARGEST, payload
-from vbl.drawing.prose import is_markdown, prose
+from vbl.drawing.prose import MOST, is_markdown, prose
 from vbl.drawing.tree import DEEPEST, MOST_NODES
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(60)).decode()
@@ -177,6 +178,29 @@ def test_however_deep_and_long_a_value_is_what_is_drawn_has_a_bound() -> None:
     assert f"of {5 * LARGEST} characters; the JSON has them" in long
     talk = [{"role": "user", "content": "word " * 50_000}] * 50
     assert len(payload(talk, full=True)) < 2 * LARGEST
+
+
+@pytest.mark.parametrize("wrap", [
+    lambda inner: {"role": "user", "content": [inner]},
+    lambda inner: {"role": "tool", "content": {"type": "tool_result", "content": [inner]}},
+    lambda inner: {"role": "user", "content": [{"type": "tool_result", "content": [inner]}]},
+])  # fmt: skip
+def test_conversations_within_conversations_have_a_bound(wrap: Callable[[Any], Any]) -> None:
+    deep: Any = {"role": "user", "content": "bottom"}
+    for _ in range(190):
+        deep = wrap(deep)
+    assert payload(deep, full=True).count('class="chat"') <= DEEPEST
+
+
+def test_arguments_that_are_nested_too_deeply_stand_as_they_are() -> None:
+    call = {"function": {"name": "look_up", "arguments": "[" * 5_000}}
+    assert "[" * 5_000 in payload([{"role": "assistant", "tool_calls": [call]}])
+    deep = {"function": {"name": "look_up", "arguments": "[" * 5_000 + "]" * 5_000}}
+    assert "calls <b>look_up</b>" in payload([{"role": "assistant", "tool_calls": [deep]}])
+
+
+def test_brackets_without_end_are_no_markdown() -> None:
+    assert not is_markdown("[" * MOST)  # looking at each for its end would take minutes
 
 
 def test_a_struck_key_is_marked_as_one() -> None:

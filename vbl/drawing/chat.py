@@ -6,9 +6,10 @@ Anthropic's `tool_use` and `tool_result`. What it does not know it leaves to the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeGuard, cast
+
+from pydantic_core import from_json
 
 from vbl.drawing.images import image
 from vbl.drawing.markup import Child, Markup, tag
@@ -141,8 +142,8 @@ def _parsed(text: Any) -> Any:
     if not isinstance(text, str):
         return text
     try:
-        return json.loads(text)
-    except ValueError:
+        return from_json(text)
+    except ValueError:  # also where it is nested deeper than anything that is recorded
         return text
 
 

@@ -21,7 +21,7 @@ MOST_NODES = 2_000
 MOST_TEXT = 500_000
 """Characters of the longer texts in one tree that are drawn."""
 DEEPEST = 40
-"""Branches below this level are shown as their beginning."""
+"""Branches below this level are shown as their beginning; conversations within so many others as branches."""
 INLINE = 80
 """A text of so many characters, on one line, needs no box of its own."""
 
@@ -33,6 +33,7 @@ class Tree:
     nodes: int = MOST_NODES
     room: int = MOST_TEXT
     depth: int = 0
+    talks: int = 0
 
     def draw(self, value: Any) -> Markup:
         """Draw a value as what it is."""
@@ -86,12 +87,16 @@ class Tree:
         picture = image(value)
         if picture is not None:
             return picture
-        if is_chat(value):
-            self.nodes -= len(value)
-            return chat(value, self)
-        if is_message(value):
-            return chat([value], self)
+        if self.talks < DEEPEST and (is_chat(value) or is_message(value)):
+            return self._talk(cast("list[Any]", value if isinstance(value, list) else [value]))
         return self.text(value) if isinstance(value, str) and not is_short(value) else None
+
+    def _talk(self, messages: list[Any]) -> Markup:
+        self.nodes -= len(messages)
+        self.talks += 1
+        drawn = chat(messages, self)
+        self.talks -= 1
+        return drawn
 
 
 def is_short(value: Any) -> bool:
