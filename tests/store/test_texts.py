@@ -181,6 +181,15 @@ def test_retention_takes_the_text_with_the_run(file: File) -> None:
     assert found(file, "overloaded") == [kept]
 
 
+def test_what_is_struck_at_the_end_is_not_waited_for(file: File) -> None:
+    kept = failing(file)
+    caught_up(file)
+    file.strike(file.key(file.some_run()))
+    caught_up(file)
+    assert found(file, "overloaded") == [kept]
+    assert upto(file.store).complete
+
+
 def test_a_run_that_is_struck_before_its_turn_has_no_text(file: File) -> None:
     gone = file.some_run()
     texts_of = Texts(file.store)
