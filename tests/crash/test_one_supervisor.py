@@ -267,6 +267,17 @@ def check_epochs(runs: list[Run]) -> None:
 
 
 @pytest.mark.slow
+def test_who_opened_before_and_closes_late_takes_nothing_from_who_opened_again(tmp_path: Path) -> None:
+    first = vbl.open(tmp_path / "vbl.db")
+    assert first.supervising is not None
+    first.supervising.stop(0)  # as one that has lost its file, or has failed
+    with vbl.open(tmp_path / "vbl.db") as second:
+        assert second is not first
+        first.close()
+        with vbl.open(tmp_path / "vbl.db") as third:
+            assert third is second
+
+
 def test_the_lock_survives_what_other_processes_do_to_the_file(tmp_path: Path) -> None:
     """A stdlib sqlite3 in another process reads, and goes; a third supervisor is still refused."""
     db = tmp_path / "vbl.db"

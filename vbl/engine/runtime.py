@@ -183,7 +183,8 @@ class Runtime(Client):
         supervisor = self.supervising
         if supervisor is not None:
             _leaving[self.path] = supervisor
-        _open.pop(self.path, None)
+        if _open.get(self.path) is self:  # else another one has its place, since it was of no use any more
+            del _open[self.path]
         try:
             schedules.closed(self.scheduling)
             if supervisor is not None:
