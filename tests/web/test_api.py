@@ -281,6 +281,9 @@ def test_a_schedule_is_steered(api: Api, file: Client) -> None:
         ("/runs", {"limit": "all"}, 400),
         ("/runs", {"nonsense": 1}, 400),
         ("/events", {"after": -1}, 400),
+        ("/events", {"after": 1 << 63}, 400),
+        ("/runs/r_none/state", {"at": 1 << 63}, 400),
+        ("/runs/r_none/state", {"checkpoint": -1}, 400),
         ("/gates", {"status": "shut"}, 400),
     ],
 )

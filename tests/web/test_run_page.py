@@ -14,12 +14,13 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 from pydantic import BaseModel
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.routing import Mount
 
 import vbl
@@ -30,6 +31,7 @@ from vbl.history.facts import Fact
 from vbl.testing import Trial
 from vbl.web.app import application
 from vbl.web.sheets import KEPT, Known, Sheets
+from vbl.web.values import whole
 
 EVIL = "</script><img src=x onerror=alert(1)>"
 
@@ -180,6 +182,21 @@ def test_an_event_is_opened_with_its_values_large_ones_on_demand(site: Site, tri
     assert raw.headers["content-type"] == "application/json"
     assert raw.headers["content-disposition"].startswith("attachment")
     assert json.loads(raw.content) == done.payload["output"]
+
+
+def test_a_value_is_kept_under_a_name_that_no_id_breaks() -> None:
+    request = Request({"type": "http", "query_string": b"raw=1", "headers": []})
+    answer = whole(cast("Any", None), request, 1, "/x", 'r_\r\nX: "1" 中')
+    assert (
+        answer.headers["content-disposition"] == "attachment; filename*=UTF-8''r_%0D%0AX%3A%20%221%22%20%E4%B8%AD.json"
+    )
+
+
+def test_lanes_of_steps_that_there_are_not_are_none(site: Site, trial: Trial) -> None:
+    run = trial.start(report, "easy")
+    trial.settle()
+    assert "lane-name" not in text_of(site, f"/runs/{run.id}/timeline?group=none&from=0")
+    assert "lane-name" in text_of(site, f"/runs/{run.id}/timeline?group=look&from=0")
 
 
 def test_the_state_at_a_checkpoint_is_the_one_of_the_terminal(site: Site, trial: Trial) -> None:

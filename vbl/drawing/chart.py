@@ -109,7 +109,7 @@ def lanes(
 ) -> Markup:
     """The lanes of the steps of one name, from the `start`-th on, at most `PAGE` at once; the last row leads on."""
     look = Look(axis=axis, source=source, name=name, zone=zone)
-    return _members(_pen(picture, look), picture, [lane for lane in picture.lanes if lane.name == group], look, start)
+    return _members(_pen(picture, look), [lane for lane in picture.lanes if lane.name == group], look, start)
 
 
 def _pen(picture: Timeline, look: Look) -> Pen:
@@ -143,18 +143,18 @@ def _corner() -> Markup:
 
 
 def _list(pen: Pen, picture: Timeline, drawn: list[Row], look: Look) -> Markup:
-    body = [_group(pen, picture, found, look) if len(found.lanes) > 1 else row(pen, found) for found in drawn]
+    body = [_group(pen, found, look) if len(found.lanes) > 1 else row(pen, found) for found in drawn]
     nothing = tag("div", "nothing has begun yet", class_="lane nothing", role="listitem") if not drawn else None
     return tag("div", marks(pen, picture), chunks(body), nothing, role="list", aria_label="Steps and waits")
 
 
-def _group(pen: Pen, picture: Timeline, found: Row, look: Look) -> Markup:
+def _group(pen: Pen, found: Row, look: Look) -> Markup:
     """Many steps of one name: a strip that opens."""
     key = hashlib.blake2b(found.name.encode("utf-8", "replace"), digest_size=6).hexdigest()
     inside: Markup | None = None
     more: dict[str, str] = {}
     if look.whole:
-        inside = _members(pen, picture, found.lanes, look, 0)
+        inside = _members(pen, found.lanes, look, 0)
     elif look.source:
         more = {
             "hx_get": _address(look, found.name, 0),
@@ -168,18 +168,19 @@ def _group(pen: Pen, picture: Timeline, found: Row, look: Look) -> Markup:
     return tag("div", tag("details", summary, place, id=name, class_="group", **more), role="listitem")
 
 
-def _members(pen: Pen, picture: Timeline, found: list[Lane], look: Look, start: int) -> Markup:
+def _members(pen: Pen, found: list[Lane], look: Look, start: int) -> Markup:
     """A page of the lanes of a group. As long as something in it may change it redraws itself; the next one comes to
     stand behind it."""
     page = found[start : start + PAGE]
-    shown = [row(pen, lane_row(lane, picture.end_at)) for lane in page]
-    rest = len(found) - start - PAGE
-    more = tag("div", _rest(rest, look, found[0].name, start + PAGE), class_="lane more", role="listitem")
+    shown = [row(pen, lane_row(lane, pen.present)) for lane in page]
+    rest, more = len(found) - start - PAGE, None
+    if rest > 0:
+        more = tag("div", _rest(rest, look, found[0].name, start + PAGE), class_="lane more", role="listitem")
     settled = len(page) == PAGE and all(lane.status in _ENDED for lane in page)
     live: dict[str, str] = {}
     if look.source and page and not settled:
         live = {"hx_get": _address(look, page[0].name, start), "hx_swap": "outerMorph", "hx_trigger": CHANGED}
-    return tag("div", chunks(shown), more if rest > 0 else None, class_="page", role="list", **live)
+    return tag("div", chunks(shown), more, class_="page", role="list", **live)
 
 
 _ENDED = frozenset({"completed", "failed", "cancelled"})
@@ -218,16 +219,14 @@ def _tools(pen: Pen, picture: Timeline, look: Look) -> Markup:
     gates = [wait for wait in picture.waits if wait.stand is Stand.GATE]
     small = tag("svg", strip(columns(pen.line, pen.present, bars, gates), MINIMAP), aria_hidden="true")
     minimap = tag("div", small, tag("div", class_="window"), class_="minimap", data_chart="minimap")
-    return tag(
-        "div", tag("div", zoom, times, _axis_button(pen, picture, look), class_="buttons"), minimap, class_="tools"
-    )
+    return tag("div", tag("div", zoom, times, _axis_button(pen, look), class_="buttons"), minimap, class_="tools")
 
 
 def _button(action: str, text: Child, title: str, **more: Attribute) -> Markup:
     return tag("button", text, type="button", class_="button quiet", data_chart=action, title=title, **more)
 
 
-def _axis_button(pen: Pen, picture: Timeline, look: Look) -> Markup | None:
+def _axis_button(pen: Pen, look: Look) -> Markup | None:
     """Between the two axes, where they differ: by asking for the other, or by showing the chart beside."""
     if look.axis == "compressed" and not any(piece.cut for piece in pen.line.pieces):
         return None

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Limit = Annotated[int, Field(ge=1, le=1_000)]
+Number = Annotated[int, Field(ge=0, lt=1 << 63)]
+"""Of an event or a checkpoint; SQLite knows no larger one."""
 
 
 class Asked(BaseModel):
@@ -42,15 +44,15 @@ class CountsQuery(Asked):
 class EventsQuery(Asked):
     """Events behind a cursor."""
 
-    after: Annotated[int, Field(ge=0)] = 0
+    after: Number = 0
     limit: Limit = 200
 
 
 class PointQuery(Asked):
     """A point of a history: after an event, or at a checkpoint."""
 
-    at: int | None = None
-    checkpoint: int | None = None
+    at: Number | None = None
+    checkpoint: Number | None = None
 
 
 class GatesQuery(Asked):
