@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from tests.store.conftest import AT, File
 from vbl.errors import StorageError
-from vbl.store import doctor, texts
+from vbl.store import doctor, sqlite, texts
 from vbl.store.checkpointer import Checkpointer
 from vbl.store.journal import Draft
 from vbl.store.payloads import Recorder, spill
@@ -91,6 +92,25 @@ def test_it_takes_in_a_bit_at_a_time(file: File, monkeypatch: pytest.MonkeyPatch
     assert len(steps) > 4
     assert all(after - before <= 3 for before, after in itertools.pairwise(steps))
     assert found(file, "overloaded") == runs
+
+
+def test_what_is_read_and_written_at_a_time_stays_small_where_inputs_are_large(
+    file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "WAL_FORCED_PAGES", 100)
+    large = 24 * 1024
+    for number in range(200):
+        file.run(input={"text": f"{number} " + "word " * (large // 5)})
+    tracemalloc.start()
+    try:
+        caught_up(file)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(found(file, "199")) == 1
+    assert peak < 60 * large
+    wal_pages = file.path.with_name(file.path.name + "-wal").stat().st_size // sqlite.PAGE_BYTES
+    assert wal_pages < 1.2 * sqlite.WAL_RELIEF_PAGES
 
 
 def test_two_that_take_in_the_same_do_it_once(file: File) -> None:
@@ -193,7 +213,7 @@ def test_what_is_struck_at_the_end_is_not_waited_for(file: File) -> None:
 def test_a_run_that_is_struck_before_its_turn_has_no_text(file: File) -> None:
     gone = file.some_run()
     texts_of = Texts(file.store)
-    rows = file.store.all("events_with_texts", (0, 100))
+    rows = file.store.all("types_behind", (0, 100))
     assert rows
     file.strike(file.key(gone))
     file.store.many("put_text", [(1, "left over", 1)])

@@ -572,13 +572,17 @@ update run_texts_upto
 set event = ?
 where one = 1
 
--- name: events_with_texts
-select id, run, seq, type,
-    case when type in ('RUN_CREATED', 'RUN_COMPLETED', 'RUN_FAILED', 'STEP_FAILED') then payload end
+-- name: types_behind
+select id, run, seq, type
 from events
 where id > ?
 order by id
 limit ?
+
+-- name: payload_of
+select payload
+from events
+where id = ?
 
 -- name: text_of
 select text

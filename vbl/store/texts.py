@@ -21,6 +21,7 @@ MOST_TEXT = 64 * 1024
 _BATCH_EVENTS = 2_000
 _BATCH_TEXT = 64 * 1024
 """A transaction takes in so many events, or so many characters, at most."""
+_WITH_TEXTS = frozenset(("RUN_CREATED", "RUN_COMPLETED", "RUN_FAILED", "STEP_FAILED"))
 _NOT_NOW = frozenset(("read_only", "locked", "disk_full", "io_error"))
 
 
@@ -86,14 +87,15 @@ class Texts:
         """Take in the next events, in one transaction. Whether there are more."""
         row = self._store.one("texts_upto")
         assert row is not None
-        events = self._store.all("events_with_texts", (row[0], _BATCH_EVENTS))
+        events = self._store.all("types_behind", (row[0], _BATCH_EVENTS))
         if not events:
             return False
         found: dict[int, list[str]] = {}
         size, last = 0, row[0]
-        for id, run, seq, type, payload in events:
-            if payload is not None:
-                piece = "\n".join(self._pieces(run, seq, type, payload))
+        for id, run, seq, type in events:
+            stored = self._store.one("payload_of", (id,)) if type in _WITH_TEXTS else None
+            if stored is not None:  # retention may have struck it meanwhile
+                piece = "\n".join(self._pieces(run, seq, type, stored[0]))
                 found.setdefault(run, []).append(piece)
                 size += len(piece)
             last = id
@@ -103,6 +105,7 @@ class Texts:
             if self._store.one("texts_upto") == row:  # else somebody else was quicker, and this is taken in already
                 self._store.many("put_text", [(run, text, run) for run, text in self._grown(found)])
                 self._store.many("set_texts_upto", [(last,)])
+        self._store.relieve()
         return last != events[-1][0] or len(events) == _BATCH_EVENTS
 
     def _grown(self, found: dict[int, list[str]]) -> Iterator[tuple[int, str]]:
