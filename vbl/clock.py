@@ -1,13 +1,15 @@
-"""The one source of time: whole microseconds since 1970, UTC. Tests pass a clock of their own."""
+"""The one source of time: whole microseconds since 1970, UTC; and how they are written. Tests pass their own clock."""
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 MICROSECOND = 1
 MILLISECOND = 1_000
 SECOND = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -27,3 +29,13 @@ class SystemClock:
 
 
 SYSTEM = SystemClock()
+
+
+def instant(at: int | None) -> str | None:
+    """Microseconds since 1970 UTC as RFC 3339, to the microsecond; None for None, and for what no calendar holds."""
+    if at is None:
+        return None
+    try:
+        return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    except OverflowError:
+        return None

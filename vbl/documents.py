@@ -7,8 +7,9 @@ Instants are RFC 3339 in UTC, durations integers of milliseconds under keys that
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from vbl.clock import instant
 
 if TYPE_CHECKING:
     from vbl.handle import Run
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from vbl.schedules import Schedule
     from vbl.store.queues import LaneState, QueueState
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INSTANTS = {
     "RUN_CREATED": ("deadline",),
     "RETRY_SCHEDULED": ("at",),
@@ -34,16 +34,6 @@ _INSTANTS = {
     "SCHEDULE_SKIPPED": ("due_at",),
 }
 """Fields of payloads that are instants."""
-
-
-def instant(at: int | None) -> str | None:
-    """Microseconds since 1970 as RFC 3339, to the microsecond."""
-    if at is None:
-        return None
-    try:
-        return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    except OverflowError:
-        return None
 
 
 def milliseconds(us: int) -> int:

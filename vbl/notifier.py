@@ -14,7 +14,6 @@ The engine knows this workflow by name alone. What a message is for, and who may
 from __future__ import annotations
 
 import asyncio
-import datetime
 import functools
 import hashlib
 import hmac
@@ -28,6 +27,7 @@ from urllib.parse import urlsplit
 
 import vbl
 from vbl import config
+from vbl.clock import instant
 from vbl.engine.context import file
 from vbl.errors import UsageError, VblError
 from vbl.history.gates import sentence, standing
@@ -45,7 +45,6 @@ COMMAND = "VBL_NOTIFY_COMMAND"
 PATIENT = vbl.Retry(max_attempts=12, delay=5, factor=3, max_delay=3600)
 """About six hours."""
 _ANSWER_S = 15.0
-_EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
 
 
 class NotDelivered(VblError):
@@ -93,8 +92,8 @@ def _of_gate(gate: GateState, path: Path) -> dict[str, Any]:
         "json_schema": request.get("json_schema"),
         "to": gate.to,
         "need": request.get("need", 1),
-        "asked_at": _instant(gate.requested_at),
-        "expires_at": _instant(gate.expires_at),
+        "asked_at": instant(gate.requested_at),
+        "expires_at": instant(gate.expires_at),
         "commands": _commands(path, f"approve {gate.id}{data}", f"deny {gate.id}", f"gate {gate.id}"),
     }
 
@@ -110,12 +109,6 @@ def _of_blocked(state: RunState, path: Path) -> dict[str, Any]:
             path, f"resolve {run} --happened JSON", f"resolve {run} --did-not", f"resolve {run} --fail"
         ),
     }
-
-
-def _instant(at: int | None) -> str | None:
-    if at is None:
-        return None
-    return (_EPOCH + datetime.timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _commands(path: Path, *commands: str) -> list[str]:

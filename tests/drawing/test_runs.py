@@ -12,7 +12,7 @@ import pytest
 from vbl.drawing import run_list
 from vbl.drawing.bulk import Outcome, done_page, preview_page
 from vbl.drawing.run_list import Listing, list_page, preset_counts, refused, search, section
-from vbl.drawing.runs import RunRow, address, dollars, runs_table
+from vbl.drawing.runs import RunRow, address, runs_table
 from vbl.drawing.throughput import Bucket, sparkline
 from vbl.history.filters import PRESETS, Filter, parse
 from vbl.history.state import Status
@@ -86,10 +86,6 @@ def test_columns_that_would_be_empty_are_left_out() -> None:
     full = text(runs_table([row(), row(usd=0.0, tags=("a",))], NOW))
     assert "key and tags" in full
     assert "$0.00" in full
-
-
-def test_costs_are_shown_to_where_they_matter() -> None:
-    assert [dollars(usd) for usd in (None, 0, 0.00012, 2.5, 1234.5)] == ["", "$0.00", "$0.0001", "$2.5000", "$1,234.50"]
 
 
 def test_nothing_of_a_run_becomes_markup() -> None:

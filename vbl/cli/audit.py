@@ -8,7 +8,7 @@ import click
 
 from vbl.cli.terminal import Terminal, dumps, run_argument, shared
 from vbl.cli.words import field, local
-from vbl.documents import instant
+from vbl.clock import instant
 from vbl.errors import StorageError
 from vbl.history.narration import narrate
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vbl.cli.terminal import Terminal, shared
-from vbl.documents import instant, milliseconds
+from vbl.clock import instant
+from vbl.documents import milliseconds
 from vbl.errors import RunBlocked, RunFailed, SupervisorHeld, VblError
 
 if TYPE_CHECKING:

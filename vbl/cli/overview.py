@@ -100,7 +100,8 @@ def wal_bytes(path: Path) -> int:
 
 def overview_document(seen: Overview) -> dict[str, Any]:
     """It as JSON."""
-    from vbl.documents import instant, question_document, queue_document, run_document
+    from vbl.clock import instant
+    from vbl.documents import question_document, queue_document, run_document
 
     info = seen.supervisor
     return {

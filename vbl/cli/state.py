@@ -139,7 +139,7 @@ def _say_parts(terminal: Terminal, changes: list[Change]) -> None:
 
 
 def _point(state: RunState) -> dict[str, Any]:
-    from vbl.documents import instant
+    from vbl.clock import instant
 
     return {
         "seq": state.seq,

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 from shlex import quote
 from typing import Any
 
+from vbl.clock import instant
 from vbl.drawing.code import diff_lines
 from vbl.drawing.events import Reading
 from vbl.drawing.failure import failure
 from vbl.drawing.markup import Child, Markup, tag
 from vbl.drawing.payload import payload
 from vbl.drawing.places import run_at
-from vbl.drawing.times import clock, iso
+from vbl.drawing.times import clock
 from vbl.errors import NotFound
 from vbl.history.facts import Fact
 from vbl.history.narration import duration, narrate
@@ -81,7 +82,7 @@ def _place(reading: Reading, fact: Fact, effects: Sequence[int]) -> Markup:
     command = f"vbl events {quote(reading.sheet.id)} --after {fact.seq - 1} --json | head -n 1"
     return tag(
         "ul",
-        tag("li", tag("code", iso(fact.at) or str(fact.at))),
+        tag("li", tag("code", instant(fact.at) or str(fact.at))),
         tag("li", "because of ", _link(reading, cause)) if cause else None,
         tag("li", "led to ", _listed(_link(reading, seq) for seq in shown), f" and {more} more" if more > 0 else None)
         if shown

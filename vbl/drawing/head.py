@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from shlex import quote
 from typing import Any
 
+from vbl.clock import instant
 from vbl.drawing.costs import spent
 from vbl.drawing.failure import failure
 from vbl.drawing.markup import Child, Markup, tag
@@ -16,7 +17,7 @@ from vbl.drawing.payload import payload
 from vbl.drawing.places import run_at
 from vbl.drawing.sheet import RunSheet
 from vbl.drawing.status import badge, style_of
-from vbl.drawing.times import clock, countdown, iso
+from vbl.drawing.times import clock, countdown
 from vbl.history.axis import merged
 from vbl.history.filters import Filter
 from vbl.history.narration import duration, tries
@@ -150,7 +151,7 @@ def _times(sheet: RunSheet) -> list[tuple[str, Child]]:
     busy = sum(b - a for a, b in merged(spans))
     since = state.created_at if ended is None else None
     return [
-        ("elapsed", tag("span", duration(wall), data_since=since, title=f"since {iso(state.created_at)}")),
+        ("elapsed", tag("span", duration(wall), data_since=since, title=f"since {instant(state.created_at)}")),
         ("busy", duration(busy) if spans else None),
         ("created", [clock(state.created_at, sheet.now), f" by {state.actor}" if state.actor else None]),
         ("ended", clock(ended, sheet.now) if ended is not None else None),

@@ -12,7 +12,7 @@ from typing import Any
 from vbl.drawing import inbox
 from vbl.drawing.chart import chart
 from vbl.drawing.code import diff_lines
-from vbl.drawing.costs import money
+from vbl.drawing.costs import money, spent
 from vbl.drawing.failure import failure
 from vbl.drawing.frame import problem
 from vbl.drawing.inline import style
@@ -64,7 +64,7 @@ def _head(sheet: RunSheet) -> Markup:
     steps = [step for step in state.steps.values() if not step.void]
     attempts = sum(step.attempt for step in steps)
     elapsed = duration((sheet.now if state.finished_at is None else state.finished_at) - state.created_at)
-    usd = sum(float(one.get("usd") or 0) for one in state.usage)
+    usd = spent(state.usage).usd
     said = [
         elapsed,
         _counted(len(steps), "step"),

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
+from vbl.clock import instant
+from vbl.drawing.costs import money
 from vbl.drawing.markup import Child, Markup, tag
 from vbl.drawing.places import run_at
 from vbl.drawing.status import badge
-from vbl.drawing.times import countdown, iso
+from vbl.drawing.times import countdown
 from vbl.history.filters import Filter
 from vbl.history.narration import duration
 
@@ -90,7 +92,7 @@ def _cells(row: RunRow, now: int, root: str, links: bool) -> dict[str, Child]:
         "now": tag("span", _doing(row, now), class_="said", title=row.note or None),
         "created": _ago(row.created_at, now),
         "took": took,
-        "cost": dollars(row.usd),
+        "cost": money(row.usd),
     }
 
 
@@ -119,7 +121,7 @@ def _doing(row: RunRow, now: int) -> list[Child]:
 
 
 def _ago(at: int, now: int) -> Markup:
-    exact = iso(at)
+    exact = instant(at)
     return tag("time", tag("span", duration(_rounded(now - at)), data_age=at), " ago", datetime=exact, title=exact)
 
 
@@ -127,13 +129,6 @@ def _rounded(us: int) -> int:
     """Whole seconds, from a minute on whole minutes: a list is no stopwatch."""
     unit = 60_000_000 if us >= 60_000_000 else 1_000_000
     return us // unit * unit if us >= unit else us
-
-
-def dollars(usd: float | None) -> str:
-    """A cost in US dollars, to the hundredth of a cent where it is small."""
-    if usd is None:
-        return ""
-    return f"${usd:,.2f}" if usd >= 100 or usd == 0 else f"${usd:.4f}"
 
 
 def address(root: str, wanted: Filter, *, part: str = "", **more: str | None) -> str:

@@ -8,23 +8,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
 
+from vbl.clock import instant
 from vbl.drawing.markup import Markup, tag
 from vbl.history.narration import duration
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def iso(at: int) -> str | None:
-    """RFC 3339 in UTC, to the microsecond; None for what no calendar holds."""
-    try:
-        return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    except OverflowError:
-        return None
-
-
 def clock(at: int, now: int | None = None, *, zone: tzinfo | None = None) -> Markup:
     """The instant to the second, with its date unless that is the day of `now`; `zone` is by default the machine's."""
-    exact = iso(at)
+    exact = instant(at)
     return tag("time", local(at, now, zone=zone), datetime=exact, title=exact, class_="clock")
 
 
@@ -40,10 +33,8 @@ def local(at: int, now: int | None = None, *, zone: tzinfo | None = None) -> str
 
 def countdown(until: int, now: int, *, past: str = "now") -> Markup:
     """`in 14 s`, as it is at `now`; a script on the page keeps it true by `data-until`, and says `past` at its end."""
-    text = f"in {duration(until - now)}" if until > now else past
-    return tag(
-        "time", text, datetime=iso(until), title=iso(until), data_until=until, data_past=past, class_="countdown"
-    )
+    text, exact = f"in {duration(until - now)}" if until > now else past, instant(until)
+    return tag("time", text, datetime=exact, title=exact, data_until=until, data_past=past, class_="countdown")
 
 
 def there(at: int, zone: tzinfo | None = None) -> datetime | None:

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from vbl import documents
+from vbl.clock import instant
 from vbl.errors import InvalidInput, NotFound, UsageError
 from vbl.handle import Run
 from vbl.web import asked as a
@@ -78,7 +79,7 @@ def runs(call: Call) -> Document:
     return {
         "items": [documents.run_document(run) for run in page.runs],
         "next": page.older,
-        "looked_to": documents.instant(page.looked_to),
+        "looked_to": instant(page.looked_to),
     }
 
 

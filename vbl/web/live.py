@@ -23,8 +23,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from vbl.clock import SYSTEM
-from vbl.documents import instant
+from vbl.clock import SYSTEM, instant
 from vbl.errors import StorageError
 from vbl.handle import Access
 from vbl.store.holder import SupervisorInfo
