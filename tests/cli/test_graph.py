@@ -104,6 +104,12 @@ def test_text_in_a_file_is_plain(vbl_here, made, tmp_path):
     assert without_times(target.read_text("utf-8")) == TEXT
 
 
+def test_a_file_that_is_asked_for_is_written_with_json_too(vbl_here, made, tmp_path):
+    target = tmp_path / "run.svg"
+    document = vbl_here("graph", run_of(made, "fan"), "-o", str(target), "--json", db=made).document
+    assert document == {"file": str(target), "bytes": target.stat().st_size}
+
+
 def test_json_has_the_nodes_and_the_edges(vbl_here, made):
     document = vbl_here("graph", run_of(made, "fan"), "--json", db=made).document
     assert [(node["key"], node["kind"], node["count"]) for node in document["nodes"]] == [

@@ -46,7 +46,7 @@ def command(terminal: Terminal, ref: str, form: str | None, output: Path | None,
     with terminal.connect() as client:
         runs = _meant(client, ref, last)
         drawn = _graph(ref, runs)
-    if terminal.as_json:
+    if terminal.as_json and output is None:
         terminal.document(_document(drawn, runs))
         return
     text = _text(terminal, drawn, form or _by_name(output), to_file=output is not None)

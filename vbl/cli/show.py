@@ -82,8 +82,6 @@ def _write_page(terminal: Terminal, run: Run, html: Path) -> None:
     from vbl.drawing.static import document
 
     save(terminal, html, document(run.sheet()))
-    if terminal.as_json:
-        terminal.document({"file": str(html.resolve()), "bytes": html.stat().st_size})
 
 
 def print_run(terminal: Terminal, run: Run, whole: bool, depth: int) -> None:

@@ -30,12 +30,15 @@ def local(at: int) -> str:
 
 
 def save(terminal: Terminal, path: Path, text: str) -> None:
-    """Write a file, and say so. Raises UsageError where it cannot be written."""
+    """Write a file, and say so; as JSON where that is asked for. Raises UsageError where it cannot be written."""
     try:
         path.write_text(text, "utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", "Name a file in a folder of yours") from error
-    terminal.note(f"wrote {path}, {max(path.stat().st_size // 1_000, 1)} kB")
+    size = path.stat().st_size
+    terminal.note(f"wrote {path}, {max(size // 1_000, 1)} kB")
+    if terminal.as_json:
+        terminal.document({"file": str(path.resolve()), "bytes": size})
 
 
 def say_why(terminal: Terminal, answer: Why) -> None:
