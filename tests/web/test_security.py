@@ -495,6 +495,6 @@ def test_a_file_that_cannot_be_read_is_told_by_a_page(serve: Serve, monkeypatch:
 
 def test_an_asset_is_kept_for_good_only_under_the_name_of_its_content(serve: Serve) -> None:
     server = serve()
-    name = server.app.house.assets.url("", "base.css")
+    name = server.app.house.assets.shelf().url("", "base.css")
     assert "immutable" in httpx.get(server.address + name).headers["cache-control"]
     assert httpx.get(f"{server.address}/assets/now/base.css").headers["cache-control"] == "no-cache"

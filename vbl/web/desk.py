@@ -155,13 +155,13 @@ class Desk:
 
     def page(self, title: str, main: Markup, *, here: str, run: str | None = None, status: int = 200) -> HTMLResponse:
         """A whole page, with the frame around `main`; `run` narrows its live feed to one run."""
-        assets, root = self.house.assets, self.root
+        shelf, root = self.house.assets.shelf(), self.root
         place = Place(
             root=root,
             here=here,
-            scripts=[assets.url(root, name) for name in assets.scripts],
-            modules=[assets.url(root, name) for name in assets.modules],
-            styles=[assets.url(root, name) for name in assets.styles],
+            scripts=[shelf.url(root, name) for name in shelf.scripts],
+            modules=[shelf.url(root, name) for name in shelf.modules],
+            styles=[shelf.url(root, name) for name in shelf.styles],
             csrf=self.csrf,
             run=run,
             read_only=self.read_only,
