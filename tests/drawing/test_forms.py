@@ -223,6 +223,13 @@ def test_no_text_from_outside_breaks_the_reading(schema: Any, more: dict[str, st
     assert [entry.text for entry in after.entries] == [text for _ in after.entries]
 
 
+def test_a_field_that_is_of_another_kind_by_now_is_read_as_it_was_sent() -> None:
+    """The page was drawn before the schema or the value became another."""
+    for value in (1.5, {"a": 1}, "text"):
+        _, said = form(True, "data", value).filled({"data.lines": "2"})
+        assert said.entries[0].text == "2"
+
+
 def test_a_field_that_the_form_has_no_more_is_refused_not_forgotten() -> None:
     made = form({"type": "integer"}, "data")
     _, after = made.filled({"data-3.text": "important"})

@@ -302,8 +302,8 @@ def _shown(kind: Kind, value: Any) -> str:
         return ""
     if kind == "choice":
         return canonical(value)
-    if kind == "lines":
-        return "\n".join(str(item) for item in value)
+    if kind == "lines" and isinstance(value, list):
+        return "\n".join(str(item) for item in cast("list[Any]", value))
     return value if isinstance(value, str) else json.dumps(value)
 
 
