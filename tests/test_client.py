@@ -14,6 +14,8 @@ import vbl
 from vbl.client import Client, connect
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.errors import InvalidInput, UsageError, ValueNotStorable
+from vbl.store.journal import Journal
+from vbl.store.sqlite import Sqlite
 
 
 class Order(BaseModel):
@@ -135,6 +137,26 @@ def test_events_of_one_run_are_followed_from_a_cursor(client: Client) -> None:
     assert [e.type for e in client.events(after=cursor, run=one.id)] == ["RUN_PAUSED"]
     assert [e.run_id for e in client.events(after=cursor)] == [other.id, one.id, other.id]
     assert client.events(after=client.cursor(), run=one.id) == []
+
+
+def test_events_are_read_whole_while_retention_strikes_their_run(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.start("somewhere", text="word " * 100_000).cancel()
+    journal = Journal(Sqlite(client.path))
+    load = client._journal.load  # pyright: ignore[reportPrivateUsage]
+
+    def late(key: int, until: int | None = None) -> Any:
+        with journal.store.write():
+            for sql in ("insert into struck (run) values (?)", "delete from runs where key = ?"):
+                journal.store.execute(sql, (key,))
+            journal.store.execute("delete from events where run = ?", (key,))
+        return load(key, until)
+
+    monkeypatch.setattr(client._journal, "load", late)  # pyright: ignore[reportPrivateUsage]
+    assert [event.type for event in client.events()] == ["RUN_CREATED", "CANCEL_REQUESTED", "RUN_CANCELLED"]
+    assert client.events() == []
+    journal.store.close()
 
 
 def test_a_cursor_at_an_instant_has_all_behind_it_that_came_since(tmp_path: Path) -> None:

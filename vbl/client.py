@@ -210,11 +210,12 @@ class Client:
 
     def events(self, after: int = 0, run: str | None = None, limit: int = 1_000) -> list[Event]:
         """Events behind a cursor, in the order in which they were committed; of one run where it is named."""
-        if run is not None:
-            rows = self._store.all("tail_of", (self._journal.key_of(self.run(run).id), after, limit))
-        else:
-            rows = self._store.all("tail", (after, limit))
-        return self._events(rows)
+        with self._store.read():  # retention may strike a run between its rows and its history
+            if run is not None:
+                rows = self._store.all("tail_of", (self._journal.key_of(self.run(run).id), after, limit))
+            else:
+                rows = self._store.all("tail", (after, limit))
+            return self._events(rows)
 
     def _events(self, rows: list[tuple[Any, ...]]) -> list[Event]:
         """Rows as events. What an event refers to is in its run's history, which is read once for all of a page."""
@@ -224,11 +225,8 @@ class Client:
         known = {key: self._journal.load(key, seq)[1] for key, seq in last.items()}
         events: list[Event] = []
         for id, run_id, seq, type, at, text, key in rows:
-            if '"$ref"' in text:
-                fact = known[key][int(seq) - 1]
-                plain = fact.payload
-            else:
-                plain = Resolver(self._journal.blob).resolve(seq, text)
+            refers = '"$ref"' in text
+            plain = known[key][int(seq) - 1].payload if refers else Resolver(self._journal.blob).resolve(seq, text)
             events.append(Event(id, run_id, seq, EventType(type), at, payload_model(type, plain)))
         return events
 
