@@ -511,7 +511,7 @@ class Run:
         """Show the run while it goes on: in a notebook a picture below the cell, which stays true after the cell has
         ended; elsewhere a line for each event, until the run ends. Watched again it is shown there, and here no more.
 
-        Raises StorageError where the file is closed.
+        Raises UsageError where the file was closed.
         """
         from vbl.watching import watch
 

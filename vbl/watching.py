@@ -76,12 +76,12 @@ class Watch:
 
     def _begin(self) -> None:
         """Show the run as it is, and go on in a thread; a watch of the same run before this one ends."""
+        sheet = self._run.sheet()
         with _changing:
             before = _watches.pop(self._key, None)
             _watches[self._key] = self
         if before is not None:
             before.stop()
-        sheet = self._run.sheet()
         self._seq, self._moving = sheet.state.seq, _moves(sheet)
         self._place = notebook.Place(repr(self._run), notebook.drawn("run", sheet), self._catch_up)
         if sheet.state.finished:
@@ -163,7 +163,8 @@ def _tell(run: Run, access: Access) -> None:
 
 
 def watch(run: Run, access: Access) -> Watch:
-    """Watch a run where this process shows things: see the module. Raises StorageError where its file is closed."""
+    """Watch a run where this process shows things: see the module. Raises UsageError where its file was closed."""
+    run.refresh()
     if not notebook.in_notebook():
         try:
             _tell(run, access)

@@ -14,6 +14,7 @@ import pytest
 
 import vbl
 from tests.notebook.conftest import ROOT, Cell, Notebook, wait_for
+from vbl.errors import UsageError
 from vbl.testing import Trial
 
 pytestmark = pytest.mark.slow
@@ -153,6 +154,13 @@ def test_at_a_prompt_it_is_told_line_by_line(tmp_path: Path, capsys: pytest.Capt
     assert "run completed: 3" in said[-1]
     assert len(said) == run.seq
     assert all(re.match(r" *\+\d+\.\d{3} s  ", line) for line in said)
+
+
+def test_a_run_of_a_file_that_was_closed_is_not_watched(tmp_path: Path) -> None:
+    with vbl.connect(tmp_path / "vbl.db") as client:
+        run = client.start("somewhere")
+    with pytest.raises(UsageError, match="was closed here"):
+        run.watch()
 
 
 def test_an_interrupt_at_a_prompt_ends_the_telling_alone(tmp_path: Path) -> None:
