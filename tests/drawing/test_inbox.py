@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from tests.drawing.test_forms import Browser
 from tests.drawing.test_markup import Reader
 from tests.history.hand import SECOND, History
-from vbl.drawing.decision import answer, foreseen
+from vbl.drawing.decision import EDITABLE, answer, foreseen
 from vbl.drawing.forms import Sending
 from vbl.drawing.inbox import doubt_card, gate_card, inbox, only
 from vbl.drawing.markup import Markup
@@ -114,6 +115,15 @@ def test_no_id_of_a_strangers_file_leads_elsewhere() -> None:
         "..%2Fruns%2Fr_1%2Fcancel%3Fx%3D%23"
     }
     assert set(re.findall(r'hx-target="([^"]*)"', markup)) <= {"closest .question", "closest .payload"}
+
+
+def test_what_is_to_be_typed_is_quoted() -> None:
+    history = History().started()
+    large = {**CALL, "input": {**INPUT, "to": "x" * EDITABLE}}
+    history.add("APPROVAL_REQUESTED", gate="g; rm -rf ~", key="k", name="k", call=large, edit=True)
+    state = history.state()
+    (gate,) = [view(state, one) for one in state.gates.values()]
+    assert "vbl approve 'g; rm -rf ~' --editor" in html.unescape(gate_card(gate, history.now, sending=SENDING))
 
 
 def test_what_an_answer_would_do_stands_beside_its_button() -> None:

@@ -6,8 +6,9 @@ why; what approving and denying would do stands beside the buttons.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any
 
 from vbl.drawing.entries import ABSENT, Form, form
@@ -99,12 +100,13 @@ class Foreseen:
 
 def foreseen(state: RunState, gate: str, now: int, barred: str | None = None) -> Foreseen:
     """What deciding the gate would do at the instant `now`."""
-    return Foreseen(_tried(lambda: of_grant(state, gate, now)), _tried(lambda: of_denial(state, gate, now)), barred)
+    return Foreseen(tried(lambda: of_grant(state, gate, now)), tried(lambda: of_denial(state, gate, now)), barred)
 
 
-def _tried(what: Any) -> Consequence | str:
+def tried(act: Callable[[], Consequence]) -> Consequence | str:
+    """What an act would do, or why it would be refused."""
     try:
-        return what()
+        return act()
     except VblError as error:
         return error.message
 
@@ -142,7 +144,7 @@ def decision_form(gate: Gate, said: Answer, sending: Sending, told: Foreseen | N
 def _too_large(gate: Gate, said: Answer) -> Markup | None:
     if not said.too_large:
         return None
-    how = tag("code", f"vbl approve {gate.id} --editor")
+    how = tag("code", f"vbl approve {quote(gate.id)} --editor")
     return tag("p", f"{', '.join(said.too_large)}: too large to edit here. Elsewhere: ", how, class_="dim")
 
 

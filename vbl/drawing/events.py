@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from shlex import quote
 
 from vbl.drawing.event_filter import KINDS, EventFilter, kind_of, subject_of
 from vbl.drawing.markup import Child, Markup, join, tag
@@ -228,7 +229,7 @@ def all_events(reading: Reading, details: Mapping[int, Markup], most: int) -> Ma
     """Up to `most` events at once, with what is known of each already: for a file that has nowhere to ask."""
     facts: Sequence[Fact] = reading.sheet.facts
     cut = len(facts) - most
-    told = f"The first {most} of {len(facts)} events; all of them: vbl events {printable(reading.sheet.id)}"
+    told = f"The first {most} of {len(facts)} events; all of them: vbl events {quote(printable(reading.sheet.id))}"
     rows = [event_row(reading, fact, details.get(fact.seq) or Markup()) for fact in facts[:most]]
     note = tag("p", told, class_="dim") if cut > 0 else None
     return join([note, tag("ol", rows, class_="events", aria_label="Events")])

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from shlex import quote
 
 from vbl.drawing.markup import Markup, join, tag, trusted
 from vbl.drawing.times import clock
+from vbl.errors import VblError
 
 SECTIONS = (("runs", "Runs", "/runs"), ("inbox", "Inbox", "/inbox"), ("queues", "Queues", "/queues"),
             ("schedules", "Schedules", "/schedules"))  # fmt: skip
@@ -143,7 +145,12 @@ def _tools() -> Markup:
         aria_label="Keyboard shortcuts",
         title="Keys (?)",
     )
-    theme = tag(
+    return join([live, keys, theme_button()])
+
+
+def theme_button() -> Markup:
+    """The button that `theme.js` listens to."""
+    return tag(
         "button",
         tag("span", "◐", aria_hidden="true"),
         id="theme",
@@ -152,7 +159,6 @@ def _tools() -> Markup:
         aria_label="Change between light and dark",
         title="Light or dark",
     )
-    return join([live, keys, theme])
 
 
 def _link(place: Place, standing: Standing, key: str, name: str, path: str) -> Markup:
@@ -173,7 +179,7 @@ def supervision(root: str, standing: Standing) -> Markup:
     holder = standing.holder
     if holder is None:
         kind, sign, lead, title = "none", "○", "no supervisor", None
-        more = join([": nothing moves; ", tag("code", f"vbl up FILE --db {standing.path}")])
+        more = join([": nothing moves; ", tag("code", f"vbl up FILE --db {quote(standing.path)}")])
     else:
         title = f"{holder.program}, process {holder.pid}, epoch {holder.epoch}"
         if holder.silent is not None:
@@ -209,6 +215,11 @@ def problem(message: str, hint: str = "", code: str = "") -> Markup:
         role="alert",
         data_code=code or None,
     )
+
+
+def refusal(error: VblError) -> Markup:
+    """The same of an error that was raised."""
+    return problem(error.message, error.hint, error.code)
 
 
 def alone(title: str, hint: str, root: str, more: Markup | None = None) -> Markup:

@@ -7,6 +7,7 @@ around it and leaves nothing there. `framed` puts its style into it; a card that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from shlex import quote
 from typing import Any
 
 from vbl.drawing import inbox
@@ -51,7 +52,7 @@ def run_card(sheet: RunSheet) -> Markup:
     whole = _run(sheet, chart(sheet.picture, name=f"timeline-{sheet.id}", tools=False, links=False, most=MANY))
     if len(whole.encode()) <= LARGEST:
         return whole
-    command = tag("code", f"vbl show {sheet.id} --html run.html")
+    command = tag("code", f"vbl show {quote(sheet.id)} --html run.html")
     return _run(sheet, tag("p", "Its timeline is too large for a notebook: ", command, class_="dim"))
 
 
@@ -130,7 +131,7 @@ def gate_card(gate: Gate, now: int) -> Markup:
     if len(whole.encode()) <= LARGEST:
         return whole
     asked = tag("pre", struck(gate.sentence[:BEGINNING]))
-    command = tag("code", f"vbl gate {gate.id}")
+    command = tag("code", f"vbl gate {quote(gate.id)}")
     return tag("div", gate_badge(gate.status), asked, tag("p", "All of it: ", command, class_="dim"), decide)
 
 
