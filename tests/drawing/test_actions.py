@@ -11,10 +11,12 @@ from tests.drawing.test_forms import Browser
 from tests.drawing.test_markup import Reader
 from tests.history.hand import History
 from tests.history.legal import histories
-from vbl.drawing.actions import action_bar, foreseen, waits
+from vbl.drawing.actions import action_bar, waits
+from vbl.drawing.decision import tried
 from vbl.drawing.markup import Markup
 from vbl.drawing.sheet import RunSheet
 from vbl.errors import Conflict
+from vbl.history.consequences import Act, consequence
 from vbl.history.facts import Fact
 from vbl.history.state import fold
 from vbl.history.timeline import timeline
@@ -55,8 +57,9 @@ def test_a_button_is_enabled_exactly_where_the_act_would_not_be_refused(facts: l
     drawn = action_bar(seen, "token", False)
     assert drawn is not None
     shown = buttons(drawn)
-    for act in ("retry", "pause", "unpause", "cancel"):
-        refused = isinstance(foreseen(seen.state, act, seen.now), str)
+    acts: tuple[Act, ...] = ("retry", "pause", "unpause", "cancel")
+    for act in acts:
+        refused = isinstance(tried(lambda act=act: consequence(seen.state, act, seen.now)), str)
         assert shown.get(act, False) is not refused, act
     assert set(re.findall(r'<dialog id="do-(\w+)"', drawn)) == {act for act, enabled in shown.items() if enabled}
 

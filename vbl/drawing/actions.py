@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vbl.drawing.decision import consequences
+from vbl.drawing.decision import consequences, tried
 from vbl.drawing.entries import Form, form
 from vbl.drawing.forms import Sending, fields_of, line
+from vbl.drawing.frame import refusal
 from vbl.drawing.markup import Child, Markup, join, tag
 from vbl.drawing.places import run_at
 from vbl.drawing.sheet import RunSheet
-from vbl.errors import Conflict, VblError
+from vbl.errors import VblError
 from vbl.history.consequences import Act, Consequence, consequence, of_signal
 from vbl.history.state import RunState
 from vbl.history.transitions import CLEAN_UP_US
@@ -53,16 +54,11 @@ def action_bar(
         drawn,
         _signal(sheet.state, sheet.now, sending) if not sheet.state.finished else None,
         tag("span", held, class_="dim") if held is not None else None,
-        _refused(problem) if problem is not None else None,
+        refusal(problem) if problem is not None else None,
         class_="actions bar",
         role="group",
         aria_label="What you can do to this run",
     )
-
-
-def _refused(problem: VblError) -> Markup:
-    hint = tag("p", problem.hint, class_="dim") if problem.hint else None
-    return tag("div", tag("p", tag("b", problem.message)), hint, class_="problem", role="alert", data_code=problem.code)
 
 
 def _shown(state: RunState) -> list[_Button]:
@@ -74,7 +70,7 @@ def _shown(state: RunState) -> list[_Button]:
 
 
 def _act(state: RunState, now: int, button: _Button, sending: Sending) -> Markup:
-    told = foreseen(state, button.act, now)
+    told = tried(lambda: consequence(state, button.act, now))
     id = f"do-{button.act}"
     opener = tag(
         "button",
@@ -124,14 +120,6 @@ def _confirm(word: str, *, final: bool = False, back: str | None = None) -> Mark
     sure = tag("button", word, type="submit", class_="danger" if final else "primary")
     leave = tag("a", "Leave it", href=back, class_="button") if back is not None else None
     return tag("div", sure, leave or tag("button", "Leave it", type="button", data_close=True), class_="bar")
-
-
-def foreseen(state: RunState, act: Act, now: int) -> Consequence | str:
-    """What the act would do, or why it is refused."""
-    try:
-        return consequence(state, act, now)
-    except Conflict as error:
-        return error.message
 
 
 # Signals -------------------------------------------------------------------------------------------------------------

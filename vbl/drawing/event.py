@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from shlex import quote
 from typing import Any
+from urllib.parse import urlencode
 
 from vbl.clock import instant
 from vbl.drawing.code import diff_lines
@@ -132,8 +133,6 @@ def _small(reading: Reading, fact: Fact, started: Fact | None) -> Markup:
 def _step(reading: Reading, key: str) -> Child:
     if not reading.address:
         return tag("code", key)
-    from urllib.parse import urlencode
-
     query = urlencode({"tab": "events", "step": key})
     return [tag("code", key), " ", tag("a", "all its events", href=f"{reading.address}?{query}", class_="dim")]
 

@@ -10,11 +10,13 @@ from shlex import quote
 from typing import Any
 
 from vbl.clock import instant
+from vbl.drawing.code import diff_lines
 from vbl.drawing.costs import spent
 from vbl.drawing.failure import failure
 from vbl.drawing.markup import Child, Markup, tag
 from vbl.drawing.payload import payload
 from vbl.drawing.places import run_at
+from vbl.drawing.runs import address
 from vbl.drawing.sheet import RunSheet
 from vbl.drawing.status import badge, style_of
 from vbl.drawing.times import clock, countdown
@@ -68,7 +70,7 @@ def _reason(sheet: RunSheet, links: bool) -> Markup:
         first, _, rest = said.partition("\n")
         lines: Child = [
             tag("p", first, class_="why-first"),
-            tag("pre", _changed_lines(rest), class_="diff", tabindex=0),
+            tag("pre", diff_lines(rest.splitlines()), class_="diff", tabindex=0),
         ]
     else:
         first, *others = said.splitlines() or [""]
@@ -105,12 +107,6 @@ def _until(sheet: RunSheet) -> Markup | None:
         return None
     cause = next((one.waits_for for one in answer.also if one.until == answer.until), answer.waits_for)
     return tag("span", f"{_AT_LAST.get(cause, 'moves')} ", countdown(answer.until, sheet.now), class_="dim")
-
-
-def _changed_lines(text: str) -> list[Markup]:
-    from vbl.drawing.code import diff_lines
-
-    return diff_lines(text.splitlines())
 
 
 def _commands(sheet: RunSheet) -> Markup:
@@ -205,9 +201,7 @@ def _origin(sheet: RunSheet, root: str, links: bool) -> list[tuple[str, Child]]:
 def _tag(name: str, root: str, links: bool) -> Markup:
     if not links:
         return tag("span", name, class_="chip")
-    from urllib.parse import urlencode
-
-    return tag("a", name, class_="chip", href=f"{root}/runs?{urlencode({'q': str(Filter(tags=(name,)))})}")
+    return tag("a", name, class_="chip", href=address(root, Filter(tags=(name,))))
 
 
 def _code(sheet: RunSheet) -> list[tuple[str, Child]]:

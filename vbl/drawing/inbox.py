@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from vbl.drawing.decision import Answer, Foreseen, answer, decision_form
 from vbl.drawing.forms import Sending
+from vbl.drawing.frame import refusal
 from vbl.drawing.markup import Child, Markup, join, tag
 from vbl.drawing.payload import payload
 from vbl.drawing.places import gate_at, run_at
@@ -55,12 +56,6 @@ def gate_card(
         data_gate=gate.id,
         data_keep=bool(problem is not None or said is not None) and asks,
     )
-
-
-def refusal(error: VblError) -> Markup:
-    """An error within a card: what is, and what to do."""
-    hint = tag("p", error.hint, class_="dim") if error.hint else None
-    return tag("div", tag("p", tag("b", error.message)), hint, class_="problem", role="alert", data_code=error.code)
 
 
 def _head(gate: Gate, now: int, root: str, links: bool) -> Markup:

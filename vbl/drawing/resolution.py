@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vbl.drawing.decision import consequences
+from vbl.drawing.decision import consequences, tried
 from vbl.drawing.entries import ABSENT, Form, form
 from vbl.drawing.forms import Sending, fields_of, line
 from vbl.drawing.markup import Markup, tag
 from vbl.drawing.places import run_at
-from vbl.errors import VblError
-from vbl.history.consequences import Act, Consequence, consequence
+from vbl.history.consequences import Act, consequence
 from vbl.history.state import RunState
 
 _WORDS: tuple[tuple[Act, str, str], ...] = (
@@ -84,11 +83,5 @@ def _choice(state: RunState, sending: Sending, now: int, act: Act, word: str, cl
         aria_describedby=told_id,
         data_key=key,
     )
-    return tag("div", button, consequences(_foreseen(state, act, now), told_id), class_="verdict")
-
-
-def _foreseen(state: RunState, act: Act, now: int) -> Consequence | str:
-    try:
-        return consequence(state, act, now)
-    except VblError as error:
-        return error.message
+    told = tried(lambda: consequence(state, act, now))
+    return tag("div", button, consequences(told, told_id), class_="verdict")

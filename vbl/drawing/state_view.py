@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from shlex import quote
@@ -202,9 +203,4 @@ def _is_small(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    import json
-
     return json.dumps(value, ensure_ascii=False)
-
-
-__all__ = ["Point", "changes_between", "draw_changes", "state_at", "state_view", "value_at"]

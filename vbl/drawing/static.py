@@ -10,7 +10,7 @@ from datetime import tzinfo
 
 from vbl.drawing import inline
 from vbl.drawing.chart import chart
-from vbl.drawing.frame import ICON
+from vbl.drawing.frame import ICON, theme_button
 from vbl.drawing.markup import Child, Markup, join, tag, trusted
 from vbl.drawing.sections import MOST_EVENTS, Section, run_sections
 from vbl.drawing.sheet import RunSheet
@@ -71,22 +71,13 @@ def _top(sheet: RunSheet, sections: list[Section], zone: tzinfo | None) -> Marku
     """What the file is, when it was made, and the way to its parts."""
     links = [tag("li", tag("a", section.title, href=f"#{section.id}")) for section in sections if section.title]
     made: list[Child] = ["as it was at ", tag("b", local(sheet.now, zone=zone))]
-    theme = tag(
-        "button",
-        tag("span", "◐", aria_hidden="true"),
-        id="theme",
-        class_="quiet",
-        type="button",
-        aria_label="Change between light and dark",
-        title="Light or dark",
-    )
     return tag(
         "header",
         tag("span", ICON, tag("b", "vbl"), class_="brand"),
         tag("nav", tag("ul", links), aria_label="Sections"),
         tag("span", class_="gap"),
         tag("span", made, class_="dim made"),
-        theme,
+        theme_button(),
         class_="top",
     )
 
