@@ -180,8 +180,7 @@ class Decisions:
     def waiting(self, limit: int) -> int:
         """How many questions there are, `limit` at most; asked often, so no history is read."""
         ((gates,),) = self._access.store.all("open_gates_counted", (limit,))
-        ((doubts,),) = self._access.store.all("doubts_counted", (limit,))
-        return min(gates + doubts, limit)
+        return min(gates + len(self._access.store.all("doubts", (limit,))), limit)
 
     @property
     def groups(self) -> Mapping[str, Any]:

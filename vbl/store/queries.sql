@@ -191,23 +191,6 @@ and 'unknown_outcome' = (
 order by id
 limit ?
 
--- name: doubts_counted
-select count(*)
-from (
-    select 1
-    from runs
-    where status = 'blocked'
-    and 'unknown_outcome' = (
-        select json_extract(payload, '$.reason')
-        from events
-        where run = runs.key
-        and type = 'RUN_BLOCKED'
-        order by seq desc
-        limit 1
-    )
-    limit ?
-)
-
 -- name: key_of
 select key
 from runs
