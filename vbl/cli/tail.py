@@ -72,10 +72,10 @@ def tail(
 
 
 def _sieve(client: Client, sieve: Sieve, workflows: frozenset[str]) -> Callable[[Event], bool]:
-    """Whether an event is wanted. The workflow of each run is read once."""
+    """Whether an event is wanted. The workflow of a run is not read for each event."""
     from vbl.errors import NotFound
 
-    @functools.cache
+    @functools.lru_cache(10_000)
     def workflow_of(run_id: str) -> str | None:
         try:
             return client.run(run_id).workflow
