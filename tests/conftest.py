@@ -1,8 +1,14 @@
-"""What every test has in common: properties are tried alike on every machine, and leave nothing behind."""
+"""What every test has in common: properties are tried alike on every machine, and nothing is left behind."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from vbl.engine.definitions import REGISTRY, Workflow
 
 settings.register_profile(
     "vbl",
@@ -12,3 +18,17 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("vbl")
+
+
+@pytest.fixture(autouse=True)
+def known(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A process knows the workflows of the modules that it has loaded; here each test module is one process."""
+    before = dict(REGISTRY)
+    homes = [request.module, *(m for m in vars(request.module).values() if isinstance(m, ModuleType))]
+    REGISTRY.clear()
+    for home in homes:
+        if home.__name__.startswith(("tests.", "vbl.")):
+            REGISTRY.update({w.name: w for w in vars(home).values() if isinstance(w, Workflow)})
+    yield
+    REGISTRY.clear()
+    REGISTRY.update(before)

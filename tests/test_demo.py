@@ -94,9 +94,11 @@ def test_worker_is_killed_twice_and_no_completed_step_runs_again(tmp_path: Path)
 
 @pytest.mark.slow
 def test_demo_proves_itself_and_reads_well_in_a_pipe(tmp_path: Path) -> None:
-    done = demo(tmp_path)
+    done = demo(tmp_path, COLUMNS="80")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\x1b" not in done.stdout
+    assert "✓ completed" in done.stdout
+    assert "…  ✓" in done.stdout, "a narrow terminal cuts labels, not what became of a step"
     assert not [line for line in done.stdout.splitlines() if line != line.rstrip()]
     assert len(re.findall(r"^  ✗ kill -9 \d+  exit code -9$", done.stdout, re.MULTILINE)) == 2
     assert "Proved. Killed twice" in done.stdout

@@ -1,31 +1,15 @@
-"""A world that starts anew for each test: its clock, what bodies did to it, and the workflows that are known."""
+"""A world that starts anew for each test: its clock, and what bodies did to it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from tests.engine.world import WORLD
 from vbl.engine import lookout
-from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.testing import FakeClock, Trial
-
-
-@pytest.fixture(autouse=True)
-def known(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A process knows the workflows of the modules that it has loaded; here each test module is one process."""
-    before = dict(REGISTRY)
-    homes = [request.module, *(m for m in vars(request.module).values() if isinstance(m, ModuleType))]
-    REGISTRY.clear()
-    for home in homes:
-        if home.__name__.startswith("tests."):
-            REGISTRY.update({w.name: w for w in vars(home).values() if isinstance(w, Workflow)})
-    yield
-    REGISTRY.clear()
-    REGISTRY.update(before)
 
 
 @pytest.fixture(autouse=True)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SIGNS = {"done": "✓", "killed": "✗", "failed": "!", "kept": "·", "torn": "↯", "dots": "dots"}
 PLAIN_SIGNS = {"done": "+", "killed": "x", "failed": "!", "kept": ".", "torn": "~", "dots": "line"}
 LABEL_WIDTH = 44
+CELL_WIDTH = len("✓ completed")
 EXCERPT = 3
 """Lines of the briefing that are shown at the end."""
 
@@ -175,11 +176,12 @@ class Stage:
 
     def _table(self, performance: Performance, proof: Proof) -> Table:
         table = Table(box=None, pad_edge=False, header_style="dim")
-        table.add_column("step", max_width=LABEL_WIDTH, no_wrap=True, overflow="ellipsis")
+        left = self._console.width - len(performance.lives) * (CELL_WIDTH + 2) - len("attempts") - len("ended") - 4
+        table.add_column("step", max_width=max(min(LABEL_WIDTH, left), 12), no_wrap=True, overflow="ellipsis")
         for life in performance.lives:
-            table.add_column(f"worker {life.number}")
-        table.add_column("attempts", justify="right")
-        table.add_column("body ended", justify="right")
+            table.add_column(f"worker {life.number}", no_wrap=True)
+        table.add_column("attempts", justify="right", no_wrap=True)
+        table.add_column("ended", justify="right", no_wrap=True)
         for step in proof.steps:
             cells = [self._cell(step, life) for life in performance.lives]
             ended = sum(step.ended.values())
