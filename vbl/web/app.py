@@ -25,6 +25,7 @@ from vbl.web.desk import Desk, House
 from vbl.web.live import Feed
 from vbl.web.security import Guard, Receive, Scope, Send
 from vbl.web.sessions import SHORTEST_TOKEN, Sessions
+from vbl.web.sheets import Sheets
 
 if TYPE_CHECKING:
     from vbl.client import Client
@@ -115,7 +116,7 @@ def build(
         )
     owned = isinstance(source, (str, os.PathLike))
     client = connect(Path(source), create=False) if isinstance(source, (str, os.PathLike)) else source
-    house = House(client, Feed(client.path), Assets(), read_only)
+    house = House(client, Feed(client.path), Assets(), Sheets(client), read_only)
     sessions = Sessions(links.key(), str(client.path), token)
     named = frozenset(host.lower() for host in hosts)
     guard = Guard(_inner(house), sessions, named, any_address, trusted, read_only)

@@ -35,10 +35,10 @@ from vbl.web.assets import Assets
 if TYPE_CHECKING:
     from vbl.client import Client
     from vbl.web.live import Feed
+    from vbl.web.sheets import Sheets
 
 T = TypeVar("T")
 MOST_QUESTIONS = 99
-_KEPT = 64
 _STATUS: tuple[tuple[type[VblError], int], ...] = (
     (NotFound, 404),
     (NotEntitled, 403),
@@ -53,7 +53,7 @@ _STATUS: tuple[tuple[type[VblError], int], ...] = (
 class Cache:
     """The last things that were made for requests, the least used one forgotten first. Safe for threads."""
 
-    def __init__(self, most: int = _KEPT) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
@@ -80,8 +80,12 @@ class House:
     client: Client
     feed: Feed
     assets: Assets
+    sheets: Sheets
     read_only: bool = False
-    cache: Cache = field(default_factory=Cache)
+    states: Cache = field(default_factory=lambda: Cache(100))
+    """States of the runs that ask people something, by their id and seq."""
+    slices: Cache = field(default_factory=lambda: Cache(4))
+    """How many runs ended in the slices of a span that are over, by the span and its beginning."""
 
     def standing(self) -> Standing:
         """What the head of a page says, read now. The cursor is read first: what comes later is in the live feed."""
@@ -148,10 +152,6 @@ class Desk:
     def partial(self) -> bool:
         """Whether a part of a page is asked for, by htmx."""
         return "hx-request" in self.request.headers
-
-    def cached(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What was made for an earlier request under the key, else made now."""
-        return self.house.cache.get(key, make)
 
     def page(self, title: str, main: Markup, *, here: str, run: str | None = None, status: int = 200) -> HTMLResponse:
         """A whole page, with the frame around `main`; `run` narrows its live feed to one run."""

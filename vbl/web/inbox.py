@@ -26,7 +26,7 @@ from vbl.errors import NotFound, VblError
 from vbl.history.gates import barred
 from vbl.history.questions import Gate, Question
 from vbl.history.state import RunState
-from vbl.web.desk import Cache, Desk, desk, status_of
+from vbl.web.desk import Desk, desk, status_of
 from vbl.web.values import whole
 
 MOST = 50
@@ -74,8 +74,7 @@ def _list(request: Request, d: Desk, found: _Found) -> Markup:
 def state_of(d: Desk, run_id: str) -> RunState:
     """The state of a run, kept for as long as no event comes."""
     run = d.client.run(run_id)
-    states = d.cached("states of questions", lambda: Cache(2 * MOST))
-    return states.get((run.id, run.seq), lambda: run.state())
+    return d.house.states.get((run.id, run.seq), run.state)
 
 
 def sending(d: Desk) -> Sending | None:

@@ -33,7 +33,7 @@ from vbl.errors import NotFound, UsageError
 from vbl.history.questions import questions
 from vbl.web.desk import Desk, desk
 from vbl.web.inbox import card
-from vbl.web.sheets import Known, Sheets, depends_on_others
+from vbl.web.sheets import Known, depends_on_others
 from vbl.web.values import whole
 
 LIVE = {"hx_trigger": "vbl:changed from:body", "hx_swap": "outerMorph"}
@@ -68,7 +68,7 @@ def page(request: Request) -> Response:
 def _opened(request: Request) -> tuple[Desk, Known, str]:
     """The desk, what is known of the run that the path names, and the run's address."""
     d = desk(request)
-    known = d.cached("sheets", lambda: Sheets(d.client)).known(request.path_params["ref"])
+    known = d.house.sheets.known(request.path_params["ref"])
     return d, known, run_at(d.root, known.sheet.id)
 
 

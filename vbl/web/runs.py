@@ -94,7 +94,7 @@ def _throughput(d: Desk, span: str, now: int) -> list[Bucket]:
     last_at = now // width * width
     first_at = last_at - (number - 1) * width
     client = d.client
-    over = d.cached(("ended", span, first_at), lambda: client.throughput(first_at, width, number - 1))
+    over = d.house.slices.get((span, first_at), lambda: client.throughput(first_at, width, number - 1))
     return [*over, *client.throughput(last_at, width, 1)]
 
 
