@@ -81,6 +81,14 @@ def test_one_liners_one_after_the_other(notebook: Notebook) -> None:
     assert notebook.fine("import asyncio\nvbl.run(flow, 3)").text == "6"
 
 
+def test_a_one_liner_counts_as_none_of_the_openings_that_are_closed_as_one(notebook: Notebook) -> None:
+    go(notebook)
+    notebook.fine(FLOW + "\nruntime = vbl.open()")
+    assert notebook.fine("vbl.run(flow, 1)").text == "2"
+    notebook.fine("runtime = vbl.open()")
+    assert notebook.fine("runtime.close(); runtime.closed").text == "True"
+
+
 def test_a_run_is_awaited_at_the_top_level(notebook: Notebook) -> None:
     go(notebook)
     notebook.fine(FLOW + "\nimport asyncio\nruntime = vbl.open('n.db')")

@@ -164,7 +164,8 @@ class Runtime(Client):
         return super().start(workflow, *args, **options)
 
     def __enter__(self) -> Self:
-        self.typed = max(self.typed - 1, 0)
+        if self.typed and _typed(inspect.currentframe()):
+            self.typed -= 1  # this one ends with its block
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -218,8 +219,7 @@ def open(
     refuse_in_workflow("vbl.open")
     telling = notifying(notify)
     resolved = config.database_path(path)
-    here = inspect.currentframe()
-    typed = _typed(here.f_back if here is not None else None)
+    typed = _typed(inspect.currentframe())
     with _opening:
         known = _open.get(resolved)
         leaving = _leaving.pop(resolved, None)
@@ -258,8 +258,9 @@ def run(workflow: Workflow[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Any:
             raise
 
 
-def _typed(caller: types.FrameType | None) -> bool:
-    """Whether a person typed the code of the caller: a cell of a notebook, a line at a prompt."""
+def _typed(called: types.FrameType | None) -> bool:
+    """Whether a person typed the code that made this call: a cell of a notebook, a line at a prompt."""
+    caller = called.f_back if called is not None else None
     return hasattr(sys, "ps1") and caller is not None and caller.f_globals.get("__name__") == "__main__"
 
 
