@@ -72,6 +72,11 @@ def test_a_wait_is_told_while_it_is_open(status: Status, opens: Any, closes: Any
     assert said(status, opens, closes) == ""
 
 
+def test_a_message_settles_nothing_else_of_its_name() -> None:
+    asked, message = ("APPROVAL_REQUESTED", {"gate": "g_1", "name": "go"}), ("SIGNAL_RECEIVED", {"name": "go"})
+    assert said(Status.WAITING_FOR_APPROVAL, asked, message) == "go"
+
+
 def test_the_end_says_why() -> None:
     declined = {"kind": "bug", "type": "ValueError", "message": "declined\nby the bank"}
     assert said(Status.FAILED, ("RUN_FAILED", {"error": declined})) == "bug: ValueError: declined"

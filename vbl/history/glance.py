@@ -17,12 +17,13 @@ LAST = 16
 FIELDS = ("step", "attempt", "max_attempts", "gate", "wait", "call", "name", "workflow", "reason", "message", "error")
 """The fields of payloads that are read."""
 _OPENS = {
-    "STEP_STARTED": "step",
-    "RETRY_SCHEDULED": "step",
-    "APPROVAL_REQUESTED": "gate",
-    "SIGNAL_AWAITED": "wait",
-    "CHILD_STARTED": "call",
+    "STEP_STARTED": ("step",),
+    "RETRY_SCHEDULED": ("step",),
+    "APPROVAL_REQUESTED": ("gate",),
+    "SIGNAL_AWAITED": ("wait", "name"),
+    "CHILD_STARTED": ("call",),
 }
+"""What is settled by a later event of _CLOSES that has the same in one of these fields."""
 _CLOSES = {
     "STEP_STARTED": "step",
     "STEP_COMPLETED": "step",
@@ -73,9 +74,7 @@ def _open(last: Iterable[Glimpse]) -> Iterator[Glimpse]:
     """The events, the newest first, without those that a later one has settled."""
     closed: set[tuple[str, Any]] = set()
     for event in last:
-        opens = _OPENS.get(event.type)
-        settled = opens is not None and (opens, event.payload.get(opens)) in closed
-        if not settled and ("name", event.payload.get("name")) not in closed:
+        if not any((field, event.payload.get(field)) in closed for field in _OPENS.get(event.type, ())):
             yield event
         closes = _CLOSES.get(event.type)
         if closes is not None:
