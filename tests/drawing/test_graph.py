@@ -103,6 +103,17 @@ def test_what_a_retry_undid_is_not_on_it():
     assert (drawn.nodes["b"].status, drawn.nodes["b"].note) == ("completed", "attempt 2")
 
 
+def test_a_gate_that_a_retry_undid_is_not_on_it():
+    h = History().started().step("b").failed("b", 1)
+    seq = next(fact.seq for fact in h.facts if fact.type == "STEP_FAILED")
+    h.add("APPROVAL_REQUESTED", gate="g_1", key="send", name="send")
+    h.add("APPROVAL_DENIED", gate="g_1", actor="ada").digested()
+    h.add("RUN_FAILED", error={"kind": "bug", "type": "E", "message": "x"}).add("RUN_RETRIED", step="b", from_seq=seq)
+    h.add("RUN_RESUMED", epoch=1, reason="retry").step("b", attempt=2).done("b", 1, attempt=2)
+    h.add("APPROVAL_REQUESTED", gate="g_2", key="send", name="send")
+    assert edges(graph(h.facts)) == {"b": [], "gate g_2": ["b"]}
+
+
 def test_a_clean_up_follows_from_what_the_cancel_cut_short():
     h = History().started().step("book").done("book", 1).step("slow").step("slower")
     h.add("CANCEL_REQUESTED", 1, actor="ada").digested()
@@ -208,7 +219,7 @@ def test_all_that_was_asked_for_is_on_it_and_follows_only_from_what_came_before(
     state, drawn = fold(facts), graph(facts)
     steps = {key.partition("[")[0] for key, step in state.steps.items() if not step.void}
     assert {key for key, node in drawn.nodes.items() if node.kind == "step"} == steps
-    assert sum(node.kind == "gate" for node in drawn.nodes.values()) == len(state.gates)
+    assert sum(node.kind == "gate" for node in drawn.nodes.values()) == sum(not gate.void for gate in state.gates.values())
     for source, target in drawn.edges:
         assert drawn.nodes[source].seq < drawn.nodes[target].seq
     assert all(source in drawn.nodes and target in drawn.nodes for source, target in drawn.edges)

@@ -66,6 +66,37 @@ def test_as_few_as_can_be_are_said_to_have_moved():
     assert not comparison.same
 
 
+def test_a_gate_that_a_retry_undid_stands_for_nothing():
+    def asked(gate: str, *facts: Fact) -> Fact:
+        return Fact(len(facts) + 1, "APPROVAL_REQUESTED", 100, {"gate": gate, "key": "send", "name": "send"})
+
+    failure = {"kind": "bug", "type": "E", "message": "x"}
+    facts = ran(["a"])
+    failed_at = len(facts) + 2
+    for type, payload in (
+        ("STEP_STARTED", {"step": "b", "attempt": 1, "input": {}}),
+        ("STEP_FAILED", {"step": "b", "attempt": 1, "error": failure}),
+        ("APPROVAL_REQUESTED", {"gate": "g_1", "key": "send", "name": "send"}),
+        ("APPROVAL_DENIED", {"gate": "g_1", "actor": "ada"}),
+        ("RUN_FAILED", {"error": failure}),
+        ("RUN_RETRIED", {"step": "b", "from_seq": failed_at}),
+        ("STEP_STARTED", {"step": "b", "attempt": 2, "input": {}}),
+        ("STEP_COMPLETED", {"step": "b", "attempt": 2, "output": None}),
+        ("STEP_STARTED", {"step": "c", "attempt": 1, "input": {}}),
+        ("STEP_COMPLETED", {"step": "c", "attempt": 1, "output": None}),
+    ):
+        facts.append(Fact(len(facts) + 1, type, 100, payload))
+    straight = ran(["a", "b", "c"])
+    comparison = compare([*facts, asked("g_2", *facts)], [*straight, asked("g_3", *straight)])
+    assert [(pair.key, pair.moved) for pair in comparison.pairs] == [
+        ("a", False),
+        ("b", False),
+        ("c", False),
+        ("gate send", False),
+    ]
+    assert verdicts(comparison)[-1] == ("gate send", "same", False)
+
+
 def test_another_output_is_a_difference_with_its_path():
     (pair,) = compare(ran(["a"], a={"n": 1}), ran(["a"], a={"n": 2})).pairs
     assert [(change.where, change.before, change.after) for change in pair.changes] == [("output.n", 1, 2)]

@@ -135,6 +135,8 @@ def _timers(state: RunState, at: dict[int, int]) -> list[Asked]:
 def _gates(state: RunState) -> list[Asked]:
     found: list[Asked] = []
     for gate in state.gates.values():
+        if gate.void:
+            continue
         call: dict[str, Any] = gate.request.get("call") or {}
         shown: dict[str, Any] = {"show": gate.request.get("show"), "input": call.get("input")}
         said = {name: (gate.answer or {}).get(name) for name in ("edit", "data", "reason")}

@@ -202,6 +202,8 @@ def _things(state: RunState, at: dict[int, int]) -> Iterator[_Thing]:
 def _outside(state: RunState, at: dict[int, int]) -> Iterator[_Thing]:
     """Gates, signals and children."""
     for gate in state.gates.values():
+        if gate.void:
+            continue
         status = {"open": "waiting_for_approval", "granted": "completed", "closed": "cancelled"}.get(
             gate.status, "failed"
         )

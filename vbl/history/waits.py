@@ -23,7 +23,7 @@ class GateState:
     `status` is open, granted, denied, expired or closed; `request` is the payload of its APPROVAL_REQUESTED, and
     `asked_after` the seq of the input that made the code ask; `to` are those who may decide by now (empty: anybody);
     `votes` the payloads of the grants so far, `answer` that of the event which ended it; `refused` those of the
-    decisions that were refused.
+    decisions that were refused; `void` says that a retry of the run undid it, whatever was decided.
     """
 
     id: str
@@ -43,6 +43,7 @@ class GateState:
     answer: dict[str, Any] | None = None
     decided_at: int | None = None
     ended_seq: int | None = None
+    void: bool = False
 
     @property
     def decided_by(self) -> str | None:
@@ -239,9 +240,11 @@ def void_waits(state: RunState, failed_at: int, failed: str | None) -> None:
     """Undo what the code asked for behind the input at `failed_at`: a retry asks again. The failed child's end is
     undone too, where that is what failed the run."""
     for gate in state.gates.values():
-        if gate.asked_seq > failed_at and gate.status == "open":
-            gate.status = "closed"
-            state.open_gates.discard(gate.id)
+        if gate.asked_seq > failed_at:
+            gate.void = True
+            if gate.status == "open":
+                gate.status = "closed"
+                state.open_gates.discard(gate.id)
         elif gate.status == "closed" and (gate.ended_seq or 0) > failed_at >= gate.asked_seq:
             gate.status, gate.answer, gate.ended_seq, gate.decided_at = "open", None, None, None
             state.open_gates.add(gate.id)
