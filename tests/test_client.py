@@ -183,6 +183,7 @@ def test_a_commit_of_somebody_else_changes_the_number_of_the_file(client: Client
     assert client.changed() != before
 
 
+@pytest.mark.slow
 def test_the_pace_is_that_of_the_last_seconds(tmp_path: Path) -> None:
     now = 1_000_000_000_000_000
     clock = type("Set", (), {"now": lambda self: now})()

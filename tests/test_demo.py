@@ -184,6 +184,7 @@ def test_refused_key_ends_the_demo_with_the_reason(tmp_path: Path) -> None:
     assert KEY not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [

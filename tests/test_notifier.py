@@ -563,6 +563,7 @@ def vbl_up(folder: Path, *options: str, **environment: str) -> subprocess.Popen[
     )
 
 
+@pytest.mark.slow
 def test_vbl_up_tells_and_a_killed_one_has_told_at_least_once(tmp_path: Path, hook: Hook) -> None:
     hook.open.clear()
     url = f"http://{hook.address}/hook"
@@ -582,6 +583,7 @@ def test_vbl_up_tells_and_a_killed_one_has_told_at_least_once(tmp_path: Path, ho
     assert hook.seen[1].message["commands"][0] == f"vbl approve {gate}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("url", "because"),
     [((), "no URL is given"), (("nowhere",), "is no address"), (("ftp://nowhere",), "is no address of a webhook")],

@@ -23,6 +23,7 @@ def test_a_run_prints_its_output_and_nothing_else_on_stdout(shell):
     assert "completed after" in ended.err
 
 
+@pytest.mark.slow
 def test_a_run_as_json_is_one_document_and_says_nothing_beside_it(shell):
     ended = shell.vbl("run", "flows.py:hello", "--json", "--tag", "a", "--tag", "b", "--key", "k")
     document = ended.document
@@ -46,6 +47,7 @@ def test_a_failed_run_exits_with_5_and_shows_the_users_traceback(shell):
     assert ended.error["code"] == "run_failed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
@@ -60,6 +62,7 @@ def test_what_cannot_run_is_refused_before_anything_exists(shell, args, code, wo
     assert not shell.db.exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_with_its_key_and_repeats_nothing(shell):
     args = ("run", "flows.py:gated", "--input", '"door"', "--key", "k")
     first = shell.start(*args)
@@ -78,6 +81,7 @@ def test_a_killed_run_resumes_with_its_key_and_repeats_nothing(shell):
     assert "supervisor died, back after" in shell.vbl("show", "@last").out
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_an_embedded_supervisor_and_says_how_to_resume(shell):
     process = shell.start("run", "flows.py:gated", "--input", '"door"')
     shell.begun("door")
@@ -141,6 +145,7 @@ def test_one_supervisor_moves_what_others_start(shell):
     assert log.out == ""
 
 
+@pytest.mark.slow
 def test_a_cancelled_run_exits_with_8(shell):
     process = shell.start("run", "flows.py:nap")
     with vbl.connect(shell.db) as client:
@@ -167,6 +172,7 @@ def test_without_a_terminal_a_run_that_waits_for_a_person_exits_with_6_and_goes_
     assert shell.vbl(*args).out == "hello you\n"
 
 
+@pytest.mark.slow
 def test_a_run_whose_children_wait_for_people_waits_for_a_person(shell):
     ended = shell.vbl("run", "flows.py:family", code=6)
     with vbl.connect(shell.db) as client:
@@ -174,6 +180,7 @@ def test_a_run_whose_children_wait_for_people_waits_for_a_person(shell):
     assert "and 1 more" in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("answer", "output", "code"), [("a", "hello you", 0), ("d", "denied", 0), ("l", None, 6)])
 def test_on_a_terminal_the_gate_is_asked_where_somebody_sits(shell, answer, output, code):
     keyboard, theirs = pty.openpty()
@@ -265,6 +272,7 @@ def test_following_a_run_ends_with_it(shell):
     assert [event["type"] for event in ended.objects][-1] == "RUN_COMPLETED"
 
 
+@pytest.mark.slow
 def test_on_a_terminal_the_progress_moves_and_the_output_stays_clean(shell):
     """The progress has a terminal of its own, stdout is a pipe: as in `vbl run … > result`."""
     screen, theirs = pty.openpty()
@@ -289,6 +297,7 @@ def test_on_a_terminal_the_progress_moves_and_the_output_stays_clean(shell):
     assert "completed after" in text
 
 
+@pytest.mark.slow
 def test_it_is_a_module_and_needs_no_engine_to_read(shell):
     shell.vbl("run", "flows.py:hello", "--detach")
     code = (

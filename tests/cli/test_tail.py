@@ -33,6 +33,7 @@ def types(ended) -> list[str]:
     return [event["type"] for event in ended.objects]
 
 
+@pytest.mark.slow
 def test_the_latest_that_a_filter_lets_through_are_found_however_far_back(vbl_here, made):
     assert types(vbl_here("tail", "--failed", "--json", db=made)) == ["STEP_FAILED", "RUN_FAILED"] * 2
     last = vbl_here("tail", "--failed", "-n", "1", "--json", db=made).objects
@@ -66,6 +67,7 @@ def test_a_search_that_ends_early_says_so(vbl_here, made, monkeypatch):
     assert "looked at" not in vbl_here("tail", "-n", "3", db=made).err
 
 
+@pytest.mark.slow
 def test_what_many_write_while_it_follows_is_printed_once_and_in_order(shell):
     with vbl.connect(shell.db) as client:
         client.start("first")

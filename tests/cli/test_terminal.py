@@ -72,6 +72,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(json_values)
 def test_json_keeps_its_value_and_carries_no_control_character(value):
     text = dumps(value)

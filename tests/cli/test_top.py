@@ -39,6 +39,7 @@ def made(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_one_frame_has_every_part_and_fits_its_terminal(vbl_here, made, monkeypatch):
     vbl_here("top", "--once", db=made)
     monkeypatch.setenv("COLUMNS", "80")

@@ -278,6 +278,7 @@ def test_who_opened_before_and_closes_late_takes_nothing_from_who_opened_again(t
             assert third is second
 
 
+@pytest.mark.slow
 def test_the_lock_survives_what_other_processes_do_to_the_file(tmp_path: Path) -> None:
     """A stdlib sqlite3 in another process reads, and goes; a third supervisor is still refused."""
     db = tmp_path / "vbl.db"

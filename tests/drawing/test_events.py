@@ -49,6 +49,7 @@ def test_a_short_history_is_there_at_once_and_asks_again_when_something_has_chan
     assert asks(drawn) == [("vbl:changed from:body", {"after": "3"})]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["oldest", "newest"])
 def test_a_long_history_is_read_page_by_page_and_every_event_once(order: str) -> None:
     history = long_history(3 * PAGE // 2)
@@ -117,6 +118,7 @@ def test_filters_narrow_by_kind_by_name_and_to_what_went_wrong() -> None:
     assert read(kinds=frozenset({"gate", "run"})) == [1, 2, 7]
 
 
+@pytest.mark.slow
 @given(histories())
 def test_every_row_says_what_happened_and_leads_to_its_cause(facts: list[Fact]) -> None:
     history = History()

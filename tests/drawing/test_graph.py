@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree as xml
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -219,7 +220,9 @@ def test_all_that_was_asked_for_is_on_it_and_follows_only_from_what_came_before(
     state, drawn = fold(facts), graph(facts)
     steps = {key.partition("[")[0] for key, step in state.steps.items() if not step.void}
     assert {key for key, node in drawn.nodes.items() if node.kind == "step"} == steps
-    assert sum(node.kind == "gate" for node in drawn.nodes.values()) == sum(not gate.void for gate in state.gates.values())
+    assert sum(node.kind == "gate" for node in drawn.nodes.values()) == sum(
+        not gate.void for gate in state.gates.values()
+    )
     for source, target in drawn.edges:
         assert drawn.nodes[source].seq < drawn.nodes[target].seq
     assert all(source in drawn.nodes and target in drawn.nodes for source, target in drawn.edges)
@@ -233,6 +236,7 @@ def test_all_that_was_asked_for_is_on_it_and_follows_only_from_what_came_before(
 NODES = st.integers(min_value=1, max_value=14)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), number=NODES)
 def test_boxes_never_overlap_and_what_follows_stands_below(data, number):

@@ -481,6 +481,7 @@ def test_it_hands_over_so_that_its_replays_stay_short(monkeypatch: pytest.Monkey
     assert_sound(trial)
 
 
+@pytest.mark.slow
 def test_a_hundred_fires_are_kept_by_two_runs(trial: Trial) -> None:
     trial.schedule(digest, "* * * * *")
     trial.advance(130 * 60)

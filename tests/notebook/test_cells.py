@@ -58,6 +58,7 @@ def go(notebook: Notebook) -> None:
     (notebook.folder / "go").touch()
 
 
+@pytest.mark.slow
 def test_the_cell_that_opens_the_file_can_be_run_again_and_is_closed_once(notebook: Notebook) -> None:
     notebook.fine(FLOW)
     go(notebook)
@@ -74,6 +75,7 @@ def test_the_cell_that_opens_the_file_can_be_run_again_and_is_closed_once(notebo
     assert notebook.fine("runtime = vbl.open('n.db'); len(runtime.runs())").text == "1"
 
 
+@pytest.mark.slow
 def test_one_liners_one_after_the_other(notebook: Notebook) -> None:
     go(notebook)
     notebook.fine(FLOW)
@@ -81,6 +83,7 @@ def test_one_liners_one_after_the_other(notebook: Notebook) -> None:
     assert notebook.fine("import asyncio\nvbl.run(flow, 3)").text == "6"
 
 
+@pytest.mark.slow
 def test_a_one_liner_counts_as_none_of_the_openings_that_are_closed_as_one(notebook: Notebook) -> None:
     go(notebook)
     notebook.fine(FLOW + "\nruntime = vbl.open()")
@@ -89,6 +92,7 @@ def test_a_one_liner_counts_as_none_of_the_openings_that_are_closed_as_one(noteb
     assert notebook.fine("runtime.close(); runtime.closed").text == "True"
 
 
+@pytest.mark.slow
 def test_a_run_is_awaited_at_the_top_level(notebook: Notebook) -> None:
     go(notebook)
     notebook.fine(FLOW + "\nimport asyncio\nruntime = vbl.open('n.db')")
@@ -171,6 +175,7 @@ def test_a_step_with_a_process_of_its_own_cannot_be_typed(notebook: Notebook) ->
     assert "was typed here, where its process cannot find it" in notebook.run("vbl.run(flow, 1)").error
 
 
+@pytest.mark.slow
 def test_a_step_that_is_defined_again_is_used_by_the_next_run(notebook: Notebook) -> None:
     go(notebook)
     notebook.fine(FLOW + "\nruntime = vbl.open('n.db')\nbefore = runtime.start(flow, 1).result()")
@@ -206,6 +211,7 @@ def test_a_run_under_way_is_blocked_by_other_code_and_told_so_and_goes_on_with_t
     assert notebook.fine("run.result(timeout=30)").text == "'lamp: 40'"
 
 
+@pytest.mark.slow
 def test_autoreload_renews_what_was_imported_by_name(notebook: Notebook) -> None:
     file = notebook.folder / "steps.py"
     text = "import vbl\n\n@vbl.step\ndef double(n: int) -> int:\n    return 2 * n\n\n"

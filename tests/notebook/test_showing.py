@@ -255,6 +255,7 @@ def test_the_line_of_text_says_how_the_run_stands_now(tmp_path: Path) -> None:
     assert repr(run) == f"<run {run.id} crowd completed>"
 
 
+@pytest.mark.slow
 def test_a_kernel_sends_both_forms(notebook: Notebook) -> None:
     notebook.fine("import vbl\n@vbl.workflow\ndef flow(n: int) -> int:\n    return n\nruntime = vbl.open('n.db')")
     run = notebook.fine("run = runtime.start(flow, 1)\nrun.wait()\nrun")

@@ -276,6 +276,7 @@ def test_texts_of_data_are_its_values_up_to_a_bound() -> None:
     assert sum(len(piece) + 1 for piece in strings(["z" * 1000] * 1000)) <= MOST_TEXT + 1
 
 
+@pytest.mark.slow
 def test_a_quiet_file_is_read_in_the_background_once_words_were_looked_for(file: File) -> None:
     first = failing(file)
     beside = Checkpointer(file.store)

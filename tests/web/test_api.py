@@ -294,6 +294,7 @@ def test_a_wrong_question_is_told_what_to_do(api: Api, place: str, query: dict[s
     assert error["hint"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -317,6 +318,7 @@ SURROGATE = b'{"workflow": "half", "input": {"number": "\\ud800"}}'
 INFINITE = b'{"workflow": "half", "input": {"number": 1e999}}'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [b"{", b"[]", b"null", b"\xff", SURROGATE, INFINITE, b"[" * 100_000, b'"text"'])
 def test_a_body_that_cannot_be_taken_is_refused(api: Api, file: Client, body: bytes) -> None:
     before = file.cursor()
@@ -344,6 +346,7 @@ def test_a_session_of_the_page_may_change_with_its_token(site: Site, file: Clien
     assert answer.json()["status"] == "paused"
 
 
+@pytest.mark.slow
 def test_many_programs_at_once(api: Api) -> None:
     """The client behind the API is shared by the threads that answer."""
 

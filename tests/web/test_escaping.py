@@ -116,6 +116,7 @@ def evil(path: Path) -> Iterator[Site]:
             yield entered(server)
 
 
+@pytest.mark.slow
 def test_markup_in_every_field_is_text_on_every_page(evil: Site) -> None:
     waiting = ["/runs", "/inbox", "/queues", "/schedules", "/standing", f"/runs?q={'%3Cevil%3E'}", "/nothing<evil>"]
     seen: set[str] = set()

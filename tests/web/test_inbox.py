@@ -339,6 +339,7 @@ def test_what_was_settled_can_not_be_settled_again(site: Site, trial: Trial) -> 
 # What is large -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_large_argument_can_be_looked_at_and_stands_as_it_is(site: Site, trial: Trial) -> None:
     """More than a page takes back in a form: the approval covers it all the same."""
     body = "long " * 2_000_000

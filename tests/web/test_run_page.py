@@ -214,6 +214,7 @@ def test_children_are_a_tree_that_leads_to_each(site: Site, trial: Trial) -> Non
     assert f'href="/runs/{run.id}"' in text_of(site, f"/runs/{child.id}")
 
 
+@pytest.mark.slow
 def test_the_commands_that_can_be_copied_give_what_stands_beside_them(site: Site, trial: Trial) -> None:
     run = trial.start(report, "how warm?")
     trial.settle()

@@ -83,6 +83,7 @@ def made(path: Path) -> Path:
         return path
 
 
+@pytest.mark.slow
 def test_a_file_is_shown_without_a_supervisor(made: Path) -> None:
     with vbl_process(made, "ui", "--port", "0", "--no-open") as ui:
         link = ui.line()
@@ -94,6 +95,7 @@ def test_a_file_is_shown_without_a_supervisor(made: Path) -> None:
         assert ui.end() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_although_pages_are_open(made: Path, number: int) -> None:
     with vbl_process(made, "ui", "--port", "0", "--no-open", "--json") as ui:
@@ -108,6 +110,7 @@ def test_a_signal_ends_it_although_pages_are_open(made: Path, number: int) -> No
                 assert list(lines)[-1:] in ([], [""])
 
 
+@pytest.mark.slow
 def test_a_supervisor_serves_the_pages_and_takes_them_with_it(path: Path, tmp_path: Path) -> None:
     flow = tmp_path / "flow.py"
     flow.write_text(FLOW)
@@ -125,6 +128,7 @@ def test_a_supervisor_serves_the_pages_and_takes_them_with_it(path: Path, tmp_pa
             httpx.get(link)
 
 
+@pytest.mark.slow
 def test_a_session_goes_on_where_the_supervisor_was_killed_and_begun_again(path: Path, tmp_path: Path) -> None:
     flow = tmp_path / "flow.py"
     flow.write_text(FLOW)
@@ -140,6 +144,7 @@ def test_a_session_goes_on_where_the_supervisor_was_killed_and_begun_again(path:
             assert f"pid {up.popen.pid}" in page.text
 
 
+@pytest.mark.slow
 def test_events_as_json_are_not_mixed_with_the_link(path: Path, tmp_path: Path) -> None:
     flow = tmp_path / "flow.py"
     flow.write_text(FLOW)
@@ -158,6 +163,7 @@ def free_port() -> int:
         return held.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_a_new_link_is_printed_beside_the_server(made: Path) -> None:
     port = str(free_port())
     with vbl_process(made, "ui", "--port", port, "--no-open") as ui:
@@ -170,6 +176,7 @@ def test_a_new_link_is_printed_beside_the_server(made: Path) -> None:
             assert httpx.get(other.document()["url"]).status_code == 303
 
 
+@pytest.mark.slow
 def test_a_lasting_token_is_not_printed(made: Path) -> None:
     for args, environment in ((("--token", TOKEN), {}), ((), {"VBL_UI_TOKEN": TOKEN})):
         with vbl_process(made, "ui", "--port", "0", "--no-open", *args, **environment) as ui:
@@ -181,6 +188,7 @@ def test_a_lasting_token_is_not_printed(made: Path) -> None:
             assert TOKEN not in ui.popen.stderr.read()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
@@ -199,12 +207,14 @@ def test_what_cannot_be_is_refused_in_words(made: Path, args: tuple[str, ...], c
         assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_missing_file_is_not_made(path: Path) -> None:
     with vbl_process(path, "ui", "--no-open") as ui:
         assert ui.popen.wait(DEADLINE_S) == 3
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_without_the_extra_it_says_what_to_install(made: Path, tmp_path: Path) -> None:
     absent = tmp_path / "absent"
     for name in ("starlette", "uvicorn"):
@@ -257,6 +267,7 @@ def test_an_answer_does_not_wait_for_an_acknowledgement(made: Path) -> None:
         assert bound.proto == socket.IPPROTO_TCP, "asyncio switches Nagle off for sockets that say so alone"
 
 
+@pytest.mark.slow
 def test_pages_beside_a_program_end_with_its_block(made: Path) -> None:
     with serving(made, port=0) as server, server.beside():
         site = entered(server)

@@ -59,7 +59,8 @@ def of_grant(state: RunState, gate: str, now: int, edit: dict[str, Any] | None =
     anything: dict[str, Any] | None = None if asked.request.get("json_schema") is None else {}
     asked.to, asked.request = [], {**asked.request, "json_schema": anything, "not_starter": False}
     before = gates.standing(asked)
-    payloads = gates.grant(trial, gate, _stranger(before.voters), now=now, edit=edit, data=before.data)
+    data = None if anything is None else before.data
+    payloads = gates.grant(trial, gate, _stranger(before.voters), now=now, edit=edit, data=data)
     (granted,) = payloads
     _apply(trial, payloads, now)
     if trial.gates[gate].status == "open":
