@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import sqlite3
 import time
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+import vbl
 from tests.browser.site import Site, shows
 
 pytestmark = pytest.mark.slow
@@ -55,6 +58,19 @@ def test_an_effect_leads_to_its_cause_also_where_a_filter_hides_it(site: Site, t
     expect(tab.locator(f"#e{seq} details")).to_have_attribute("open", "")
     expect(tab.locator(f"#e{seq} .event-detail")).to_contain_text("input")
     expect(tab).to_have_url(re.compile(rf"#e{seq}$"))
+
+
+def test_an_event_is_found_whatever_a_stranger_called_its_run(site: Site, tab: Page) -> None:
+    with vbl.connect(site.db) as client:
+        client.start("invoice", amount=3.0)
+    with contextlib.closing(sqlite3.connect(site.db)) as db, db:
+        for (name,) in db.execute("select name from sqlite_master where type = 'trigger'").fetchall():
+            db.execute(f"drop trigger {name}")
+        db.execute("update runs set id = 'r_1?#'")
+    tab.goto(site.ui().link)
+    tab.goto(f"{site.url}/runs/r_1%3F%23?kind=gate#e1")
+    expect(tab.locator("#e1 > details")).to_have_attribute("open", "")
+    expect(tab.locator("header.top")).to_have_count(1)
 
 
 def test_a_node_of_the_graph_leads_to_its_event(site: Site, tab: Page) -> None:

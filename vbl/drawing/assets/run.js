@@ -77,7 +77,7 @@ async function follow() {
   if (row) return show(row);
   const list = document.getElementById("event-list"), run = document.body.dataset.run;
   if (!run) return;
-  const page = `${document.body.dataset.root || ""}/runs/${run}`;
+  const page = `${document.body.dataset.root || ""}/runs/${encodeURIComponent(run)}`;
   if (!list || !window.htmx) return location.replace(`${page}?tab=events&event=${seq}${location.hash}`);
   await window.htmx.ajax("GET", `${page}/events?event=${seq}&order=${list.dataset.order}`, { target: "#event-list", swap: "outerHTML" });
   const fetched = document.getElementById(`e${seq}`);
