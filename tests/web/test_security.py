@@ -166,6 +166,12 @@ def test_a_lasting_token_is_good_again_and_again(serve: Serve) -> None:
     assert httpx.get(f"{server.address}/queues", headers={"authorization": f"Basic {TOKEN}"}).status_code == 403
 
 
+def test_another_token_ends_the_sessions_of_the_old_one(serve: Serve) -> None:
+    cookies = dict(httpx.get(f"{serve(token=TOKEN).address}/", params={"token": TOKEN}).cookies)
+    for token, status in ((TOKEN, 200), (TOKEN[::-1], 403), (None, 403)):
+        assert httpx.get(f"{serve(token=token).address}/queues", cookies=cookies).status_code == status
+
+
 def test_a_bearer_does_not_open_a_server_without_one(serve: Serve) -> None:
     server = serve()
     for token in ("None", server.app.guard.sessions.link()):

@@ -1,7 +1,8 @@
 """Who may look: the one-time link that opens a session, the cookie that carries it, and the token that a change needs.
 
 All are signed with a key that is derived from the user's own (`vbl.links`), for this file alone: a session outlives
-the server that opened it, and opens no other file. Nothing is stored but which links were used.
+the server that opened it, and opens no other file; it ends where another lasting token is set. Nothing is stored but
+which links were used.
 """
 
 from __future__ import annotations
@@ -75,12 +76,16 @@ class Sessions:
 
     def open(self) -> str:
         """The value of the cookie of a new session."""
-        return self._signed("session", secrets.token_urlsafe(18), time.time())
+        return self._signed(self._session, secrets.token_urlsafe(18), time.time())
 
     def read(self, value: str) -> Session | None:
         """The session that a cookie carries; None where it was not made here, or is too old."""
-        body = self._opened("session", value, SESSION_S)
+        body = self._opened(self._session, value, SESSION_S)
         return None if body is None else Session(body[0], self._mac("csrf", body[0]))
+
+    @property
+    def _session(self) -> str:
+        return f"session {self.token}"  # who changes the token shuts out those who came by the old one
 
     def _signed(self, kind: str, nonce: str, at: float) -> str:
         body = f"{nonce}.{at:.3f}"
