@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import html
 import json
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from vbl.drawing.chat import is_chat
 from vbl.drawing.images import image, size_of
 from vbl.drawing.markup import clean
 from vbl.drawing.payload import LARGE, LARGEST, payload
-from vbl.drawing.prose import MOST, is_markdown, prose
+from vbl.drawing.prose import MOST, is_markdown, markdown, prose, reader
 from vbl.drawing.tree import DEEPEST, MOST_NODES
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(60)).decode()
@@ -78,6 +80,21 @@ def test_markdown_is_laid_out_and_its_headings_are_not_those_of_the_page() -> No
     assert "<strong>bold</strong>" in drawn
     assert "<table>" in drawn
     assert "<h1" not in drawn
+
+
+def test_markdown_is_laid_out_by_many_threads_from_the_first_on() -> None:
+    text = "# a\n\n- b\n- c **d**\n\n> e `f`\n"
+    expected = markdown(text)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(6) as pool:
+            for _ in range(300):
+                reader.cache_clear()
+                reader()
+                assert list(pool.map(markdown, [text] * 6)) == [expected] * 6
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_a_text_that_is_laid_out_can_be_read_as_it_was_written() -> None:

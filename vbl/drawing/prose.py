@@ -47,7 +47,7 @@ def is_markdown(text: str) -> bool:
 
 def markdown(text: str) -> Markup:
     """The text laid out: HTML in it is shown, not obeyed; pictures become their words, headings no headings of ours."""
-    laid_out = trusted(_reader().render(clean(text)))  # its html option is off: it escapes whatever it did not make
+    laid_out = trusted(reader().render(clean(text)))  # its html option is off: it escapes whatever it did not make
     return tag("div", laid_out, class_="prose")
 
 
@@ -62,16 +62,18 @@ def _mark() -> Markup:
 
 
 @cache
-def _reader() -> MarkdownIt:
+def reader() -> MarkdownIt:
+    """What lays out Markdown, one for all threads."""
     from markdown_it import MarkdownIt
 
-    reader = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable(["table", "strikethrough"])
-    reader.disable(["image", "html_block", "html_inline"])
-    reader.add_render_rule("heading_open", lambda *_: '<p class="heading">')
-    reader.add_render_rule("heading_close", lambda *_: "</p>\n")
-    reader.add_render_rule("link_open", _link_open)
-    reader.add_render_rule("text", _text)
-    return reader
+    made = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable(["table", "strikethrough"])
+    made.disable(["image", "html_block", "html_inline"])
+    made.add_render_rule("heading_open", lambda *_: '<p class="heading">')
+    made.add_render_rule("heading_close", lambda *_: "</p>\n")
+    made.add_render_rule("link_open", _link_open)
+    made.add_render_rule("text", _text)
+    made.render("a")  # its rules are gathered at the first use, which must not be that of two threads at once
+    return made
 
 
 def _text(renderer: object, tokens: Sequence[Token], index: int, options: object, env: object) -> str:
