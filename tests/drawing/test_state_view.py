@@ -91,6 +91,11 @@ def test_colours_change_no_character_of_a_source(source: str) -> None:
     assert [Reader(join([line])).text for line in coloured(source)] == source.splitlines()
 
 
+def test_a_source_of_endless_quotation_marks_stands_as_it_is() -> None:
+    source = "'a" + "\\'" * 90_000  # looking for the end of each would take minutes
+    assert coloured(source) == [source]
+
+
 def test_each_line_of_a_difference_keeps_its_sign() -> None:
     drawn = diff_lines(["--- a", "+++ b", "@@ -1 +1 @@", "-x", "+y", " z"])
     assert [Reader(one).elements[0][1].get("class") for one in drawn] == [

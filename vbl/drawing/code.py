@@ -14,6 +14,8 @@ from vbl.drawing.sheet import RunSheet
 
 MOST_COLOURED = 200_000
 """Characters of source whose words are told apart by colour; a longer one stands as it is."""
+LONGEST_LINE = 1_000
+"""Characters of a line of it: Python's tokenizer looks at each quotation mark that ends nowhere up to the line's end."""
 
 
 def code(sheet: RunSheet) -> Markup:
@@ -87,7 +89,7 @@ def coloured(text: str) -> list[Child]:
     """The lines of a Python source, its keywords, strings, numbers and comments in elements of their kind. One that is
     no Python stands as it is."""
     lines = text.splitlines()
-    if len(text) > MOST_COLOURED:
+    if len(text) > MOST_COLOURED or any(len(line) > LONGEST_LINE for line in lines):
         return list(lines)
     marks: list[list[tuple[int, int, str]]] = [[] for _ in lines]
     try:
