@@ -15,7 +15,7 @@ from vbl.drawing.sheet import RunSheet
 MOST_COLOURED = 200_000
 """Characters of source whose words are told apart by colour; a longer one stands as it is."""
 LONGEST_LINE = 1_000
-"""Characters of a line of it: Python's tokenizer looks at each quotation mark that ends nowhere up to the line's end."""
+"""Characters of a line of it: Python's tokenizer looks from each quotation mark that is never closed to its end."""
 
 
 def code(sheet: RunSheet) -> Markup:
