@@ -464,6 +464,24 @@ def test_a_mounted_application_answers_to_its_hosts_alone(file: Client) -> None:
     app.close()
 
 
+@pytest.mark.parametrize(("trusted", "token", "status"), [(True, None, 200), (True, TOKEN, 200), (False, TOKEN, 401)])
+def test_the_bearer_of_who_stands_in_front_is_none_of_ours(
+    file: Client, trusted: bool, token: str | None, status: int
+) -> None:
+    app = application(file, trusted=trusted, token=token)
+
+    async def asked() -> tuple[int, int]:
+        transport, headers = httpx.ASGITransport(app=app), {"authorization": "Bearer of-another-application"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as browser:
+            read, changed = await browser.get("/api/v1/runs"), await browser.post("/api/v1/runs", json={})
+            return read.status_code, changed.status_code
+
+    read, changed = asyncio.run(asked())
+    assert read == status
+    assert changed in (401, 403), "it is no leave to change anything without the token of the session"
+    app.close()
+
+
 def test_a_mounted_application_opens_its_own_file(path: Path) -> None:
     with vbl.connect(path):
         pass

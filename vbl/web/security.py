@@ -106,10 +106,11 @@ class Guard:
         session, opened = self._session(asked), None
         if token is not None and asked.method == "GET" and not asked.bearer:
             return self._entered(asked, token, session)
-        if asked.bearer:
-            if not self.sessions.is_lasting(asked.bearer):
-                raise Refused(401, "that token is not the one of this server", code="wrong_token")
+        by_program = self.sessions.is_lasting(asked.bearer)
+        if by_program:
             session = Session("bearer", "")
+        elif asked.bearer and not self.trusted:  # else it is for who stands in front
+            raise Refused(401, "that token is not the one of this server", code="wrong_token")
         elif session is None and self.trusted:
             opened = self.sessions.open()
             session = self.sessions.read(opened)
@@ -118,7 +119,7 @@ class Guard:
         asked.scope["vbl.csrf"] = session.csrf
         if asked.method != "POST":
             return Admitted(receive, opened)
-        return await self._change(asked, receive, session)
+        return await self._change(asked, receive, session, by_program)
 
     def _check_host(self, asked: Asked) -> None:
         name = asked.host_name
@@ -170,13 +171,13 @@ class Guard:
             "Open the link that the server printed, or print a new one: vbl ui --link", "no_session",
         )  # fmt: skip
 
-    async def _change(self, asked: Asked, receive: Receive, session: Session) -> Admitted:
-        """A change: from our own page, with the session's token, small enough. Raises Refused."""
+    async def _change(self, asked: Asked, receive: Receive, session: Session, by_program: bool) -> Admitted:
+        """A change: small enough, and, but for a program that has shown the lasting token, from our own page and with
+        the session's token. Raises Refused."""
         if self.read_only:
             raise Refused(
                 403, "this server only shows; it changes nothing", "Start it without --read-only", "read_only"
             )
-        by_program = bool(asked.bearer)
         if not by_program:
             _check_origin(asked)
         kind = asked.headers.get("content-type", "").partition(";")[0].strip().lower()
