@@ -80,7 +80,6 @@ class Feed:
         self._recent: deque[tuple[int, str]] = deque(maxlen=_REMEMBERED)
         self._cursor = -1
         self._supervisor: dict[str, Any] | None = None
-        self._turns = 0
         self._error: StorageError | None = None
         self.closed = False
 
@@ -168,7 +167,6 @@ class Feed:
             news = cursor != self._cursor or supervisor != self._supervisor
             self._recent += rows
             self._cursor, self._supervisor = cursor, supervisor
-            self._turns += news
         if news:
             self._ring()
 
@@ -187,16 +185,13 @@ class Feed:
                 raise self._error
             if self._cursor < 0:
                 return None
-            known = not self._recent or self._recent[0][0] <= after + 1
             if after >= self._cursor:
                 runs: list[str] = []
                 missed = after > self._cursor  # a cursor of another file
             else:
-                missed = not known or not self._recent
+                missed = not self._recent or self._recent[0][0] > after + 1
                 runs = list(dict.fromkeys(run for id, run in reversed(self._recent) if id > after))
-            supervisor = self._supervisor
-            cursor = self._cursor
-        return Change(cursor, runs[:MOST_RUNS], missed or len(runs) > MOST_RUNS, supervisor)
+            return Change(self._cursor, runs[:MOST_RUNS], missed or len(runs) > MOST_RUNS, self._supervisor)
 
     async def stream(self, listener: Listener, after: int, run: str | None) -> AsyncGenerator[str, None]:
         """The text of the stream from a cursor on; with a run, of that one, and seldom of the others. A
