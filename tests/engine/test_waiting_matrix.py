@@ -39,6 +39,7 @@ def assert_ended(shape: Waiting, trial: Trial, run: Run) -> None:
     assert_sound(trial)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", WAITING.values(), ids=WAITING)
 def test_shape_ends_as_known(shape: Waiting, trial: Trial) -> None:
     run = trial.start(shape.workflow, *shape.args, **shape.options)
