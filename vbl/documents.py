@@ -77,6 +77,9 @@ def fact_document(run_id: str, fact: Fact) -> dict[str, Any]:
 def _event(run_id: str, seq: int, type: str, at: int, payload: dict[str, Any]) -> dict[str, Any]:
     for field in _INSTANTS.get(type, ()):
         payload[field] = instant(payload[field])
+    if type == "APPROVAL_REQUESTED":
+        payload["remind"] = [instant(each) for each in payload["remind"]]
+        payload["escalate"] = [step | {"at": instant(step["at"])} for step in payload["escalate"]]
     return {"run_id": run_id, "seq": seq, "type": str(type), "at": instant(at), "payload": payload}
 
 

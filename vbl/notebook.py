@@ -151,8 +151,9 @@ def follow_reloads(*kinds: type) -> None:
     def are_ours(old: object, new: object) -> bool:
         return isinstance(old, kinds) and isinstance(new, kinds)
 
-    rules = cast("list[Any]", vars(autoreload)["UPDATE_RULES"])
-    rules.append((are_ours, _renew))
+    rules = cast("list[Any] | None", vars(autoreload).get("UPDATE_RULES"))
+    if rules is not None:  # not a promise of IPython's: without it a name that was imported keeps the old object
+        rules.append((are_ours, _renew))
 
 
 def _renew(old: Any, new: Any) -> None:

@@ -92,3 +92,13 @@ def test_what_was_before_a_retry_is_over() -> None:
     failed = ("RUN_FAILED", {"error": {"kind": "bug", "type": "E", "message": "m"}})
     assert said(Status.RUNNING, started("a"), failed, ("RUN_RETRIED", {}), started("b")) == "b"
     assert said(Status.RUNNING, started("a"), failed, ("RUN_RETRIED", {})) == ""
+
+
+def test_a_gate_that_needs_more_approvals_is_still_asked() -> None:
+    asked = ("APPROVAL_REQUESTED", {"gate": "g_1", "name": "Send it?"})
+    vote, last = (
+        ("APPROVAL_GRANTED", {"gate": "g_1", "final": False}),
+        ("APPROVAL_GRANTED", {"gate": "g_1", "final": True}),
+    )
+    assert said(Status.WAITING_FOR_APPROVAL, asked, vote) == "Send it?"
+    assert said(Status.WAITING_FOR_APPROVAL, asked, vote, last) == ""

@@ -14,7 +14,9 @@ from vbl.history.state import Status
 
 LAST = 16
 """So many events are looked at."""
-FIELDS = ("step", "attempt", "max_attempts", "gate", "wait", "call", "name", "workflow", "reason", "message", "error")
+FIELDS = (
+    "step", "attempt", "max_attempts", "gate", "wait", "call", "name", "workflow", "reason", "message", "error", "final"
+)  # fmt: skip
 """The fields of payloads that are read."""
 _OPENS = {
     "STEP_STARTED": ("step",),
@@ -77,7 +79,8 @@ def _open(last: Iterable[Glimpse]) -> Iterator[Glimpse]:
         if not any((field, event.payload.get(field)) in closed for field in _OPENS.get(event.type, ())):
             yield event
         closes = _CLOSES.get(event.type)
-        if closes is not None:
+        asks_on = event.type == "APPROVAL_GRANTED" and not event.payload.get("final", True)  # a vote of several
+        if closes is not None and not asks_on:
             closed.add((closes, event.payload.get(closes)))
         if event.type == "RUN_RETRIED":
             return

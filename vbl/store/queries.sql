@@ -581,7 +581,7 @@ where exists (select 1 from runs where key = ?)
 -- name: last_events
 select type, json_extract(
         payload, '$.step', '$.attempt', '$.max_attempts', '$.gate', '$.wait', '$.call', '$.name', '$.workflow',
-        '$.reason', '$.message', '$.error'
+        '$.reason', '$.message', '$.error', '$.final'
     )
 from events
 where run = ?
