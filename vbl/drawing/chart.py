@@ -36,7 +36,6 @@ CHANGED = "vbl:changed from:body"
 """The event upon which a part of the page redraws itself."""
 
 AxisName = Literal["compressed", "real"]
-ClockName = Literal["elapsed", "clock"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,6 @@ class Look:
     script works on; `links` lead to the events of the same page; `name` is the id of the chart in its page."""
 
     axis: AxisName = "compressed"
-    clock: ClockName = "elapsed"
     source: str = ""
     name: str = "timeline"
     both: bool = False
@@ -61,7 +59,6 @@ def chart(
     picture: Timeline,
     *,
     axis: AxisName = "compressed",
-    clock: ClockName = "elapsed",
     source: str = "",
     name: str = "timeline",
     both: bool = False,
@@ -74,14 +71,13 @@ def chart(
 ) -> Markup:
     """Draw the timeline.
 
-    `axis="real"` gives days of waiting the room that they took; `clock` is what the ruler shows at first. With
-    `source`, the address of this very chart on a server, it redraws itself when the run changes, and fetches the
-    lanes of a group when that is opened (`lanes`). Without, `both` says that the chart of the other axis stands beside
-    it, and `whole` draws all lanes at once. `links=False` makes nothing lead anywhere, `last` nothing behind that
-    event; `tools=False` leaves out what only a script can use. Beyond `most` steps those of one name share a row.
-    `zone` is by default that of the machine.
+    `axis="real"` gives days of waiting the room that they took. With `source`, the address of this very chart on a
+    server, it redraws itself when the run changes, and fetches the lanes of a group when that is opened (`lanes`).
+    Without, `both` says that the chart of the other axis stands beside it, and `whole` draws all lanes at once.
+    `links=False` makes nothing lead anywhere, `last` nothing behind that event; `tools=False` leaves out what only a
+    script can use. Beyond `most` steps those of one name share a row. `zone` is by default that of the machine.
     """
-    look = Look(axis, clock, source, name, both, tools, links, whole, last, zone)
+    look = Look(axis, source, name, both, tools, links, whole, last, zone)
     pen = _pen(picture, look)
     drawn = rows(picture, most)
     body = tag(
@@ -124,7 +120,7 @@ def _frame(look: Look) -> dict[str, str]:
         "hx_trigger": CHANGED,
         "hx_swap": "outerMorph",
     }
-    frame = {"id": look.name, "class_": f"timeline {look.axis} shows-{look.clock}", "data_axis": look.axis}
+    frame = {"id": look.name, "class_": f"timeline {look.axis}", "data_axis": look.axis}
     return frame | (live if look.source else {})
 
 

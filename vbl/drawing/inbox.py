@@ -165,14 +165,13 @@ def doubt_card(
     said: Resolution | None = None,
     problem: VblError | None = None,
     root: str = "",
-    links: bool = True,
 ) -> Markup:
     """The step whose unknown outcome blocks the run, and the three things that may be said of it. Draws nothing where
     there is none."""
     asked = doubt(state)
     if asked is None:
         return join([])
-    name: Child = tag("a", asked.step, href=run_at(root, state.run_id), data_open=True) if links else asked.step
+    name = tag("a", asked.step, href=run_at(root, state.run_id), data_open=True)
     id = f"q-{state.run_id}"
     status = tag("span", tag("span", "■", class_="sign", aria_hidden="true"), " outcome unknown", class_="status bad")
     of = tag("span", f"{state.workflow} ", tag("code", state.run_id), class_="dim")
@@ -183,7 +182,7 @@ def doubt_card(
         "article",
         _line(tag("h2", name, id=f"{id}-asks"), status, of, _since("since", state.at, now)),
         refusal(problem) if problem is not None else None,
-        tag("dl", _known(state, asked, now, root if links else None), class_="asked"),
+        tag("dl", _known(state, asked, now, root), class_="asked"),
         form,
         id=id,
         class_="question panel doubt",
@@ -193,12 +192,12 @@ def doubt_card(
     )
 
 
-def _known(state: RunState, asked: Question, now: int, root: str | None) -> list[Child]:
-    """What is known of the step in doubt; without a `root` there is nowhere to look at what is large."""
+def _known(state: RunState, asked: Question, now: int, root: str) -> list[Child]:
+    """What is known of the step in doubt."""
     about: list[Child] = [_fact("what is known", asked.detail)]
     step = state.steps.get(asked.step or "")
     if step is not None:
-        whole = None if root is None else f"{run_at(root, state.run_id)}/events/{step.asked_seq}/value?of=input"
+        whole = f"{run_at(root, state.run_id)}/events/{step.asked_seq}/value?of=input"
         about.append(_fact("called with", payload(step.input, whole=whole)))
         about.append(_fact("attempt", [f"{step.attempt}, begun ", clock(step.started_at, now)]))
         about.append(_fact("idempotency key", tag("code", step.idempotency_key)) if step.idempotency_key else None)

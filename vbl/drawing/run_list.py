@@ -55,7 +55,6 @@ class Listing:
     looked_to: int | None = None
     texts_to: int | None = None
     texts_left: int = 0
-    moving: bool = True
     typed: str | None = None
 
 

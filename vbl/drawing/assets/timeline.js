@@ -42,18 +42,11 @@ function toggle(name, first, second) {
   root.dataset[name] = shown === first ? second : first;
 }
 
-function shownClock(chart) {
-  return chart.classList.contains("shows-clock") ? "clock" : "elapsed";
-}
-
 const actions = {
   "zoom-in": (scroller) => zoomTo(zoom * STEP, scroller),
   "zoom-out": (scroller) => zoomTo(zoom / STEP, scroller),
   fit: (scroller) => zoomTo(1, scroller),
-  clock: (scroller) => {
-    const first = shownClock(scroller.closest(".timeline"));
-    toggle("clock", first, first === "elapsed" ? "clock" : "elapsed");
-  },
+  clock: () => toggle("clock", "elapsed", "clock"),
   axis: (scroller) => {
     const chart = scroller.closest(".timeline");
     toggle("axis", "compressed", "real");
