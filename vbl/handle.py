@@ -465,7 +465,7 @@ class Run:
 
     def _drawn(self, facts: list[Fact]) -> RunSheet:
         """What these facts add up to, and what the file knows beside them."""
-        from vbl.drawing.sheet import RunSheet
+        from vbl.drawing.sheet import MOST_NEIGHBOURS, RunSheet
         from vbl.history.timeline import timeline
 
         self.refresh()
@@ -474,7 +474,7 @@ class Run:
             id=self.id,
             version=self.version,
             parent=self._parent(),
-            children=[child.neighbour() for child in self.children()],
+            children=[child.neighbour() for child in self.children(MOST_NEIGHBOURS)],
             facts=facts,
             state=state,
             picture=timeline(facts, now, supervised=supervised),

@@ -52,6 +52,11 @@ async def half_by_child(number: int) -> int:
     return await vbl.start(half, number)
 
 
+@vbl.workflow
+async def three_children() -> int:
+    return sum([await vbl.start(half, number) for number in (2, 4, 6)])
+
+
 class Api:
     """The API as a program uses it; each answer is compared with the document."""
 
@@ -208,6 +213,14 @@ def test_families_queues_and_the_file(api: Api, work: vbl.Runtime) -> None:
     assert api.get("/queues/sums/lanes") == {"items": []}
     api.get("/queues/none/lanes", 404)
     assert api.get("/file")["supervisor"]["epoch"] >= 1
+
+
+def test_children_are_read_page_by_page(api: Api, work: vbl.Runtime) -> None:
+    run = settle(work.start(three_children), "completed")
+    first = api.get(f"/runs/{run.id}/children", limit=2)
+    rest = api.get(f"/runs/{run.id}/children", limit=2, before=first["next"])
+    assert [one["id"] for one in [*first["items"], *rest["items"]]] == [one.id for one in reversed(run.children())]
+    assert (len(first["items"]), len(rest["items"]), rest["next"]) == (2, 1, None)
 
 
 # Changing ----------------------------------------------------------------------------------------------------------

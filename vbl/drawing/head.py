@@ -194,7 +194,7 @@ def _origin(sheet: RunSheet, root: str, links: bool) -> list[tuple[str, Child]]:
         ("tags", tag("span", tags, class_="chips") if tags else None),
         ("queue", f"{state.queue}{lane}" if state.queue is not None else None),
         ("priority", str(state.priority) if state.priority else None),
-        ("children", f"{len(sheet.children)}" if sheet.children else None),
+        ("children", sheet.number_of_children if sheet.children else None),
     ]
 
 

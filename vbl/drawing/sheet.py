@@ -27,6 +27,10 @@ class Neighbour:
     finished_at: int | None
 
 
+MOST_NEIGHBOURS = 1_000
+"""So many children of a run are on its sheet."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunSheet:
     """A run at `now` (microseconds since 1970 UTC). `source` is the definition that the run began with, `newest` the
@@ -44,3 +48,8 @@ class RunSheet:
     now: int
     source: dict[str, Any] | None = None
     newest: dict[str, Any] | None = None
+
+    @property
+    def number_of_children(self) -> str:
+        """How many runs it started, as far as the sheet goes."""
+        return f"{len(self.children)}{'+' if len(self.children) == MOST_NEIGHBOURS else ''}"

@@ -21,6 +21,7 @@ from vbl import documents
 from vbl.clock import instant
 from vbl.errors import InvalidInput, NotFound, UsageError
 from vbl.handle import Run
+from vbl.history.filters import Filter
 from vbl.web import asked as a
 from vbl.web import models as m
 from vbl.web.desk import Desk, desk
@@ -74,8 +75,11 @@ def file(call: Call) -> Document:
 
 def runs(call: Call) -> Document:
     """Runs that fit a filter, the newest first."""
-    asked: a.RunsQuery = call.query
-    page = call.desk.client.find(asked.q, before=asked.before, limit=asked.limit)
+    return _found(call, call.query.q)
+
+
+def _found(call: Call, wanted: str | Filter) -> Document:
+    page = call.desk.client.find(wanted, before=call.query.before, limit=call.query.limit)
     return {
         "items": [documents.run_document(run) for run in page.runs],
         "next": page.older,
@@ -139,8 +143,8 @@ def timeline(call: Call) -> Document:
 
 
 def children(call: Call) -> Document:
-    """The runs that a run started."""
-    return {"items": [documents.run_document(one) for one in call.run.children()], "next": None, "looked_to": None}
+    """The runs that a run started, the newest first."""
+    return _found(call, Filter(parent=call.run.id))
 
 
 def gates(call: Call) -> Document:
@@ -319,7 +323,7 @@ ENDPOINTS = (
     _get("/runs/{run}/events", run_events, m.Events, a.EventsQuery),
     _get("/runs/{run}/state", state, m.State, a.PointQuery),
     _get("/runs/{run}/timeline", timeline, m.Timeline),
-    _get("/runs/{run}/children", children, m.Runs),
+    _get("/runs/{run}/children", children, m.Runs, a.PageQuery),
     _post("/runs/{run}/cancel", cancel, m.RunAndWhy, a.Cancel),
     _post("/runs/{run}/pause", pause, m.RunAndWhy, a.Deed),
     _post("/runs/{run}/unpause", unpause, m.RunAndWhy, a.Deed),

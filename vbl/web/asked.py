@@ -35,6 +35,13 @@ class RunsQuery(Asked):
     limit: Limit = 50
 
 
+class PageQuery(Asked):
+    """So many of a list, behind those of the page before."""
+
+    before: str | None = None
+    limit: Limit = 50
+
+
 class CountsQuery(Asked):
     """Which runs."""
 

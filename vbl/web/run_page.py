@@ -267,7 +267,7 @@ def children_part(request: Request) -> Response:
 def _tabs(known: Known, here: str, address: str) -> Markup:
     """The ways to the parts of the page; those that a run of this kind does not have are left out."""
     sheet = known.sheet
-    counts = {"events": sheet.state.seq, "children": len(sheet.children)}
+    counts = {"events": sheet.state.seq, "children": sheet.number_of_children}
     there = {"children": bool(sheet.children), "costs": bool(sheet.state.usage)}
     links = [
         tag(
