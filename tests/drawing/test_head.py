@@ -7,10 +7,11 @@ from urllib.parse import parse_qsl, urlsplit
 from tests.drawing.sheets import EVIL, sheet
 from tests.drawing.test_markup import Reader
 from tests.history.hand import RUN, History
-from vbl.drawing.costs import costs, money, short, spent
+from vbl.drawing.costs import costs, short, spent
 from vbl.drawing.head import head, values
 from vbl.drawing.sheet import Neighbour
 from vbl.history.filters import parse
+from vbl.history.narration import money
 
 
 def text(markup: str) -> str:

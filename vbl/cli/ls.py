@@ -180,7 +180,7 @@ def _list(terminal: Terminal, client: Client, looked: Found) -> None:
 
 
 def _table(terminal: Terminal, runs: list[Run]) -> None:
-    from vbl.history.narration import duration
+    from vbl.history.narration import duration, money
 
     now = SYSTEM.now()
     rows: list[list[str]] = []
@@ -196,7 +196,7 @@ def _table(terminal: Terminal, runs: list[Run]) -> None:
                 f"{duration(now - run.created_at)} ago",
                 duration(end_at - run.created_at),
                 wakes,
-                "" if run.usd is None else f"${run.usd:.4f}",
+                money(run.usd),
                 fit("  ".join([*named, *(f"#{tag}" for tag in run.tags)]), 48),
             ]
         )

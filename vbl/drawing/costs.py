@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vbl.drawing.markup import Markup, tag
+from vbl.history.narration import money
 from vbl.history.steps import name_of
 
 _READ = ("input_tokens", "prompt_tokens", "tokens_in")
@@ -82,13 +83,6 @@ def costs(usage: Sequence[Mapping[str, Any]]) -> Markup:
 def _row(name: str, used: Spent) -> Markup:
     numbers = [str(used.calls), short(used.read), short(used.written), short(used.cached), money(used.usd)]
     return tag("tr", tag("th", name, scope="row", class_="mono"), [tag("td", one, class_="num") for one in numbers])
-
-
-def money(usd: float | None) -> str:
-    """US dollars, fine enough to see small sums: `$0.0412`, `$12.40`; empty for None."""
-    if usd is None:
-        return ""
-    return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
 
 
 def short(count: int | None) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from vbl.drawing import inbox
 from vbl.drawing.chart import chart
 from vbl.drawing.code import diff_lines
-from vbl.drawing.costs import money, spent
+from vbl.drawing.costs import spent
 from vbl.drawing.failure import failure
 from vbl.drawing.frame import problem
 from vbl.drawing.inline import style
@@ -24,7 +24,7 @@ from vbl.drawing.runs import RunRow, runs_table
 from vbl.drawing.sheet import RunSheet
 from vbl.drawing.status import badge, gate_badge
 from vbl.drawing.times import countdown
-from vbl.history.narration import duration, people, preview
+from vbl.history.narration import duration, money, people, preview
 from vbl.history.questions import Gate
 from vbl.history.state import RunState
 

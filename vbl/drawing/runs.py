@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from vbl.clock import instant
-from vbl.drawing.costs import money
 from vbl.drawing.markup import Child, Markup, tag
 from vbl.drawing.places import run_at
 from vbl.drawing.status import badge
 from vbl.drawing.times import countdown
 from vbl.history.filters import Filter
-from vbl.history.narration import duration
+from vbl.history.narration import duration, money
 
 _NUMBERS = frozenset(("created", "took", "cost"))
 _WAKES = {"waiting": "wakes ", "retrying": "again ", "waiting_for_approval": "decide "}

@@ -58,6 +58,13 @@ def offset(us: int) -> str:
     return f"+{us / 1_000_000:.3f} s" if us < 60_000_000 else f"+{duration(us)}"
 
 
+def money(usd: float | None) -> str:
+    """US dollars, fine enough to see small sums: `$0.0412`, `$12.40`; empty for None."""
+    if usd is None:
+        return ""
+    return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
+
+
 def utc(at: int) -> str:
     """An instant as text, to the second, in UTC."""
     from datetime import UTC, datetime
