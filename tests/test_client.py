@@ -159,6 +159,7 @@ def test_events_are_read_whole_while_retention_strikes_their_run(
     journal.store.close()
 
 
+@pytest.mark.slow
 def test_a_cursor_at_an_instant_has_all_behind_it_that_came_since(tmp_path: Path) -> None:
     now = 1_000_000_000_000_000
     clock = type("Set", (), {"now": lambda self: now})()

@@ -360,6 +360,7 @@ def test_a_signal_that_does_not_fit_what_is_waited_for_is_refused(trial: Trial, 
 
 def test_a_signal_with_a_known_key_changes_nothing(trial: Trial, hearing: Run) -> None:
     trial.signal(hearing, "other", {"n": 1}, key="k")
+    trial.settle()
     before = hearing.facts()
     trial.signal(hearing, "other", {"n": 1}, key="k")
     assert hearing.facts() == before

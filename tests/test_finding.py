@@ -157,12 +157,14 @@ def said_529(one: dict[str, Any]) -> bool:
     return one["status"] == "failed" or (one["status"] != "queued" and one["usd"] is None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", CASES)
 def test_exactly_the_runs_that_fit_are_found_in_order(filled: tuple[Client, list[dict[str, Any]]], wanted: str) -> None:
     client, made = filled
     assert all_of(client, wanted) == expected(made, CASES[wanted])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", CASES)
 def test_a_look_that_ends_early_goes_on_where_it_ended(
     filled: tuple[Client, list[dict[str, Any]]], wanted: str, monkeypatch: pytest.MonkeyPatch

@@ -251,6 +251,7 @@ def test_nothing_that_was_recorded_becomes_markup(options):
     assert not [name for node in tree.iter() for name in node.attrib if name == "style" or name.startswith("on")]
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(facts=histories(), seconds=st.sampled_from([0, 1, 86_400]), supervised=st.booleans(), real=st.booleans())
 def test_every_attempt_has_exactly_one_bar_within_the_picture(facts, seconds, supervised, real):

@@ -11,6 +11,7 @@ from tests.engine.world import WORLD
 from vbl.testing import Trial, replay
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_shape_ends_as_known(shape: Shape, trial: Trial) -> None:
     run = trial.start(shape.workflow, *shape.args, **shape.options)

@@ -216,6 +216,7 @@ FORBIDDEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_what_is_vbls_cannot_be_written(trial: Trial, what: str) -> None:
     run = trial.start(does, [FORBIDDEN[what]])

@@ -566,6 +566,7 @@ def test_any_death_leaves_each_instant_one_fate(when: str, tmp_path: Path, monke
 # Bad input ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "error", "said"),
     [

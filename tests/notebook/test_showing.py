@@ -216,6 +216,7 @@ def test_a_state_is_the_fold_and_shows_what_is_in_it(trial: Trial) -> None:
     assert "nothing#3" in html(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workflow", [crowd, names], ids=["one name", "a name each"])
 def test_a_card_stays_small_however_long_the_run(workflow: Any, trial: Trial) -> None:
     run = trial.start(workflow, 400)

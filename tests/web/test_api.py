@@ -20,6 +20,8 @@ from tests.web.conftest import Site, entered, running
 from vbl.client import Client
 from vbl.web.api import BASE, ENDPOINTS
 
+pytestmark = pytest.mark.slow  # real servers on real sockets
+
 ROOT = Path(__file__).parent.parent.parent
 TOKEN = "a-lasting-token-of-32-characters"
 
@@ -307,7 +309,6 @@ def test_a_wrong_question_is_told_what_to_do(api: Api, place: str, query: dict[s
     assert error["hint"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -331,7 +332,6 @@ SURROGATE = b'{"workflow": "half", "input": {"number": "\\ud800"}}'
 INFINITE = b'{"workflow": "half", "input": {"number": 1e999}}'
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("body", [b"{", b"[]", b"null", b"\xff", SURROGATE, INFINITE, b"[" * 100_000, b'"text"'])
 def test_a_body_that_cannot_be_taken_is_refused(api: Api, file: Client, body: bytes) -> None:
     before = file.cursor()
@@ -359,7 +359,6 @@ def test_a_session_of_the_page_may_change_with_its_token(site: Site, file: Clien
     assert answer.json()["status"] == "paused"
 
 
-@pytest.mark.slow
 def test_many_programs_at_once(api: Api) -> None:
     """The client behind the API is shared by the threads that answer."""
 

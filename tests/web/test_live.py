@@ -24,6 +24,8 @@ from vbl.web import live
 from vbl.web.live import MOST_RUNS, Feed
 from vbl.web.serving import Server
 
+pytestmark = pytest.mark.slow  # real servers on real sockets
+
 ROOT = Path(__file__).parent.parent.parent
 Serve = Callable[..., Server]
 DEADLINE_S = 20.0
@@ -130,7 +132,6 @@ def test_a_cursor_that_is_none_is_the_beginning(site: Site, file: Client, after:
         assert Stream(answer).next()[1]["all"]
 
 
-@pytest.mark.slow
 def test_a_page_about_one_run_hears_of_that_run(site: Site, file: Client) -> None:
     mine, other = file.start("triage"), file.start("triage")
     with opened(site, file.cursor(), mine.id) as stream:
@@ -150,7 +151,6 @@ def test_many_runs_at_once_are_not_listed(site: Site, file: Client) -> None:
         assert len(data["runs"]) == MOST_RUNS
 
 
-@pytest.mark.slow
 def test_a_supervisor_that_comes_and_is_killed_is_told(serve: Serve, file: Client, tmp_path: Path) -> None:
     flow = tmp_path / "flow.py"
     flow.write_text("import vbl\n\n@vbl.workflow\ndef nothing() -> None: ...\n")
@@ -224,7 +224,6 @@ def crowd(server: Server, browser: Site, number: int) -> Iterator[list[socket.so
         yield lines
 
 
-@pytest.mark.slow
 def test_hundreds_of_streams_leave_the_pages_alone(serve: Serve, file: Client) -> None:
     server = serve()
     browser = entered(server)

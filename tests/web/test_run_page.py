@@ -122,6 +122,7 @@ def test_each_part_can_be_fetched_by_itself_and_asks_for_itself_again(site: Site
         assert ("vbl:moved from:body" if part == "children" else "vbl:changed from:body") in drawn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tab", ["events", "state", "graph", "code", "children", "costs"])
 def test_every_tab_is_there_and_nothing_recorded_becomes_markup(site: Site, trial: Trial, tab: str) -> None:
     run = trial.start(report, EVIL, key=EVIL, tags=[EVIL])

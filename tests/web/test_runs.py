@@ -233,6 +233,7 @@ def test_failed_runs_are_retried_together(tmp_path: Path) -> None:
             assert counts(site.get("/runs"))[-1] == "0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "status"),
     [

@@ -25,6 +25,8 @@ from vbl.web.security import MOST_BYTES, POLICY
 from vbl.web.serving import Server, new_link, serving
 from vbl.web.sessions import LINK_S, SESSION_S, Sessions
 
+pytestmark = pytest.mark.slow  # real servers on real sockets
+
 TOKEN = "a-lasting-token-of-32-characters"
 Serve = Callable[..., Server]
 
