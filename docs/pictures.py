@@ -1,6 +1,7 @@
 """Make the pictures of docs/inspecting.md: let a day of a support desk pass, serve its file, and photograph the pages.
 
-    python docs/pictures.py [FOLDER]      FOLDER is docs/pictures where none is given
+    python docs/pictures.py               those that the docs show, into docs/pictures
+    python docs/pictures.py FOLDER        every page, light and dark
 
 It needs the extras `test` and `docs`, and a Chromium. The day passes on a clock of its own, within seconds; what a
 supervisor and a server do is done by real ones.
@@ -144,8 +145,8 @@ def made(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Picture:
-    """One page as it is photographed. `path` may hold the id of the run that the pictures follow: `{run}`; `at`
-    is what stands at the top of the window, the head of the page where it is empty."""
+    """One page as it is photographed. `path` may hold the id of the run that the pictures follow, `{run}`, and of one
+    with children, `{parent}`; `at` is what stands at the top of the window, the head of the page where it is empty."""
 
     name: str
     path: str
@@ -167,6 +168,22 @@ PICTURES = (
 )
 
 
+PAGES = {
+    "runs": "/runs",
+    "run": "/runs/{run}",
+    **{f"run-{tab}": f"/runs/{{run}}?tab={tab}" for tab in ("events", "state", "graph", "code")},
+    "children": "/runs/{parent}?tab=children",
+    "inbox": "/inbox",
+    "queues": "/queues",
+    "schedules": "/schedules",
+}
+EVERY = tuple(
+    Picture(f"{name}-{theme}", path, height=1000, theme=theme, at="#tabs" if "?tab=" in path else "")
+    for name, path in PAGES.items()
+    for theme in ("light", "dark")
+)
+
+
 UNDER_THE_HEAD = """part => {
     const head = document.querySelector('header').getBoundingClientRect().height
     scrollTo(0, part.getBoundingClientRect().top + scrollY - head)
@@ -185,7 +202,7 @@ def photograph(browser: Browser, site: Site, picture: Picture, runs: dict[str, s
     )
     context.add_cookies(site.cookies)
     page = context.new_page()
-    answer = page.goto(site.url + picture.path.format(run=runs["ticket 4711"]))
+    answer = page.goto(site.url + picture.path.format(run=runs["ticket 4711"], parent=runs["customer Kofi"]))
     assert answer is not None, picture.path
     assert answer.ok, f"{picture.path} answered {answer.status}"
     page.locator("#live[data-state=live]").wait_for()
@@ -197,8 +214,8 @@ def photograph(browser: Browser, site: Site, picture: Picture, runs: dict[str, s
     return target
 
 
-def main(folder: Path) -> None:
-    """Make all of them."""
+def main(folder: Path, pictures: tuple[Picture, ...]) -> None:
+    """Make them."""
     os.environ["VBL_ACTOR"] = "nora"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place, launched() as browser:
@@ -209,7 +226,7 @@ def main(folder: Path) -> None:
             context = browser.new_context()
             context.new_page().goto(site.link)
             site.cookies = context.cookies()
-            for picture in PICTURES:
+            for picture in pictures:
                 target = photograph(browser, site, picture, named, folder)
                 print(f"{target}: {target.stat().st_size // 1024} KiB")
         finally:
@@ -217,4 +234,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if sys.argv[1:] else ROOT / "docs/pictures")
+    if sys.argv[1:]:
+        main(Path(sys.argv[1]), EVERY)
+    else:
+        main(ROOT / "docs/pictures", PICTURES)
