@@ -12,7 +12,9 @@ import httpx
 import pytest
 
 import vbl
+from tests.engine.world import WORLD
 from vbl.client import Client
+from vbl.testing import FakeClock, Trial
 from vbl.web.app import build
 from vbl.web.serving import Server, bind, serving
 
@@ -61,6 +63,14 @@ class Site(httpx.Client):
 def site(file: Client) -> Iterator[Site]:
     with running(file.path) as server:
         yield entered(server)
+
+
+@pytest.fixture
+def trial(path: Path) -> Iterator[Trial]:
+    """A supervisor over the file, on the clock of the world."""
+    WORLD.begin(FakeClock())
+    with Trial(path, clock=WORLD.clock) as trial:
+        yield trial
 
 
 @pytest.fixture

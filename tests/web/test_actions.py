@@ -10,24 +10,16 @@ from typing import Any
 import pytest
 
 from tests.drawing.test_forms import Browser
-from tests.engine.world import WORLD
 from tests.web.conftest import Site, pages
 from tests.web.desk_work import DOWN, answer_ticket, buy, paid, sleeper
 from vbl.client import Client
 from vbl.handle import Run
-from vbl.testing import FakeClock, Trial
+from vbl.testing import Trial
 
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VBL_ACTOR", "me")
-
-
-@pytest.fixture
-def trial(path: Path) -> Iterator[Trial]:
-    WORLD.begin(FakeClock())
-    with Trial(path, clock=WORLD.clock) as trial:
-        yield trial
 
 
 @pytest.fixture

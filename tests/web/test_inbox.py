@@ -15,12 +15,11 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from tests.drawing.test_forms import Browser
-from tests.engine.world import WORLD
 from tests.web.conftest import Site, pages
 from tests.web.desk_work import answer_at_length, answer_for_two, answer_ticket, buy, move, refund
 from vbl.client import Client
 from vbl.handle import Run
-from vbl.testing import FakeClock, Trial
+from vbl.testing import Trial
 from vbl.web.app import application
 
 
@@ -28,13 +27,6 @@ from vbl.web.app import application
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VBL_ACTOR", "me")
     monkeypatch.delenv("VBL_GROUPS", raising=False)
-
-
-@pytest.fixture
-def trial(path: Path) -> Iterator[Trial]:
-    WORLD.begin(FakeClock())
-    with Trial(path, clock=WORLD.clock) as trial:
-        yield trial
 
 
 @pytest.fixture
