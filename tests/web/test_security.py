@@ -191,7 +191,7 @@ def test_mounting_needs_a_word_on_who_may_look(file: Client) -> None:
         application(file)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", "127.example.org"])
 def test_no_other_address_without_a_token(file: Client, host: str) -> None:
     with pytest.raises(UsageError) as refused, serving(file.path, host=host, port=0):
         pass

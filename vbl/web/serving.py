@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 import threading
@@ -133,7 +134,12 @@ def serving(
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach that address."""
-    return host in LOOPBACK or host.startswith("127.")
+    if host in LOOPBACK:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name may lead anywhere, whatever it begins with
 
 
 def bind(host: str, port: int | None) -> socket.socket:
