@@ -55,7 +55,7 @@ def test_an_effect_leads_to_its_cause_also_where_a_filter_hides_it(site: Site, t
     seq = (cause.get_attribute("href") or "").removeprefix("#e")
     assert tab.locator(f"#e{seq}").count() == 0
     cause.click()
-    expect(tab.locator(f"#e{seq} details")).to_have_attribute("open", "")
+    expect(tab.locator(f"#e{seq} > details")).to_have_attribute("open", "")
     expect(tab.locator(f"#e{seq} .event-detail")).to_contain_text("input")
     expect(tab).to_have_url(re.compile(rf"#e{seq}$"))
 
