@@ -466,6 +466,27 @@ def test_a_mounted_application_answers_to_its_hosts_alone(file: Client) -> None:
     app.close()
 
 
+@pytest.mark.parametrize("named", ["Inside.example:8642", "inside.example.", "inside.example"])
+def test_a_name_is_answered_with_and_without_a_port(file: Client, named: str) -> None:
+    app = application(file, trusted=True, hosts=[named])
+    answers = ask(app, "http://inside.example/queues", "http://inside.example:99/queues", "http://outside.example/")
+    assert [answer.status_code for answer in answers] == [200, 200, 403]
+    app.close()
+
+
+@pytest.mark.parametrize(("named", "url"), [("[fe80::1]:80", "http://[fe80::1]:9/"), ("fe80::1", "http://[fe80::1]/")])
+def test_an_address_is_a_name_too(file: Client, named: str, url: str) -> None:
+    app = application(file, trusted=True, hosts=[named])
+    assert [answer.status_code for answer in ask(app, url, "http://[fe80::2]/")] == [200, 403]
+    app.close()
+
+
+@pytest.mark.parametrize("named", ["https://inside.example", "inside.example/vbl", "", ":80"])
+def test_what_no_request_can_name_is_refused(file: Client, named: str) -> None:
+    with pytest.raises(UsageError, match="no name of a host"):
+        application(file, trusted=True, hosts=[named])
+
+
 @pytest.mark.parametrize(("trusted", "token", "status"), [(True, None, 200), (True, TOKEN, 200), (False, TOKEN, 401)])
 def test_the_bearer_of_who_stands_in_front_is_none_of_ours(
     file: Client, trusted: bool, token: str | None, status: int

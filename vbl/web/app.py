@@ -23,7 +23,7 @@ from vbl.errors import NotFound, UsageError, VblError
 from vbl.web.assets import Assets
 from vbl.web.desk import Desk, House
 from vbl.web.live import Feed
-from vbl.web.security import Guard, Receive, Scope, Send
+from vbl.web.security import Guard, Receive, Scope, Send, host_of
 from vbl.web.sessions import SHORTEST_TOKEN, Sessions
 from vbl.web.sheets import Sheets
 
@@ -114,13 +114,21 @@ def build(
             f'Take {SHORTEST_TOKEN} or more: --token "$(openssl rand -hex 16)"',
             code="weak_token",
         )
+    named = frozenset(_named(host) for host in hosts)
     owned = isinstance(source, (str, os.PathLike))
     client = connect(Path(source), create=False) if isinstance(source, (str, os.PathLike)) else source
     house = House(client, Feed(client.path), Assets(), Sheets(client), read_only)
     sessions = Sessions(links.key(), str(client.path), token)
-    named = frozenset(host.lower() for host in hosts)
     guard = Guard(_inner(house), sessions, named, any_address, trusted, read_only)
     return Application(house, guard, owned)
+
+
+def _named(host: str) -> str:
+    """A name as requests are compared with it. Raises UsageError for what no request can name."""
+    name = host_of(host)
+    if not name or "/" in host:
+        raise UsageError(f"{host!r} is no name of a host", "Give the name alone: --name box.example", code="host")
+    return name
 
 
 def _inner(house: House) -> Starlette:

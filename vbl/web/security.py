@@ -81,48 +81,48 @@ class Guard:
             elif scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
             return
-        asked = Asked(scope)
+        visit = Visit(scope)
         send = _hardened(send)
         try:
-            answer = await self._checked(asked, receive)
+            answer = await self._checked(visit, receive)
         except Refused as refused:
-            answer = _refusal(asked, refused)
+            answer = _refusal(visit, refused)
         if isinstance(answer, Response):
             await answer(scope, receive, send)
             return
         if answer.opened is not None:
-            send = self._with_cookie(send, asked, answer.opened)
+            send = self._with_cookie(send, visit, answer.opened)
         await self.app(scope, answer.receive, send)
 
-    async def _checked(self, asked: Asked, receive: Receive) -> Response | Admitted:
+    async def _checked(self, visit: Visit, receive: Receive) -> Response | Admitted:
         """The checks in their order. Raises Refused."""
-        self._check_host(asked)
-        if asked.method not in _READS and asked.method != "POST":
-            raise Refused(405, f"{asked.method} is not done here", code="method")
-        _check_site(asked)
-        if asked.path == "/healthz" or asked.path.startswith("/assets/"):
+        self._check_host(visit)
+        if visit.method not in _READS and visit.method != "POST":
+            raise Refused(405, f"{visit.method} is not done here", code="method")
+        _check_site(visit)
+        if visit.path == "/healthz" or visit.path.startswith("/assets/"):
             return Admitted(receive)
-        token = asked.query.get("token")
-        session, opened = self._session(asked), None
-        if token is not None and asked.method == "GET" and not asked.bearer:
-            return self._entered(asked, token, session)
-        by_program = self.sessions.is_lasting(asked.bearer)
+        token = visit.query.get("token")
+        session, opened = self._session(visit), None
+        if token is not None and visit.method == "GET" and not visit.bearer:
+            return self._entered(visit, token, session)
+        by_program = self.sessions.is_lasting(visit.bearer)
         if by_program:
             session = Session("bearer", "")
-        elif asked.bearer and not self.trusted:  # else it is for who stands in front
+        elif visit.bearer and not self.trusted:  # else it is for who stands in front
             raise Refused(401, "that token is not the one of this server", code="wrong_token")
         elif session is None and self.trusted:
             opened = self.sessions.open()
             session = self.sessions.read(opened)
         if session is None:
-            raise self._stranger(asked)
-        asked.scope["vbl.csrf"] = session.csrf
-        if asked.method != "POST":
+            raise self._stranger(visit)
+        visit.scope["vbl.csrf"] = session.csrf
+        if visit.method != "POST":
             return Admitted(receive, opened)
-        return await self._change(asked, receive, session, by_program)
+        return await self._change(visit, receive, session, by_program)
 
-    def _check_host(self, asked: Asked) -> None:
-        name = asked.host_name
+    def _check_host(self, visit: Visit) -> None:
+        name = visit.host_name
         if name is None:
             raise Refused(400, "the request names no host, or several", code="host")
         if name in LOOPBACK or name in self.hosts or (self.any_address and _is_address(name)):
@@ -132,13 +132,13 @@ class Guard:
             "Open it under the address that it printed, or name the host when it is started", "host",
         )  # fmt: skip
 
-    def _session(self, asked: Asked) -> Session | None:
-        value = asked.cookies.get(self.sessions.cookie)
+    def _session(self, visit: Visit) -> Session | None:
+        value = visit.cookies.get(self.sessions.cookie)
         return None if value is None else self.sessions.read(value)
 
-    def _entered(self, asked: Asked, token: str, session: Session | None) -> Response:
+    def _entered(self, visit: Visit, token: str, session: Session | None) -> Response:
         """The answer to a link with a token: a session, and the page without the token."""
-        answer = RedirectResponse(asked.again, 303)
+        answer = RedirectResponse(visit.again, 303)
         if session is not None and not self.sessions.is_lasting(token):
             return answer  # opened again from the history of the browser; the link may well be used
         if not self.sessions.admits(token):
@@ -146,24 +146,24 @@ class Guard:
                 403, "this link was used, is too old, or was not made by this server",
                 "Print a new one: vbl ui --link", "used_link",
             )  # fmt: skip
-        answer.headers["set-cookie"] = self._cookie(asked, self.sessions.open())
+        answer.headers["set-cookie"] = self._cookie(visit, self.sessions.open())
         return answer
 
-    def _cookie(self, asked: Asked, value: str) -> str:
-        secure = "; Secure" if asked.scope.get("scheme") == "https" else ""
-        place = f"Path={asked.root or '/'}; Max-Age={SESSION_S}"
+    def _cookie(self, visit: Visit, value: str) -> str:
+        secure = "; Secure" if visit.scope.get("scheme") == "https" else ""
+        place = f"Path={visit.root or '/'}; Max-Age={SESSION_S}"
         return f"{self.sessions.cookie}={value}; {place}; HttpOnly; SameSite=Strict{secure}"
 
-    def _with_cookie(self, send: Send, asked: Asked, value: str) -> Send:
+    def _with_cookie(self, send: Send, visit: Visit, value: str) -> Send:
         async def wrapped(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).append("set-cookie", self._cookie(asked, value))
+                MutableHeaders(scope=message).append("set-cookie", self._cookie(visit, value))
             await send(message)
 
         return wrapped
 
-    def _stranger(self, asked: Asked) -> Refused:
-        if asked.path.startswith("/api/") or asked.path == "/metrics":
+    def _stranger(self, visit: Visit) -> Refused:
+        if visit.path.startswith("/api/") or visit.path == "/metrics":
             hint = "Start the server with --token TOKEN, and send it: Authorization: Bearer TOKEN"
             return Refused(401, "who asks is not known here", hint, "unauthorized")
         return Refused(
@@ -171,7 +171,7 @@ class Guard:
             "Open the link that the server printed, or print a new one: vbl ui --link", "no_session",
         )  # fmt: skip
 
-    async def _change(self, asked: Asked, receive: Receive, session: Session, by_program: bool) -> Admitted:
+    async def _change(self, visit: Visit, receive: Receive, session: Session, by_program: bool) -> Admitted:
         """A change: small enough, and, but for a program that has shown the lasting token, from our own page and with
         the session's token. Raises Refused."""
         if self.read_only:
@@ -179,16 +179,16 @@ class Guard:
                 403, "this server only shows; it changes nothing", "Start it without --read-only", "read_only"
             )
         if not by_program:
-            _check_origin(asked)
-        kind = asked.headers.get("content-type", "").partition(";")[0].strip().lower()
+            _check_origin(visit)
+        kind = visit.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in (_FORM, _JSON, ""):
             raise Refused(415, f"a change is sent as {_FORM} or {_JSON}", code="content_type")
-        body = await _body(asked, receive)
+        body = await _body(visit, receive)
         form = _fields(body) if kind == _FORM else ImmutableMultiDict[str, str]()
-        given = asked.headers.get("x-csrf-token") or form.get("csrf") or ""
+        given = visit.headers.get("x-csrf-token") or form.get("csrf") or ""
         if not by_program and not hmac.compare_digest(given.encode(), session.csrf.encode()):
             raise Refused(403, "the form does not belong to this session", "Load the page again, and repeat it", "csrf")
-        asked.scope["vbl.form"], asked.scope["vbl.body"] = form, body
+        visit.scope["vbl.form"], visit.scope["vbl.body"] = form, body
         return Admitted(_replayed(body))
 
 
@@ -200,7 +200,7 @@ class Admitted:
     opened: str | None = None
 
 
-class Asked:
+class Visit:
     """A request, as far as the guard looks at it."""
 
     def __init__(self, scope: Scope) -> None:
@@ -229,10 +229,7 @@ class Asked:
         named = self.headers.getlist("host")
         if len(named) != 1:
             return None
-        host = named[0].strip().lower()
-        if host.startswith("["):
-            return host[1:].partition("]")[0]
-        return host.partition(":")[0].rstrip(".") or None
+        return host_of(named[0]) or None
 
     @property
     def cookies(self) -> dict[str, str]:
@@ -246,6 +243,14 @@ class Asked:
         return found
 
 
+def host_of(authority: str) -> str:
+    """The host of `host:port`, in lower case; an IPv6 address with a port stands in brackets."""
+    text = authority.strip().lower()
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return (text if _is_address(text) else text.partition(":")[0]).rstrip(".")
+
+
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
@@ -254,27 +259,27 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _check_site(asked: Asked) -> None:
+def _check_site(visit: Visit) -> None:
     """Refuse what another site asks for, except to open a page (https://web.dev/articles/fetch-metadata)."""
-    site = asked.headers.get("sec-fetch-site")
+    site = visit.headers.get("sec-fetch-site")
     if site in (None, "same-origin", "none"):
         return
-    opens = asked.headers.get("sec-fetch-mode") == "navigate" and asked.headers.get("sec-fetch-dest") == "document"
-    if asked.method != "GET" or not opens:
+    opens = visit.headers.get("sec-fetch-mode") == "navigate" and visit.headers.get("sec-fetch-dest") == "document"
+    if visit.method != "GET" or not opens:
         raise Refused(403, "another site asked for this", "Open the page itself", "cross_site")
 
 
-def _check_origin(asked: Asked) -> None:
+def _check_origin(visit: Visit) -> None:
     """Refuse a change that did not come from one of our pages; ports of one host are different origins."""
-    if asked.headers.get("sec-fetch-site") == "same-origin":
+    if visit.headers.get("sec-fetch-site") == "same-origin":
         return
-    origin = asked.headers.get("origin")
-    if origin is not None and origin.partition("://")[2].lower() != asked.headers.get("host", "").lower():
+    origin = visit.headers.get("origin")
+    if origin is not None and origin.partition("://")[2].lower() != visit.headers.get("host", "").lower():
         raise Refused(403, f"a change from {origin} is not taken", "Repeat it on the page itself", "cross_site")
 
 
-async def _body(asked: Asked, receive: Receive) -> bytes:
-    said = asked.headers.get("content-length", "0")
+async def _body(visit: Visit, receive: Receive) -> bytes:
+    said = visit.headers.get("content-length", "0")
     if said.isascii() and said.isdigit() and int(said) > MOST_BYTES:
         raise _too_large()
     parts: list[bytes] = []
@@ -324,18 +329,18 @@ def _hardened(send: Send) -> Send:
     return wrapped
 
 
-def _refusal(asked: Asked, refused: Refused) -> Response:
+def _refusal(visit: Visit, refused: Refused) -> Response:
     """The answer to what is refused: JSON below /api, else a page that stands alone. A part of a page that lost its
     session has the browser load the whole one."""
     headers = {"www-authenticate": "Bearer"} if refused.status == 401 else {}
-    if asked.path.startswith("/api/") or asked.path == "/metrics":
+    if visit.path.startswith("/api/") or visit.path == "/metrics":
         error = {"code": refused.code, "message": refused.message, "hint": refused.hint}
         return Response(json.dumps({"error": error}), refused.status, headers, _JSON)
-    if "hx-request" in asked.headers and refused.code == "no_session":
+    if "hx-request" in visit.headers and refused.code == "no_session":
         headers["hx-refresh"] = "true"
     again = None
-    if refused.code == "no_session" and asked.headers.get("sec-fetch-site") == "cross-site":
+    if refused.code == "no_session" and visit.headers.get("sec-fetch-site") == "cross-site":
         # a strict cookie does not come along from another site's link; it does from ours
-        again = tag("p", tag("a", "If you have been here before, go on", href=asked.again))
-    page = frame.alone(refused.message, refused.hint, asked.root, again)
+        again = tag("p", tag("a", "If you have been here before, go on", href=visit.again))
+    page = frame.alone(refused.message, refused.hint, visit.root, again)
     return HTMLResponse(page, refused.status, headers)
