@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from vbl.engine import doubt, overdue
 from vbl.engine.advance import MISSING, Ask, Execution
-from vbl.engine.attempt import Committed, Failed, Stopped, Succeeded, failure
 from vbl.engine.calls import StepCall
 from vbl.engine.context import Attempt
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.doubt import InDoubt
+from vbl.engine.outcomes import Committed, Failed, Stopped, Succeeded, failure
 from vbl.engine.record import Record
 from vbl.engine.telling import ASKING
 from vbl.errors import Divergence, StorageError, ValueNotStorable, WorkflowError

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from vbl.engine.attempt import Failed, Succeeded, failure
 from vbl.engine.context import Attempt
+from vbl.engine.outcomes import Failed, Succeeded, failure
 from vbl.engine.probe import DidNotHappen, Happened, Unknown
 from vbl.errors import ValueNotStorable, WorkflowError
 from vbl.history.events import StepResolved

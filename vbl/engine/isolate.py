@@ -19,9 +19,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from vbl.engine.attempt import Failed, Outcome, Stopped, Succeeded, failure, timed_out
 from vbl.engine.context import CURRENT, Attempt
 from vbl.engine.definitions import Step
+from vbl.engine.outcomes import Failed, Outcome, Stopped, Succeeded, failure, timed_out
 from vbl.errors import UsageError
 from vbl.history.retry import Kind
 from vbl.store.payloads import Json, Recorder, dumps, loads

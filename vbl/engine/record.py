@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from vbl.engine.advance import Ask, Execution
-from vbl.engine.attempt import Failed, failure
 from vbl.engine.calls import StepCall
 from vbl.engine.context import Attempt
+from vbl.engine.outcomes import Failed, failure
 from vbl.engine.variables import Variables
 from vbl.errors import ApprovalExpired, RunFailed, StepFailed, ValueNotStorable
 from vbl.history.events import Payload

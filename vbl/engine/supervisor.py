@@ -18,7 +18,7 @@ from typing import Any
 
 from vbl.clock import SYSTEM, Clock
 from vbl.engine.activity import ActiveRun
-from vbl.engine.attempt import Outcome, Pool, Stopped, run
+from vbl.engine.attempt import Pool, run
 from vbl.engine.context import Attempt
 from vbl.engine.definitions import REGISTRY
 from vbl.engine.garbage import rare_collections
@@ -27,6 +27,7 @@ from vbl.engine.lease import Lease
 from vbl.engine.listeners import Listeners
 from vbl.engine.lookout import Lookout
 from vbl.engine.loop import visiting
+from vbl.engine.outcomes import Outcome, Stopped
 from vbl.engine.quarantine import Quarantine
 from vbl.engine.telling import born
 from vbl.engine.transact import Transactions

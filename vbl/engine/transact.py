@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from vbl.clock import Clock
-from vbl.engine.attempt import Broken, Committed, Job, Outcome, Pool, Stopped, failure, timed_out
+from vbl.engine.attempt import Job, Pool
 from vbl.engine.context import CURRENT, Attempt
 from vbl.engine.definitions import Step, step
+from vbl.engine.outcomes import Broken, Committed, Outcome, Stopped, failure, timed_out
 from vbl.errors import EpochLost, NotInWorkflow, StorageError, UsageError, VblError
 from vbl.history.retry import Retry
 from vbl.history.state import RunState
