@@ -47,10 +47,12 @@ def test_without_a_session_nothing_is_shown(serve: Serve) -> None:
         assert answer.status_code == 403, path
         assert "vbl ui --link" in answer.text
         assert "support.db" not in answer.text
-    for path in ("/api/v1/runs", "/metrics"):
-        answer = httpx.get(server.address + path)
-        assert answer.status_code == 401
-        assert answer.json()["error"]["code"] == "unauthorized"
+    answer = httpx.get(f"{server.address}/api/v1/runs")
+    assert answer.status_code == 401
+    assert answer.json()["error"]["code"] == "unauthorized"
+    answer = httpx.get(f"{server.address}/metrics")
+    assert answer.status_code == 401
+    assert answer.text.startswith("unauthorized: ")
     for path in ("/assets/now/none.css", "/assets/none"):  # what is open to anybody does not tell of the file either
         answer = httpx.get(server.address + path)
         assert answer.status_code == 404
@@ -525,19 +527,20 @@ def test_what_is_recorded_is_never_markup(site: Site, file: Client) -> None:
         assert "<img" not in text
 
 
-def test_a_file_that_cannot_be_read_is_told_by_a_page(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_read_is_told_in_the_form_that_was_asked_for(serve: Serve) -> None:
     server = serve()
     browser = entered(server)
     client = server.app.house.client
     client.close()
-    for path in ("/queues", "/api/v1/file"):
+    kinds = {"/queues": "text/html", "/metrics": "text/plain", "/api/v1/file": "application/json"}
+    for path, kind in kinds.items():
         answer = browser.get(path)
         assert answer.status_code == 503, path
+        assert answer.headers["content-type"].startswith(kind), path
         assert str(client.path) in answer.text
         assert "Traceback" not in answer.text
     health = httpx.get(f"{server.address}/healthz")
-    assert health.status_code == 503
-    assert client.path.name not in health.text
+    assert (health.status_code, health.json()) == (503, {"error": {"code": "closed"}})
 
 
 def test_an_asset_is_kept_for_good_only_under_the_name_of_its_content(serve: Serve) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from vbl import config
 from vbl.drawing import frame
@@ -31,6 +31,7 @@ from vbl.errors import (
     VblError,
 )
 from vbl.web.assets import Assets
+from vbl.web.formats import for_programs, path_of
 
 if TYPE_CHECKING:
     from vbl.client import Client
@@ -178,13 +179,12 @@ class Desk:
         return RedirectResponse(f"{self.root}{path}", 303)
 
     def problem(self, error: VblError) -> Response:
-        """An error as a page, a part of one, or JSON, whichever was asked for; its code alone, where nobody was asked
-        who he is."""
-        status = status_of(error)
-        if "vbl.csrf" not in self.request.scope:
-            return PlainTextResponse(f"{error.code}\n", status)
-        if self.request.scope["path"].removeprefix(self.root).startswith("/api/"):
-            return JSONResponse({"error": error.as_dict()}, status)
+        """An error as a page, a part of one, or as programs read it, whichever was asked for; its code alone, where
+        nobody was asked who he is."""
+        status, known = status_of(error), "vbl.csrf" in self.request.scope
+        told = error.as_dict() if known else {"code": error.code}
+        if (plain := for_programs(path_of(self.request.scope), told, status)) is not None:
+            return plain
         drawn = frame.problem(error.message, error.hint, error.code)
         if self.partial:
             return self.fragment(drawn, status)

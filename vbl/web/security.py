@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
@@ -25,6 +24,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from vbl.drawing import frame
 from vbl.drawing.markup import tag
+from vbl.web.formats import for_programs, path_of
 from vbl.web.sessions import SESSION_S, Session, Sessions
 
 Scope = MutableMapping[str, Any]
@@ -208,9 +208,7 @@ class Visit:
         self.headers = Headers(scope=scope)
         self.method: str = scope["method"]
         self.root: str = scope.get("root_path", "").rstrip("/")
-        path: str = scope["path"]
-        self.path = path.removeprefix(self.root) if path.startswith(f"{self.root}/") or path == self.root else path
-        self.path = self.path or "/"
+        self.path = path_of(scope)
         self.pairs = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         self.query = dict(self.pairs)
         scheme, _, credential = self.headers.get("authorization", "").partition(" ")
@@ -330,12 +328,12 @@ def _hardened(send: Send) -> Send:
 
 
 def _refusal(visit: Visit, refused: Refused) -> Response:
-    """The answer to what is refused: JSON below /api, else a page that stands alone. A part of a page that lost its
-    session has the browser load the whole one."""
+    """The answer to what is refused: as programs read it where they ask, else a page that stands alone. A part of a
+    page that lost its session has the browser load the whole one."""
     headers = {"www-authenticate": "Bearer"} if refused.status == 401 else {}
-    if visit.path.startswith("/api/") or visit.path == "/metrics":
-        error = {"code": refused.code, "message": refused.message, "hint": refused.hint}
-        return Response(json.dumps({"error": error}), refused.status, headers, _JSON)
+    error = {"code": refused.code, "message": refused.message, "hint": refused.hint}
+    if (plain := for_programs(visit.path, error, refused.status, headers)) is not None:
+        return plain
     if "hx-request" in visit.headers and refused.code == "no_session":
         headers["hx-refresh"] = "true"
     again = None
