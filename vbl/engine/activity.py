@@ -386,9 +386,11 @@ class ActiveRun:
                 outcome.traceback = None
         if isinstance(outcome, Failed):
             return self._record_failure(record, landed, outcome, step), MISSING
-        others = state.steps.keys() - {landed.key}
-        for payload in transitions.interrupt(state, self.host.epoch, counted=False, but=others):
-            record.payload(now, payload)
+        if step.status == "running":
+            lost = StepInterrupted(
+                step=landed.key, attempt=landed.number, epoch=self.host.epoch, counted=False, usage=landed.spent
+            )
+            record.payload(now, lost)
         return None, MISSING
 
     def _record_answer(self, record: Record, asked: Attempt) -> tuple[Fact | None, Any]:
@@ -453,8 +455,9 @@ class ActiveRun:
                     assert ask.call is not None
                     self._start(record, ask.call)
                 case "STEP_CANCELLED":
-                    record.about("STEP_CANCELLED", now, "step", ask.subject)
-                    self.to_cancel.append(str(ask.subject))
+                    key = str(ask.subject)
+                    record.given_up(now, key, self.in_flight.get(key))
+                    self.to_cancel.append(key)
                 case "TIMER_SET":
                     assert ask.timer is not None
                     record.append("TIMER_SET", now, {"v": 1, "timer": ask.timer.number, "at": ask.timer.at})

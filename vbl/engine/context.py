@@ -38,7 +38,8 @@ class Attempt:
 
     `number` counts from 1; `alone` says that it runs in quarantine, `launched` that its body was begun, `stopped` that
     we took it back, `probing` that the step's probe is asked and not its body; `outcome` is None until it has ended;
-    `file` is where the run is recorded, `connection` that of a transaction while its body runs.
+    `file` is where the run is recorded, `connection` that of a transaction while its body runs; `usage` has what its
+    body has used of models so far, a call each.
     """
 
     __slots__ = (
@@ -55,6 +56,7 @@ class Attempt:
         "run_id",
         "stopped",
         "task",
+        "usage",
     )
 
     def __init__(
@@ -73,6 +75,20 @@ class Attempt:
         self.task: asyncio.Task[None] | None = None
         self.file: Path | None = None
         self.outcome: Any = None
+        self.usage: tuple[dict[str, Any], ...] = ()
+
+    def used(self, call: dict[str, Any]) -> None:
+        """Keep what a call of a model used, to be recorded with the end of the attempt; from any thread of its body."""
+        with _USING:
+            self.usage = (*self.usage, call)
+
+    @property
+    def spent(self) -> dict[str, Any] | None:
+        """What its body has used so far as it is recorded: that of its one call, or the list of its `calls`."""
+        calls = self.usage
+        if len(calls) > 1:
+            return {"calls": list(calls)}
+        return calls[0] if calls else None
 
     def cancel(self) -> None:
         """Stop the body, as far as it can be stopped."""
@@ -80,6 +96,8 @@ class Attempt:
         if self.task is not None:
             self.task.cancel()
 
+
+_USING = threading.Lock()
 
 CURRENT: ContextVar[Any] = ContextVar("vbl", default=None)
 """An Execution in workflow code, an Attempt in a step's body, else None."""

@@ -1,12 +1,14 @@
 """Steps with isolation="process": the body runs in a child process, which is killed at its time-out.
 
-Parent and child exchange JSON: the recorded form of the arguments and of the result. The child finds the step by
-module and name, so such a step must be defined at the top level of a module.
+Parent and child exchange JSON: the recorded form of the arguments and of the result, and before that what the body uses
+of models, at once, so that it is known however the child ends. The child finds the step by module and name, so such a
+step must be defined at the top level of a module.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import importlib.util
 import multiprocessing
@@ -43,7 +45,7 @@ async def run_isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, 
         await asyncio.shield(starting)
         there.close()
         async with asyncio.timeout(step.timeout):
-            answer = await _answer(here)
+            answer = await _answer(here, attempt)
     except TimeoutError:
         return timed_out(step)
     except asyncio.CancelledError:
@@ -71,15 +73,20 @@ async def _end(starting: asyncio.Future[None], child: SpawnProcess) -> None:
         await asyncio.shield(asyncio.to_thread(child.join))
 
 
-async def _answer(here: Connection) -> tuple[bool, str] | None:
-    """What the child sends; None when it dies first."""
+async def _answer(here: Connection, attempt: Attempt) -> tuple[bool, str] | None:
+    """What the child sends; None when it dies first. What it uses on the way is noted in the attempt."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Event = asyncio.Event()
     loop.add_reader(here.fileno(), ready.set)
     try:
-        await ready.wait()
-        fine, body = loads(await asyncio.to_thread(here.recv_bytes))
-        return fine, body
+        while True:
+            await ready.wait()
+            ready.clear()
+            while here.poll():
+                fine, body = loads(await asyncio.to_thread(here.recv_bytes))
+                if fine is not None:
+                    return fine, body
+                attempt.used(body)
     except EOFError:
         return None
     finally:
@@ -139,8 +146,8 @@ def _serve(
             found = getattr(found, part)
         signature = found.signature
         bound = {k: signature.codecs[k].load(v) for k, v in loads(given).items()}
-        attempt = Attempt(run_id, key, number)
-        attempt.idempotency_key = idempotency_key
+        attempt = _Apart(run_id, key, number)
+        attempt.idempotency_key, attempt.parent = idempotency_key, there
         CURRENT.set(attempt)
         args, kwargs = signature.spread(bound)
         value = asyncio.run(found.function(*args, **kwargs)) if found.is_async else found.function(*args, **kwargs)
@@ -149,7 +156,23 @@ def _serve(
     except BaseException as error:
         failed = failure(error)
         answer = [False, dumps({**failed.record(), "retry_after": failed.retry_after})]
-    there.send_bytes(dumps(answer).encode())
+    with _SENDING:
+        there.send_bytes(dumps(answer).encode())
+
+
+class _Apart(Attempt):
+    """An attempt as its child process sees it."""
+
+    __slots__ = ("parent",)
+    parent: Connection
+
+    def used(self, call: dict[str, Any]) -> None:
+        """Tell the parent; what comes behind the answer nobody reads."""
+        with _SENDING, contextlib.suppress(BrokenPipeError):
+            self.parent.send_bytes(dumps([None, call]).encode())
+
+
+_SENDING = threading.Lock()
 
 
 def _end_with_parent(there: Connection) -> None:

@@ -101,18 +101,30 @@ class Record:
         assert call is not None
         recorded = call.step.signature.result.record(value, history.recorder)
         payload = {"v": 1, "step": attempt.key, "attempt": attempt.number, "output": recorded.plain}
-        text = f'{{"v":1,"step":{call.key_text},"attempt":{attempt.number},"output":{recorded.text}}}'
+        text = f'{{"v":1,"step":{call.key_text},"attempt":{attempt.number},"output":{recorded.text}'
+        if attempt.usage:
+            payload["usage"] = used = attempt.spent
+            text += f',"usage":{dumps(used)}'
         if recorded.blob is not None:
             history.blobs.append(recorded.blob)
-        fact = self.append("STEP_COMPLETED", at, payload, text)
+        fact = self.append("STEP_COMPLETED", at, payload, text + "}")
         if recorded.shape is not None or len(recorded.text) >= LARGE_BYTES:
             history.recorder.know((fact.seq, "output"), recorded.plain, recorded.shape)
         return fact, recorded.value
 
     def failed(self, at: int, attempt: Attempt, outcome: Failed, *, final: bool) -> Fact:
         """A body raised, or its time was up."""
-        error = {"v": 1, "step": attempt.key, "attempt": attempt.number, "error": outcome.record(), "final": final}
-        return self.append("STEP_FAILED", at, error)
+        about = {"v": 1, "step": attempt.key, "attempt": attempt.number}
+        used = {"usage": attempt.spent} if attempt.usage else {}
+        return self.append("STEP_FAILED", at, {**about, "error": outcome.record(), "final": final, **used})
+
+    def given_up(self, at: int, step: str, attempt: Attempt | None) -> None:
+        """The code no longer waits for a step; `attempt` is the one in flight. What a write has used by then is left
+        to its end, which is recorded all the same."""
+        cancelled: dict[str, Any] = {"v": 1, "step": step}
+        if attempt is not None and attempt.usage and attempt.call is not None and attempt.call.step.effect != "write":
+            cancelled["usage"] = attempt.spent
+        self.append("STEP_CANCELLED", at, cancelled)
 
     def retry(self, at: int, attempt: Attempt, outcome: Failed, decision: Again, max_attempts: int) -> None:
         """Another attempt is due after a delay."""

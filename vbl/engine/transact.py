@@ -27,7 +27,7 @@ from vbl.errors import EpochLost, NotInWorkflow, StorageError, UsageError, VblEr
 from vbl.history.retry import Retry
 from vbl.history.state import RunState
 from vbl.store.journal import Draft, Journal
-from vbl.store.payloads import Recorder
+from vbl.store.payloads import Recorder, dumps
 from vbl.store.protocol import Store
 from vbl.store.sqlite import Durability, Workbench
 
@@ -251,9 +251,12 @@ class Transactions:
         if recorded.blob is not None:
             bench.many("insert_blob", [recorded.blob])
         payload = {"v": 1, "step": attempt.key, "attempt": attempt.number, "output": recorded.plain}
-        head = f'{{"v":1,"step":{call.key_text},"attempt":{attempt.number}'
+        text = f'{{"v":1,"step":{call.key_text},"attempt":{attempt.number},"output":{recorded.text}'
+        if attempt.usage:
+            payload["usage"] = used = attempt.spent
+            text += f',"usage":{dumps(used)}'
         at = max(self._host.clock.now(), state.at)
-        return [Draft("STEP_COMPLETED", at, payload, f'{head},"output":{recorded.text}}}')]
+        return [Draft("STEP_COMPLETED", at, payload, text + "}")]
 
 
 def _body(bench: Workbench, attempt: Attempt) -> Any:

@@ -209,7 +209,8 @@ class StepCompleted(Payload):
     """Written by the supervisor when a body returned; in the transaction of the body's own rows where that writes to
     tables of the user's.
     Effect: the output is known and is handed to the code; the step never runs again. A write that the code had given
-    up is recorded all the same, also after the end of the run, and not handed to it.
+    up is recorded all the same, also after the end of the run, and not handed to it. `usage` is what the attempt used
+    of models: provider, model, input_tokens, output_tokens, cached_tokens, usd; of several calls a list of such, `calls`.
     Rejected when the step is not in flight, and was not given up in flight either."""
 
     TYPE = EventType.STEP_COMPLETED
@@ -222,7 +223,7 @@ class StepCompleted(Payload):
 class StepFailed(Payload):
     """Written by the supervisor when a body raised or timed out.
     Effect: if `final`, the code sees `vbl.StepFailed`; else a RETRY_SCHEDULED stands beside it. The failure of a write
-    that the code had given up is only kept.
+    that the code had given up is only kept. `usage`: as in STEP_COMPLETED.
     Rejected when the step is not in flight, and was not given up in flight either."""
 
     TYPE = EventType.STEP_FAILED
@@ -230,20 +231,24 @@ class StepFailed(Payload):
     attempt: int
     error: Error
     final: bool = True
+    usage: dict[str, Any] | None = None
 
 
 class StepCancelled(Payload):
     """Written by the supervisor when the code gave the step up: a time-out, a lost race, a cancel.
     Effect: the step is over; a result that comes later, or came while the code was not at hand, is not handed to it.
+    `usage`, as in STEP_COMPLETED, is what the attempt in flight had used by then; that of a write comes with its end.
     Rejected when the code has the result, or gave the step up before."""
 
     TYPE = EventType.STEP_CANCELLED
     step: str
+    usage: dict[str, Any] | None = None
 
 
 class StepInterrupted(Payload):
     """Written by a supervisor for a step that was in flight when its process died or was stopped.
-    Effect: the attempt has no outcome; the step is tried again. Only a `counted` one leads to quarantine.
+    Effect: the attempt has no outcome; the step is tried again. Only a `counted` one leads to quarantine. `usage`, as in
+    STEP_COMPLETED, is there where the attempt was stopped; what it had used when its process died nobody knows.
     Rejected when that attempt is not in flight."""
 
     TYPE = EventType.STEP_INTERRUPTED
@@ -251,6 +256,7 @@ class StepInterrupted(Payload):
     attempt: int
     epoch: int
     counted: bool = True
+    usage: dict[str, Any] | None = None
 
 
 class RetryScheduled(Payload):

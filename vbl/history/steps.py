@@ -95,11 +95,8 @@ def _step_started(state: RunState, fact: Fact) -> None:
 def _step_completed(state: RunState, fact: Fact) -> None:
     p = fact.payload
     step = state.steps[p["step"]]
-    if p.get("usage"):
-        state.usage.append({"step": step.key, **p["usage"]})
-        usd = p["usage"].get("usd")
-        if isinstance(usd, (int, float)):
-            state.usd = (state.usd or 0.0) + usd
+    if "usage" in p:
+        _used(state, p)
     step.output, step.error, step.interrupted = p.get("output"), None, False
     if step.status == "cancelled" or step.void:
         step.late_seq = fact.seq
@@ -113,6 +110,8 @@ def _step_completed(state: RunState, fact: Fact) -> None:
 def _step_failed(state: RunState, fact: Fact) -> None:
     p = fact.payload
     step = state.steps[p["step"]]
+    if "usage" in p:
+        _used(state, p)
     step.error, step.interrupted = p["error"], False
     if step.status == "cancelled" or step.void:
         step.late_seq = fact.seq
@@ -126,7 +125,19 @@ def _step_failed(state: RunState, fact: Fact) -> None:
         due_again(state, step)
 
 
+def _used(state: RunState, payload: dict[str, Any]) -> None:
+    """What an attempt used of models, however it ended: the money is spent."""
+    usage: dict[str, Any] = payload["usage"] or {}
+    for call in usage.get("calls") or [usage] if usage else []:
+        state.usage.append({"step": payload["step"], **call})
+        usd = call.get("usd")
+        if isinstance(usd, (int, float)):
+            state.usd = (state.usd or 0.0) + usd
+
+
 def _step_cancelled(state: RunState, fact: Fact) -> None:
+    if "usage" in fact.payload:
+        _used(state, fact.payload)
     step = state.steps[fact.payload["step"]]
     if step.status in ("completed", "failed"):
         return  # it had ended before the code was at hand to give it up: it never runs again
@@ -136,6 +147,8 @@ def _step_cancelled(state: RunState, fact: Fact) -> None:
 
 
 def _step_interrupted(state: RunState, fact: Fact) -> None:
+    if "usage" in fact.payload:
+        _used(state, fact.payload)
     step = state.steps[fact.payload["step"]]
     if step.status != "running":
         return
