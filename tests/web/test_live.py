@@ -116,6 +116,19 @@ def test_after_a_pause_in_which_nobody_listened_anything_may_have_changed(site: 
         assert data["cursor"] == file.cursor()
 
 
+def test_a_page_that_knows_of_a_commit_before_the_feed_is_not_drawn_again(
+    site: Site, file: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LOOK_S", 1.0)
+    with opened(site, file.cursor()) as stream:
+        stream.next()
+        run = file.start("triage")
+        with opened(site, file.cursor()) as later:  # its page was made after the commit, and before the next look
+            first = later.next()[1]
+            assert (first["runs"], first["all"], first["cursor"]) == ([], False, file.cursor())
+            assert stream.next()[1]["runs"] == [run.id]
+
+
 def test_a_cursor_of_another_file_has_all_drawn_again(site: Site, file: Client) -> None:
     file.start("triage")
     for after in (10**6, 10**18):

@@ -16,8 +16,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -28,11 +29,16 @@ from vbl.errors import StorageError
 from vbl.handle import Access
 from vbl.store.holder import SupervisorInfo
 
+if TYPE_CHECKING:
+    from vbl.web.desk import House
+
 LOOK_S = 0.04
 HOLDER_S = 0.4
 BEAT_S = 15.0
 ELSEWHERE_S = 1.0
 """A page about one run hears so often that other runs have moved."""
+ANYTHING = -1
+"""The cursor of a page of which nothing is known: anything may have changed since."""
 MOST_STREAMS = 200
 MOST_RUNS = 50
 _REMEMBERED = 4_096
@@ -179,18 +185,14 @@ class Feed:
     # The streams ---------------------------------------------------------------------------------------------------
 
     def since(self, after: int) -> Change | None:
-        """What has changed behind a cursor; None until the file has been looked at. Raises StorageError."""
+        """What has changed behind a cursor; None until the file has been looked at so far. Raises StorageError."""
         with self._lock:
             if self._error is not None:
                 raise self._error
-            if self._cursor < 0:
+            if self._cursor < 0 or after > self._cursor:  # a page may know of a commit before the next look
                 return None
-            if after >= self._cursor:
-                runs: list[str] = []
-                missed = after > self._cursor  # a cursor of another file
-            else:
-                missed = not self._recent or self._recent[0][0] > after + 1
-                runs = list(dict.fromkeys(run for id, run in reversed(self._recent) if id > after))
+            missed = after < self._cursor and (not self._recent or self._recent[0][0] > after + 1)
+            runs = list(dict.fromkeys(run for id, run in reversed(self._recent) if id > after))
             return Change(self._cursor, runs[:MOST_RUNS], missed or len(runs) > MOST_RUNS, self._supervisor)
 
     async def stream(self, listener: Listener, after: int, run: str | None) -> AsyncGenerator[str, None]:
@@ -242,13 +244,14 @@ def holder_of(info: SupervisorInfo | None, silent: str | None) -> dict[str, Any]
 
 async def live(request: Request) -> Response:
     """`GET /live?after=CURSOR[&run=ID]`."""
-    feed: Feed = request.app.state.house.feed
+    house: House = request.app.state.house
+    feed = house.feed
     if feed.closed or feed.open >= feed.most:
         return PlainTextResponse("too many pages are open\n", 503, {"retry-after": "5"})
     after = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
     run = request.query_params.get("run") or None
-    cursor = int(after) if after.isascii() and after.isdigit() and len(after) < 19 else 0
-    return EventStream(feed, cursor, run)
+    cursor = int(after) if after.isascii() and after.isdigit() and len(after) < 19 else ANYTHING
+    return EventStream(house, cursor, run)
 
 
 class EventStream(Response):
@@ -256,16 +259,18 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, feed: Feed, after: int, run: str | None) -> None:
+    def __init__(self, house: House, after: int, run: str | None) -> None:
         super().__init__(headers={"x-accel-buffering": "no"})
         del self.headers["content-length"]
-        self._feed, self._after, self._run = feed, after, run
+        self._feed, self._client, self._after, self._run = house.feed, house.client, after, run
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. The place among the listeners is taken before anything is awaited, so that none is given twice."""
         with self._feed.listening() as listener:
+            last = await run_in_threadpool(self._client.cursor)
+            after = self._after if self._after <= last else ANYTHING  # a cursor of another file
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await self._until_left(self._feed.stream(listener, self._after, self._run), receive, send)
+            await self._until_left(self._feed.stream(listener, after, self._run), receive, send)
 
     async def _until_left(self, texts: AsyncGenerator[str, None], receive: Receive, send: Send) -> None:
         writing = asyncio.ensure_future(_written(texts, send))
