@@ -4,7 +4,8 @@ The model is chosen by the environment: `VBL_MODEL_URL` (an OpenAI-compatible se
 `VBL_MODEL_KEY`), `OPENAI_API_KEY` or `ANTHROPIC_API_KEY`; `VBL_MODEL` names the model. A failed call raises
 ModelError, which says its `kind` and `retry_after` as a retry policy wants to know them. A `Model` holds the
 name of the variable that its key is in, never the key, and no message, reply or traceback made here contains
-one. httpx is imported at the first call. Retrying, recording and paying do not belong here.
+one. What an answer says that it used is noted for the step that asked (vbl.agents.usage), also where the answer is of
+no use. httpx is imported at the first call. Retrying, recording and paying do not belong here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel, ConfigDict
 
 from vbl.agents.redaction import redact, strike
+from vbl.agents.usage import MOST_TOKENS, Usage, note
 from vbl.errors import UsageError, VblError
 from vbl.history.retry import Kind, kind_of_status, retry_after_of
 
@@ -93,13 +95,21 @@ class Model:
         body = _request_body(self.provider, name, messages, system, max_tokens)
         path = "/messages" if self.provider == "anthropic" else "/chat/completions"
         answer = await _call(self, "POST", path, key, body)
-        return _read_reply(self, answer, name, key)
+        used = _used(self, answer, name, key)
+        if answer.get("usage") or not answer.get("error"):
+            note(used)
+        return Reply(
+            text=_read_text(self, answer, key),
+            model=used.model,
+            input_tokens=used.input_tokens,
+            output_tokens=used.output_tokens,
+        )
 
     async def _first_model(self, key: str) -> str:
         """Ask a compatible server which model it serves, where `VBL_MODEL` names none."""
         listed: Any = (await _call(self, "GET", "/models", key)).get("data")
         name = _mapping(listed[0]).get("id") if isinstance(listed, list) and listed else None
-        if not isinstance(name, str):
+        if not isinstance(name, str) or not name:
             raise ModelError(f"{self} lists no model", "Name the one to use: VBL_MODEL=name", kind=Kind.PERMANENT)
         return name
 
@@ -289,8 +299,8 @@ def _mapping(value: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def _read_reply(model: Model, answer: dict[str, Any], asked: str, key: str) -> Reply:
-    """Take the text and the token counts out of a provider's answer."""
+def _read_text(model: Model, answer: dict[str, Any], key: str) -> str:
+    """Take the text out of a provider's answer. Raises ModelError where there is none."""
     if answer.get("error"):
         raise _error_in_answer(model, answer, key)
     try:
@@ -305,13 +315,7 @@ def _read_reply(model: Model, answer: dict[str, Any], asked: str, key: str) -> R
         raise ModelError(f"{model} declined to answer ({stop})", kind=Kind.PERMANENT)
     if not text.strip():
         raise ModelError(f"{model} sent an empty text (stopped: {stop})", kind=Kind.TRANSIENT)
-    counts = _mapping(answer.get("usage"))
-    return Reply(
-        text=strike(text, key),
-        model=answer["model"] if isinstance(answer.get("model"), str) else asked,
-        input_tokens=_count(counts, "prompt_tokens", "input_tokens"),
-        output_tokens=_count(counts, "completion_tokens", "output_tokens"),
-    )
+    return strike(text, key)
 
 
 def _text_of(provider: Provider, answer: dict[str, Any]) -> tuple[str, str]:
@@ -334,5 +338,45 @@ def _error_in_answer(model: Model, answer: dict[str, Any], key: str) -> ModelErr
     return ModelError(f"{model} answered an error: {_excerpt(redact(_error_words(words), key))}", kind=kind)
 
 
+def _used(model: Model, answer: dict[str, Any], asked: str, key: str) -> Usage:
+    """Take what the call used out of a provider's answer.
+
+    `prompt_tokens` include those from a cache (https://platform.openai.com/docs/guides/prompt-caching); Anthropic's
+    `input_tokens` are what is neither read from its cache nor written to it
+    (https://docs.claude.com/en/docs/build-with-claude/prompt-caching). `cost` is in US dollars where a provider says it
+    (https://openrouter.ai/docs/use-cases/usage-accounting).
+    """
+    counts = _mapping(answer.get("usage"))
+    read = _count(counts, "prompt_tokens", "input_tokens")
+    cached = _count(_mapping(counts.get("prompt_tokens_details")), "cached_tokens")
+    if model.provider == "anthropic":
+        cached = _count(counts, "cache_read_input_tokens")
+        parts = (read, cached, _count(counts, "cache_creation_input_tokens"))
+        read = sum(part or 0 for part in parts) if read is not None else None
+    cost = counts.get("cost")
+    return Usage(
+        provider=model.provider,
+        model=_answering(answer, asked, key),
+        input_tokens=read,
+        output_tokens=_count(counts, "completion_tokens", "output_tokens"),
+        cached_tokens=cached,
+        usd=cost if isinstance(cost, (int, float)) and type(cost) is not bool and 0 <= cost < _MOST_USD else None,
+    )
+
+
+_MOST_USD = 1e9
+
+
+def _answering(answer: dict[str, Any], asked: str, key: str) -> str:
+    """The name of the model that has answered, as the provider says; the one that was asked where it does not."""
+    named = answer.get("model")
+    name = strike(named, key) if isinstance(named, str) and named else asked
+    return name.encode("utf-8", "replace").decode()[:200]
+
+
+_MOST_TOKENS = MOST_TOKENS // 4
+
+
 def _count(usage: dict[str, Any], *names: str) -> int | None:
-    return next((usage[name] for name in names if isinstance(usage.get(name), int)), None)
+    found = (usage.get(name) for name in names)
+    return next((one for one in found if type(one) is int and 0 <= one <= _MOST_TOKENS), None)

@@ -209,8 +209,8 @@ class StepCompleted(Payload):
     """Written by the supervisor when a body returned; in the transaction of the body's own rows where that writes to
     tables of the user's.
     Effect: the output is known and is handed to the code; the step never runs again. A write that the code had given
-    up is recorded all the same, also after the end of the run, and not handed to it. `usage` is what the attempt used
-    of models: provider, model, input_tokens, output_tokens, cached_tokens, usd; of several calls a list of such, `calls`.
+    up is recorded all the same, also after the end of the run, and not handed to it. `usage` is what the attempt
+    used of models: provider, model, input_tokens, output_tokens, cached_tokens, usd; of several calls `calls`, a list.
     Rejected when the step is not in flight, and was not given up in flight either."""
 
     TYPE = EventType.STEP_COMPLETED
@@ -247,8 +247,8 @@ class StepCancelled(Payload):
 
 class StepInterrupted(Payload):
     """Written by a supervisor for a step that was in flight when its process died or was stopped.
-    Effect: the attempt has no outcome; the step is tried again. Only a `counted` one leads to quarantine. `usage`, as in
-    STEP_COMPLETED, is there where the attempt was stopped; what it had used when its process died nobody knows.
+    Effect: the attempt has no outcome; the step is tried again. Only a `counted` one leads to quarantine. `usage`, as
+    in STEP_COMPLETED, is there where the attempt was stopped; what it had used when its process died nobody knows.
     Rejected when that attempt is not in flight."""
 
     TYPE = EventType.STEP_INTERRUPTED
