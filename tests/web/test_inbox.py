@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import html
 import re
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from tests.web.conftest import Site, pages
 from tests.web.desk_work import answer_at_length, answer_for_two, answer_ticket, buy, move, refund
 from vbl.client import Client
 from vbl.handle import Run
+from vbl.history.state import RunState
 from vbl.testing import Trial
 from vbl.web.app import application
 
@@ -234,6 +236,19 @@ def test_a_list_that_has_not_changed_is_not_drawn_again(site: Site, trial: Trial
     assert changed.status_code == 200
     assert gate_of(run) in changed.text
     assert address not in changed.text
+
+
+def states() -> set[int]:
+    """The states of runs that are in memory."""
+    gc.collect()
+    return {id(one) for one in gc.get_objects() if type(one) is RunState}
+
+
+def test_what_is_asked_keeps_no_history_in_memory(site: Site, trial: Trial) -> None:
+    run = asked(trial, answer_ticket, "T-1")
+    before = states()
+    assert "the code goes on" in card(site.get("/inbox").text, gate_of(run))
+    assert not states() - before
 
 
 def test_a_form_without_the_token_changes_nothing(site: Site, trial: Trial) -> None:

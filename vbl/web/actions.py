@@ -24,7 +24,7 @@ from vbl.drawing.resolution import resolution
 from vbl.errors import InvalidInput, UsageError, VblError
 from vbl.handle import Run
 from vbl.web.desk import Desk, desk, status_of
-from vbl.web.inbox import sending, state_of
+from vbl.web.inbox import sending
 
 _OUTCOMES = ("happened", "did_not", "fail")
 
@@ -104,7 +104,7 @@ def signal(request: Request) -> Response:
     """Send a message, with data by the type that the code waits for."""
     d, run = _run(request)
     name, key = d.form.get("name", ""), d.form.get("key") or None
-    state = state_of(d, run.id)
+    state = run.state()
     data, made = waits(state).get(name, free()).filled(d.form)
     if made.wrong:
         problem = InvalidInput(f"signal {name} was not sent: what is marked does not fit")
@@ -121,7 +121,7 @@ def resolve(request: Request) -> Response:
     outcome = request.query_params.get("outcome", "")
     if outcome not in _OUTCOMES:
         raise UsageError(f"outcome {outcome!r} is none", f"It is one of {', '.join(_OUTCOMES)}")
-    state = state_of(d, run.id)
+    state = run.state()
     result, said = resolution(state, d.actor).read(d.form)
     asks = (state.blocked or {}).get("reason") == "unknown_outcome"
     if outcome == "happened" and asks and said.result.wrong:

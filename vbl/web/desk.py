@@ -83,8 +83,8 @@ class House:
     assets: Assets
     sheets: Sheets
     read_only: bool = False
-    states: Cache = field(default_factory=lambda: Cache(100))
-    """States of the runs that ask people something, by their id and seq."""
+    foreseen: Cache = field(default_factory=lambda: Cache(1_000))
+    """What deciding a gate would do, in some words each: a history is read for them, and not kept."""
     slices: Cache = field(default_factory=lambda: Cache(4))
     """How many runs ended in the slices of a span that are over, by the span and its beginning."""
 

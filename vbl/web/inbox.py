@@ -23,6 +23,7 @@ from vbl.drawing.inbox import doubt_card, gate_card, inbox, only
 from vbl.drawing.markup import Markup, join, tag
 from vbl.drawing.places import gate_at, run_at
 from vbl.errors import NotFound, VblError
+from vbl.handle import Run
 from vbl.history.gates import barred
 from vbl.history.questions import Gate, Question
 from vbl.history.state import RunState
@@ -51,30 +52,24 @@ def list_part(request: Request) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The questions, each with the state of its run, and a stamp that changes with any of them."""
+    """The questions, each with its run, and a stamp that changes with any of them."""
 
-    asked: list[tuple[Question, RunState]]
+    asked: list[tuple[Question, Run]]
     more: bool
     stamp: str
 
 
 def _found(request: Request, d: Desk) -> _Found:
     found = d.client.questions(to=request.query_params.get("to") or None, limit=MOST + 1)
-    asked = [(one, state_of(d, one.run_id)) for one in found[:MOST]]
-    text = repr([(one.kind, one.run_id, one.gate and one.gate.id, state.seq) for one, state in asked])
+    asked = [(one, d.client.run(one.run_id)) for one in found[:MOST]]
+    text = repr([(one.kind, one.run_id, one.gate and one.gate.id, run.seq) for one, run in asked])
     return _Found(asked, len(found) > MOST, hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
 def _list(request: Request, d: Desk, found: _Found) -> Markup:
     to = request.query_params.get("to") or None
-    cards = [card(d, question, state) for question, state in found.asked]
+    cards = [card(d, question, run.seq, run.state) for question, run in found.asked]
     return inbox([one for one in cards if one], root=d.root, to=to, more=found.more, stamp=found.stamp)
-
-
-def state_of(d: Desk, run_id: str) -> RunState:
-    """The state of a run, kept for as long as no event comes."""
-    run = d.client.run(run_id)
-    return d.house.states.get((run.id, run.seq), run.state)
 
 
 def sending(d: Desk) -> Sending | None:
@@ -82,20 +77,29 @@ def sending(d: Desk) -> Sending | None:
     return None if d.read_only else Sending(d.csrf, d.actor, d.root)
 
 
-def card(d: Desk, question: Question, state: RunState) -> Markup:
-    """One question, with its form."""
+def card(d: Desk, question: Question, seq: int, state: Callable[[], RunState]) -> Markup:
+    """One question, with its form; `state` reads that of its run after event `seq`, where it is needed."""
     now = d.client.now()
     gate = question.gate
     if gate is None:
-        return doubt_card(state, now, sending=sending(d), root=d.root)
-    return gate_card(gate, now, sending=sending(d), told=_told(d, state, gate, now), root=d.root)
+        return doubt_card(state(), now, sending=sending(d), root=d.root)
+    return gate_card(gate, now, sending=sending(d), told=_told(d, gate, now, seq, state), root=d.root)
 
 
-def _told(d: Desk, state: RunState, gate: Gate, now: int) -> Foreseen | None:
-    """What deciding an open gate would do, and whether it is for who sits here."""
-    if gate.id not in state.open_gates:
-        return None
-    return foreseen(state, gate.id, now, barred(state, gate.id, d.actor, d.client.groups))
+def _told(d: Desk, gate: Gate, now: int, seq: int, state: Callable[[], RunState]) -> Foreseen | None:
+    """What deciding an open gate would do, and whether it is for who sits here; told anew when an event has come or
+    somebody has joined a group, and each time once its time is over, for then it says since when."""
+    actor, groups = d.actor, d.client.groups
+
+    def made() -> Foreseen | None:
+        read = state()
+        if gate.id not in read.open_gates:
+            return None
+        return foreseen(read, gate.id, now, barred(read, gate.id, actor, groups))
+
+    if gate.expires_at is not None and now >= gate.expires_at:
+        return made()
+    return d.house.foreseen.get((gate.id, seq, actor, repr(groups)), made)
 
 
 # Deciding ------------------------------------------------------------------------------------------------------------
@@ -167,8 +171,8 @@ def _decided(d: Desk, gate: Gate, said: Answer, decide: Callable[[], Gate]) -> R
 
 
 def _card(d: Desk, gate: Gate, said: Answer | None = None, problem: VblError | None = None) -> Markup:
-    now = d.client.now()
-    told = _told(d, state_of(d, gate.run_id), gate, now)
+    now, run = d.client.now(), d.client.run(gate.run_id)
+    told = _told(d, gate, now, run.seq, run.state)
     return gate_card(gate, now, sending=sending(d), said=said, told=told, problem=problem, root=d.root)
 
 

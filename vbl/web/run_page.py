@@ -90,7 +90,7 @@ def head_part(request: Request) -> Response:
 
 def _asks(d: Desk, sheet: RunSheet) -> Markup:
     """What the run asks of people, each with its form, as in the inbox."""
-    cards = [card(d, question, sheet.state) for question in questions(sheet.state)]
+    cards = [card(d, question, sheet.state.seq, lambda: sheet.state) for question in questions(sheet.state)]
     return tag(
         "section", cards, id="asks", aria_label="Asked of people", hx_get=f"{run_at(d.root, sheet.id)}/asks", **LIVE
     )
