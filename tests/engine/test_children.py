@@ -131,6 +131,49 @@ def test_a_child_inherits_deadline_priority_and_starter(trial: Trial) -> None:
     assert_kin_agree(trial)
 
 
+@vbl.workflow
+async def dawdles() -> None:
+    await vbl.wait("never")
+
+
+@vbl.workflow
+async def passes_on() -> None:
+    await dawdles()
+
+
+def test_a_parent_whose_deadline_its_child_met_first_is_cancelled_and_does_not_fail(trial: Trial) -> None:
+    async def parent() -> None:
+        await passes_on()
+
+    run = begun(trial, parent, deadline=60)
+    assert run.wait() == "cancelled"
+    trial.settle()
+    assert {one.status for one in trial.runs()} == {"cancelled"}
+    assert {fact.payload["actor"] for one in trial.runs() for fact in of(one, "CANCEL_REQUESTED")} == {"deadline"}
+    assert_kin_agree(trial)
+    replay(run)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_clean_up_behind_the_deadline_may_start_children(trial: Trial, restart: bool) -> None:
+    async def parent() -> None:
+        try:
+            await vbl.wait("never")
+        finally:
+            if not vbl.parked():
+                async with vbl.shield():
+                    await vbl.sleep(5)
+                    await twice(3)
+
+    run = begun(trial, parent, deadline=60)
+    trial.advance(62)
+    if restart:
+        restarted(trial)
+    assert run.wait() == "cancelled"
+    assert only_child(trial, run).result() == 6
+    assert_kin_agree(trial)
+
+
 def test_a_child_may_have_a_deadline_of_its_own(trial: Trial) -> None:
     async def parent() -> str:
         child = vbl.start(lingers, 1, deadline=30)

@@ -339,9 +339,7 @@ class ActiveRun:
                 self.host.asked(self, fact.type, fact.payload["gate"])
             return True
         if deadline is not None and deadline == first:
-            until = now + transitions.CLEAN_UP_US
-            asked = {"v": 1, "actor": "deadline", "reason": "the run's deadline has passed", "until": until}
-            self._activate(execution, record.append("CANCEL_REQUESTED", now, asked))
+            self._activate(execution, record.append(*draft(now, transitions.deadline_passed(now))))
             return True
         if fired is not None:
             self._activate(execution, record.fired(now, fired[1], now - fired[0]))

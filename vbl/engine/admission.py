@@ -153,7 +153,7 @@ class Admission:
             if queue is None:
                 return True
             if late and state.cancel is None:
-                for payload in transitions.cancel(state, "deadline", "the run's deadline has passed"):
+                for payload in transitions.cancel(state, transitions.DEADLINE, "the run's deadline has passed"):
                     record.payload(now, payload)
                 return False
             if (queue, lane) != (state.queue, state.lane):

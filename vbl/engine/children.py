@@ -184,6 +184,8 @@ def created(scope: Execution, payload: dict[str, Any], now: int, order: Order) -
     """The RUN_CREATED of a child, for its CHILD_STARTED. It inherits deadline, priority and actor."""
     parent = scope.history.state
     own = None if order.deadline_us is None else now + order.deadline_us
+    # the clean-up of a cancelled run has a time of its own, and what it starts ends with it
+    inherited = parent.deadline if parent.cancel is None else None
     return birth(
         now,
         payload["child"],
@@ -194,7 +196,7 @@ def created(scope: Execution, payload: dict[str, Any], now: int, order: Order) -
         parent=parent.run_id,
         call=payload["call"],
         on_parent_close=order.on_close,
-        deadline=min((at for at in (own, parent.deadline) if at is not None), default=None),
+        deadline=min((at for at in (own, inherited) if at is not None), default=None),
         tags=list(order.tags),
         priority=parent.priority if order.priority is None else order.priority,
         actor=parent.actor,

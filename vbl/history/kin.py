@@ -6,6 +6,7 @@ that tells its parent.
 
 from __future__ import annotations
 
+from vbl.history import transitions
 from vbl.history.events import ChildFinished, Error, Payload
 from vbl.history.state import RunState
 
@@ -16,7 +17,18 @@ def told(parent: RunState, child: RunState) -> list[Payload]:
     if parent.finished or known is None or known.id != child.run_id or child.call not in parent.open_children:
         return []
     error = Error.model_validate(child.error) if child.error is not None else None
-    return [ChildFinished(call=known.call, child=known.id, status=child.status.value, output=child.output, error=error)]
+    end = ChildFinished(call=known.call, child=known.id, status=child.status.value, output=child.output, error=error)
+    return [*_deadline_of_both(parent, child), end]
+
+
+def _deadline_of_both(parent: RunState, child: RunState) -> list[Payload]:
+    """A child whose deadline ended it has told its parent of that before the parent's own deadline, which it inherited,
+    did: then the parent is cancelled too, and does not fail because its child was."""
+    at = max(parent.at, child.at)
+    met = child.cancel is not None and child.cancel["actor"] == transitions.DEADLINE
+    if not met or parent.cancel is not None or parent.deadline is None or parent.deadline > at:
+        return []
+    return [transitions.deadline_passed(at)]
 
 
 def left_behind(state: RunState) -> list[str]:

@@ -30,6 +30,8 @@ from vbl.history.state import RunState, Status
 
 CLEAN_UP_US = 300_000_000
 """So long, in microseconds, may a cancelled run clean up where nobody says otherwise."""
+DEADLINE = "deadline"
+"""Who asks for the cancel of a run whose deadline has passed."""
 
 
 def cancel(state: RunState, actor: str | None, reason: str | None, until: int | None = None) -> list[Payload]:
@@ -52,6 +54,11 @@ def cancel(state: RunState, actor: str | None, reason: str | None, until: int | 
     if state.started_at is None or state.blocked is not None:
         return [*asked, *close_all(state), RunCancelled(reason=reason, forced=True)]
     return [RunUnpaused(actor=actor, reason="a cancel was asked for"), *asked] if state.paused else asked
+
+
+def deadline_passed(at: int) -> CancelRequested:
+    """The cancel that a run's deadline asks for, heard by its code at the instant `at`."""
+    return CancelRequested(actor=DEADLINE, reason="the run's deadline has passed", until=at + CLEAN_UP_US)
 
 
 def close_all(state: RunState) -> list[Payload]:
