@@ -102,6 +102,7 @@ def test_a_question_is_answered_by_keys_alone(site: Site, tab: Page) -> None:
     expect(tab.locator("[data-row]")).to_have_count(2)
     tab.keyboard.press("g")
     tab.keyboard.press("i")
+    tab.wait_for_url("**/inbox")  # and until its scripts are there
     expect(tab.locator("article")).to_have_count(2)
     second = tab.locator("article").nth(1).inner_text()
     tab.keyboard.press("j")

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 import vbl
-from tests.browser.site import Site, shows
+from tests.browser.site import Site, shows, wait
 
 pytestmark = pytest.mark.slow
 
@@ -21,6 +21,7 @@ def opened(site: Site, tab: Page, workflow: str, until: str, **inputs: object) -
     """The address of a run that has come to stand, and its page open in the tab."""
     site.up().ui()
     run = site.begin(workflow, **inputs)
+    wait(lambda: run.status == until, f"the run to be {until}")
     tab.goto(site.link)
     tab.goto(f"{site.url}/runs/{run.id}")
     shows(tab, until)

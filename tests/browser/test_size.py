@@ -3,10 +3,10 @@ result (`-rP` shows it) and never judged: machines differ."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -55,11 +55,12 @@ def test_three_are_found_among_two_hundred_thousand(big: Site, tab: Page) -> Non
     with measured("the three that failed"):
         search.press("Enter")
         expect(tab.locator("[data-row]")).to_have_count(3)
-    assert "q=" in tab.url
+    expect(tab).to_have_url(re.compile("north"))
     with measured("full text"):
         search.fill('"does not hold 2.00"')
         search.press("Enter")
         expect(tab.locator("[data-row]")).to_have_count(1)
+    expect(tab).to_have_url(re.compile("hold"))
     other = tab.context.new_page()
     other.goto(tab.url)
     expect(other.locator("[data-row]")).to_have_count(1)
@@ -74,7 +75,8 @@ def test_the_pages_of_the_list_follow_each_other(big: Site, tab: Page) -> None:
     first = tab.locator("[data-row] a[href*='/runs/r_']").evaluate_all("all => all.map(one => one.href)")
     with measured("the next page"):
         tab.get_by_role("link", name="older").or_(tab.get_by_role("link", name="next")).first.click()
-        expect(tab.locator(f"[data-row] a[href='{Path(first[0]).name}']")).to_have_count(0)
+        tab.wait_for_url("**before=*")
+        expect(tab.locator("[data-row]").first).to_be_visible()
     second = tab.locator("[data-row] a[href*='/runs/r_']").evaluate_all("all => all.map(one => one.href)")
     assert second
     assert not set(first) & set(second)

@@ -67,6 +67,7 @@ def test_the_place_that_was_scrolled_to_stays_while_events_come(site: Site, tab:
     tab.goto(site.link)
     tab.goto(f"{site.url}/runs/{long.id}")
     tab.locator("#e3 summary").first.click()
+    expect(tab.locator("#e3 .event-detail")).to_contain_text("input")
     tab.locator("#e4").scroll_into_view_if_needed()
     before = tab.locator("#e4").bounding_box()
     site.release("long")
