@@ -11,11 +11,12 @@ import pytest
 
 from tests.store.conftest import File
 from vbl import finding, ids
+from vbl.access import Access
 from vbl.client import Client, connect
 from vbl.clock import SYSTEM
 from vbl.errors import AmbiguousRun, NotFound, UsageError
 from vbl.finding import Finder, Page
-from vbl.handle import Access, Run
+from vbl.handle import Run
 from vbl.history.events import RunCreated
 from vbl.history.filters import Filter, parse
 from vbl.history.state import RunState, Status

@@ -60,8 +60,12 @@ ANNOTATIONS = {"client": {"engine"}}
 """What a room may name in annotations alone, under `if TYPE_CHECKING`: nothing of it is loaded."""
 
 SAME_ROOM = dict.fromkeys(
-    ("decisions", "documents", "finding", "handle", "links", "notebook", "schedules", "watching"), "client"
-)
+    (
+        "access", "decisions", "documents", "feed", "finding", "given", "handle", "links", "notebook", "schedules",
+        "starting", "watching",
+    ),
+    "client",
+)  # fmt: skip
 GROUND_MODULES = {"errors", "clock", "ids", "config"}
 BANNED_NAMES = {"utils", "helpers", "common", "misc", "base", "manager", "types"}
 
@@ -84,8 +88,6 @@ def room(module: str) -> str:
         return "front door"
     if parts[1] == "__main__":
         return "cli"
-    if parts[1] == "handle":
-        return "client"
     return "ground" if parts[1] in GROUND_MODULES else SAME_ROOM.get(parts[1], parts[1])
 
 

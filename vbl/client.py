@@ -12,39 +12,34 @@ import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from vbl import config, ids
+from vbl import config
+from vbl.access import Access
 from vbl.clock import SYSTEM, Clock
-from vbl.errors import AmbiguousRun, InvalidInput, KeyTaken, NotFound, UsageError
-from vbl.handle import Access, Run, status_named
-from vbl.history.facts import Event, EventType
+from vbl.errors import AmbiguousRun, NotFound
+from vbl.handle import Run, status_named
+from vbl.history.facts import Event
 from vbl.history.filters import Filter, parse
-from vbl.history.state import Status, Summary
-from vbl.notebook import Runs
+from vbl.history.state import Status
 from vbl.store import holder
 from vbl.store.holder import SupervisorInfo
-from vbl.store.journal import Draft, birth
-from vbl.store.payloads import Blob, Json, Recorder, Resolver, dumps, has_surrogate, same
 from vbl.store.sqlite import Durability, Reader
 
 if TYPE_CHECKING:
     from vbl.decisions import Decisions, Gate
     from vbl.drawing.throughput import Bucket
     from vbl.engine.definitions import Workflow
+    from vbl.feed import Feed
     from vbl.finding import Count, Finder, Page
     from vbl.history.planning import Missed, Overlap
     from vbl.history.questions import Question
     from vbl.schedules import Schedule, Scheduling
-    from vbl.store.codec import Recorded
+    from vbl.starting import Starter
     from vbl.store.doctor import Finding
     from vbl.store.queues import LaneState, QueueState
     from vbl.store.texts import Upto
 
-_LATELY = 5_000
-"""So many events tell how fast things go."""
-_MARGIN = 1_000
-"""So many events are read in front of an instant, lest one be missed that was committed out of its turn."""
 _MANY = 500
 """Runs that are read at once."""
 
@@ -72,18 +67,39 @@ class Client:
         self.closed = False
 
     @functools.cached_property
+    def _starter(self) -> Starter:
+        """The part that starts runs; who only reads does not load it, nor the others below."""
+        from vbl.starting import Starter
+
+        return Starter(self._access, self._actor)
+
+    @functools.cached_property
+    def _finder(self) -> Finder:
+        """The part that finds runs by a filter."""
+        from vbl.finding import Finder
+
+        return Finder(self._access)
+
+    @functools.cached_property
+    def _feed(self) -> Feed:
+        """The part that reads events as they were committed."""
+        from vbl.feed import Feed
+
+        return Feed(self._access)
+
+    @functools.cached_property
     def _decisions(self) -> Decisions:
-        """The part that is about questions to people; who only lists runs does not load it."""
+        """The part that is about questions to people."""
         from vbl.decisions import Decisions
 
         return Decisions(self._access, self.run, self._groups)
 
     @functools.cached_property
     def scheduling(self) -> Scheduling:
-        """The part that is about schedules; who does not use them does not load it."""
+        """The part that is about schedules."""
         from vbl.schedules import Scheduling
 
-        return Scheduling(self._access, self._created, self.runs)
+        return Scheduling(self._access, self._starter.created, self.runs)
 
     # Reading -------------------------------------------------------------------------------------------------------
 
@@ -105,7 +121,9 @@ class Client:
             since=since,
             own=True,
         ).only(*(status_named(one) for one in ([status] if isinstance(status, str) else status or ())))
-        found = Runs(self)
+        from vbl.finding import Runs
+
+        found = Runs(self._access)
         left, more = limit, status is None or len(wanted.statuses) > 0
         while more and (left is None or left > 0):
             page = self._finder.find(wanted, before=before, limit=_MANY if left is None else min(left, _MANY))
@@ -152,12 +170,6 @@ class Client:
         """Bring the index of texts, which follows the events by itself, forward for so long; how far it is then."""
         return self._finder.index(seconds)
 
-    @functools.cached_property
-    def _finder(self) -> Finder:
-        from vbl.finding import Finder
-
-        return Finder(self._access)
-
     def run(self, ref: str) -> Run:
         """The run with that id or unique prefix, `@last`, or `@failed`. Raises NotFound and AmbiguousRun."""
         if ref in ("@last", "@failed"):
@@ -182,53 +194,22 @@ class Client:
         """The instant on the clock of this file, in microseconds since 1970 UTC."""
         return self._clock.now()
 
-    def cursor(self, at: int | None = None) -> int:
-        """The id of the last event of the file; with an instant, that of an event from which on all that was recorded
-        since then follows, and little before it."""
-        last = self._store.head().last_id
-        if at is None:
-            return last
-        low, high = 0, last  # the clocks of several processes agree, but not to the microsecond: hence the margin
-        while low < high:
-            middle = (low + high) // 2
-            row = self._store.one("event_behind", (middle,))
-            low, high = (middle + 1, high) if row is not None and row[1] < at else (low, middle)
-        return max(low - _MARGIN, 0)
-
     def changed(self) -> int:
         """A number that is another one once somebody else has committed to the file; asking costs microseconds."""
         return self._store.changed()
 
+    def cursor(self, at: int | None = None) -> int:
+        """The id of the last event of the file; with an instant, that of an event from which on all that was recorded
+        since then follows, and little before it."""
+        return self._feed.cursor(at)
+
     def pace(self, seconds: float = 10.0) -> float:
         """Steps that were completed per second, of late; over less than `seconds` where very much happens."""
-        now, last = self._clock.now(), self.cursor()
-        since_at, low = now - round(seconds * 1e6), max(last - _LATELY, 0)
-        row = self._store.one("event_behind", (low,)) if low else None
-        first_at = since_at if row is None else max(since_at, row[1])
-        ((completed,),) = self._store.all("steps_completed", (low, first_at))
-        return completed * 1e6 / max(now - first_at, 1)
+        return self._feed.pace(seconds)
 
     def events(self, after: int = 0, run: str | None = None, limit: int = 1_000) -> list[Event]:
         """Events behind a cursor, in the order in which they were committed; of one run where it is named."""
-        with self._store.read():  # retention may strike a run between its rows and its history
-            if run is not None:
-                rows = self._store.all("tail_of", (self._journal.key_of(self.run(run).id), after, limit))
-            else:
-                rows = self._store.all("tail", (after, limit))
-            return self._events(rows)
-
-    def _events(self, rows: list[tuple[Any, ...]]) -> list[Event]:
-        """Rows as events. What an event refers to is in its run's history, which is read once for all of a page."""
-        from vbl.history.events import payload_model
-
-        last: dict[int, int] = {key: seq for _, _, seq, _, _, text, key in rows if '"$ref"' in text}
-        known = {key: self._journal.load(key, seq)[1] for key, seq in last.items()}
-        events: list[Event] = []
-        for id, run_id, seq, type, at, text, key in rows:
-            refers = '"$ref"' in text
-            plain = known[key][int(seq) - 1].payload if refers else Resolver(self._journal.blob).resolve(seq, text)
-            events.append(Event(id, run_id, seq, EventType(type), at, payload_model(type, plain)))
-        return events
+        return self._feed.events(after, None if run is None else self.run(run).id, limit)
 
     def queues(self) -> list[QueueState]:
         """The queues of the file: those of the last supervisor's workflows, and those in which runs are."""
@@ -418,15 +399,7 @@ class Client:
         With a `key` that is in use the run that has it is returned. Raises KeyTaken where that one has another
         input, InvalidInput where the arguments do not fit the signature; then no run is created.
         """
-        workflow_name(workflow)
-        text, plain, blobs = input_of(workflow, args, kwargs)
-        item = self._created(workflow, text, plain, key, tags, deadline, priority)
-        try:
-            created = self._journal.create([item], blobs=blobs, check=lambda: self._check_key(item))
-        except _Exists as existing:
-            return self._existing(existing.key, item, workflow)
-        self._access.nudge()
-        return self._new(*created[0])
+        return self._starter.start(workflow, args, kwargs, key=key, tags=tags, deadline=deadline, priority=priority)
 
     def start_many(
         self,
@@ -437,82 +410,9 @@ class Client:
     ) -> list[Run]:
         """Create a run for each input, all in one transaction. An input is the one argument, a tuple of arguments, or
         a dict of keyword arguments."""
-        workflow_name(workflow)
-        items: list[Draft] = []
-        blobs: list[Blob] = []
-        for given in inputs:
-            args, kwargs = self._spread(workflow, given)
-            text, plain, more = input_of(workflow, args, kwargs)
-            items.append(self._created(workflow, text, plain, None, tags, None, 0))
-            blobs += more
-        created = self._journal.create(items, blobs=blobs) if items else []
-        self._access.nudge()
-        found = Runs(self)
-        found += [self._new(key, summary) for key, summary in created]
-        return found
+        from vbl.finding import Runs
 
-    def _new(self, key: int, s: Summary) -> Run:
-        row = (s.id, s.workflow, s.version, s.status, s.start_key, s.parent_id, s.tags, s.created_at, s.updated_at)
-        after = (s.finished_at, s.wake_at, s.seq, key, s.started_at, s.queue, s.in_flight, s.usd)
-        return Run(self._access, (*row, *after))
-
-    def _spread(self, workflow: Workflow[..., Any] | str, given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if isinstance(given, tuple):
-            return cast("tuple[Any, ...]", given), {}
-        if isinstance(given, dict):
-            named = cast("dict[Any, Any]", given)
-            if isinstance(workflow, str) or (named and all(name in workflow.signature.codecs for name in named)):
-                return (), cast("dict[str, Any]", named)
-        return (cast("Any", given),), {}
-
-    def _created(
-        self,
-        workflow: Workflow[..., Any] | str,
-        text: str,
-        plain: dict[str, Json],
-        key: str | None,
-        tags: Iterable[str] | dict[str, str] | None,
-        deadline: float | datetime.timedelta | None,
-        priority: int,
-    ) -> Draft:
-        now = self._clock.now()
-        named = workflow_name(workflow)
-        if not isinstance(workflow, str):
-            self._access.workflows[workflow.name] = workflow
-        if key is not None:
-            _demand_text("key", key)
-        queue, lane = (None, None) if isinstance(workflow, str) else workflow.place(plain)
-        return birth(
-            now,
-            ids.run_id(self._clock),
-            named,
-            "" if isinstance(workflow, str) else workflow.version,
-            text,
-            plain,
-            key=key,
-            tags=tag_list(tags),
-            deadline=None if deadline is None else now + round(_seconds(deadline) * 1e6),
-            priority=checked_priority(priority),
-            queue=queue,
-            lane=lane,
-            actor=self._actor,
-        )
-
-    def _check_key(self, item: Draft) -> None:
-        key = item.payload.get("key")
-        if key is not None and (row := self._store.one("by_start_key", (item.payload["workflow"], key))) is not None:
-            raise _Exists(row[0])
-
-    def _existing(self, key: int, item: Draft, workflow: Workflow[..., Any] | str) -> Run:
-        run = Run(self._access, self._access.summary(key))
-        before: dict[str, Json] = run.facts(1)[0].payload.get("input") or {}
-        given: dict[str, Json] = item.payload["input"]
-        if not same(before, given) and (isinstance(workflow, str) or not workflow.signature.same_input(before, given)):
-            raise KeyTaken(
-                f"key {item.payload['key']!r} belongs to run {run.id}, which has another input",
-                f"Look: vbl show {run.id}. Use another key for another input",
-            )
-        return run
+        return Runs(self._access, self._starter.start_many(workflow, inputs, tags))
 
     def close(self) -> None:
         """Give the file back."""
@@ -528,93 +428,6 @@ class Client:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def input_of(
-    workflow: Workflow[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[str, dict[str, Json], list[Blob]]:
-    """The recorded form of arguments: the stored text, the plain data by parameter, and the long texts. Raises
-    InvalidInput where they do not fit the workflow, UsageError for positional ones where only its name is known."""
-    if isinstance(workflow, str):
-        if args:
-            raise UsageError(
-                f"workflow {workflow!r} is named by text, so its parameters are not known here",
-                "Give the arguments by name: start('name', ticket_id='T-1')",
-            )
-        for name in cast("dict[Any, Any]", kwargs):
-            if not (isinstance(name, str) and name.isidentifier()):
-                raise InvalidInput(f"workflow {workflow}: no parameter is called {name!r}", "Use the names it has")
-        from vbl.store.codec import Codec
-
-        codecs = {name: Codec(Any, f"workflow {workflow}, parameter {name}") for name in kwargs}
-        return _recorded({name: codecs[name].record(value, Recorder()) for name, value in kwargs.items()})
-    try:
-        return _recorded(workflow.signature.record(args, kwargs))
-    except TypeError as error:
-        raise InvalidInput(f"workflow {workflow.name}: {error}", f"It takes {workflow.signature}") from None
-
-
-def _recorded(values: dict[str, Recorded]) -> tuple[str, dict[str, Json], list[Blob]]:
-    """Values by name as one: the stored text, the plain data, and the long texts."""
-    text = "{" + ",".join(f"{dumps(name)}:{value.text}" for name, value in values.items()) + "}"
-    plain = {name: value.plain for name, value in values.items()}
-    return text, plain, [value.blob for value in values.values() if value.blob is not None]
-
-
-class _Exists(Exception):
-    def __init__(self, key: int) -> None:
-        super().__init__(key)
-        self.key = key
-
-
-def workflow_name(workflow: object) -> str:
-    """The name of what is to be started. Raises UsageError for what is no workflow, nor the name of one."""
-    if isinstance(workflow, str):
-        _demand_text("workflow", workflow)
-        return workflow
-    if not all(hasattr(type(workflow), part) for part in ("signature", "version", "source")):
-        shown = getattr(workflow, "__name__", None) or repr(workflow)
-        raise UsageError(f"{shown} is no workflow", "Put @vbl.workflow above its definition, or give a workflow's name")
-    return cast("Workflow[..., Any]", workflow).name
-
-
-def checked_priority(priority: object) -> int:
-    """A priority. Raises UsageError for what is no whole number."""
-    if type(priority) is not int or not -(2**31) <= priority < 2**31:
-        raise UsageError(f"priority={priority!r} must be a whole number", "For example priority=10")
-    return priority
-
-
-def _demand_text(what: str, value: object) -> None:
-    if not isinstance(value, str) or not value or "\0" in value or has_surrogate(value):
-        raise UsageError(f"{what} {value!r} cannot be used", "Give text that UTF-8 can hold, and that is not empty")
-
-
-def _seconds(deadline: object) -> float:
-    """A time from now on, as a number or a timedelta."""
-    if isinstance(deadline, datetime.timedelta):
-        deadline = deadline.total_seconds()
-    if isinstance(deadline, bool) or not isinstance(deadline, (int, float)) or not 0 < deadline < 1e11:
-        raise UsageError(f"deadline={deadline!r} must be a number of seconds above zero", "For example deadline=3600")
-    return float(deadline)
-
-
-def tag_list(tags: Iterable[str] | dict[str, str] | None) -> list[str]:
-    """Tags as texts, `name=value` for those of a dict. Raises UsageError for what is none."""
-    if tags is None:
-        return []
-    if isinstance(tags, str):
-        tags = [tags]
-    listed = (
-        [f"{name}={value}" for name, value in cast("dict[str, str]", tags).items()]
-        if isinstance(tags, dict)
-        else list(tags)
-    )
-    for tag in listed:
-        _demand_text("tag", tag)
-        if "\n" in tag:
-            raise UsageError(f"tag {tag!r} cannot be used", "A tag is text on one line, for example env=dev")
-    return listed
 
 
 def connect(

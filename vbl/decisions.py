@@ -12,14 +12,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from vbl import config, links
+from vbl.access import Access
+from vbl.clock import Clock
 from vbl.errors import Conflict, InvalidInput, NotEntitled, NotFound, UsageError
-from vbl.handle import Access, Run
+from vbl.handle import Run
 from vbl.history import gates, questions
 from vbl.history.events import Payload
 from vbl.history.questions import Question, doubt, view
 from vbl.history.state import RunState
 from vbl.history.waits import GateState
-from vbl.notebook import Gates, drawn
+from vbl.notebook import drawn
 from vbl.store.journal import Draft, draft
 from vbl.store.payloads import received
 
@@ -74,6 +76,17 @@ class Gate(questions.Gate):
 _FIELDS = tuple(field.name for field in dataclasses.fields(questions.Gate))
 
 
+class Gates(list[Gate]):
+    """Gates, as a list; a notebook shows it as a table."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def _repr_html_(self) -> str:
+        return drawn("gates", self, self._clock.now())
+
+
 class Decisions:
     """The questions of one file, for its client."""
 
@@ -96,7 +109,7 @@ class Decisions:
         else:
             chosen = status is not None or to is not None
             rows = store.all("all_gates", (-1 if chosen or limit is None else limit,))
-        found = Gates(clock=self._access.clock)
+        found = Gates(self._access.clock)
         states: dict[int, RunState] = {}
         for row in rows:
             if (status is not None and row[4] != status) or not self._asks(row[5], to):

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from vbl import ids
+from vbl.access import Access
 from vbl.errors import UsageError
-from vbl.handle import COLUMNS, Access, Run
+from vbl.handle import COLUMNS, Run
 from vbl.history.filters import Bound, Filter, Words, instant
 from vbl.history.glance import FIELDS, LAST, Glimpse, glance
 from vbl.history.state import Status
+from vbl.notebook import drawn
 from vbl.store.payloads import loads
 
 if TYPE_CHECKING:
@@ -51,6 +53,18 @@ class Page:
     newer: str | None
     looked_to: int | None = None
     texts: Upto | None = None
+
+
+class Runs(list[Run]):
+    """Runs, as a list; a notebook shows it as a table."""
+
+    def __init__(self, access: Access, found: Iterable[Run] = ()) -> None:
+        super().__init__(found)
+        self._access = access
+
+    def _repr_html_(self) -> str:
+        notes = Finder(self._access).glances(self)
+        return drawn("runs", [run.row(notes.get(run.id, "")) for run in self], self._access.clock.now())
 
 
 class Count(NamedTuple):

@@ -1,34 +1,30 @@
-"""A handle to a run, and how it reaches the file.
+"""A handle to a run: what can be asked of one, and done to it.
 
-`Access` is the part that differs between a client, which watches the file, and a runtime, whose supervisor tells it.
+A client and a runtime give out the same handles; how they wait differs, and is in `access`. What is done to a run is
+decided by `history.transitions`, and durable when the call returns.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from vbl import config
-from vbl.clock import Clock
+from vbl.access import FIRST_WAIT_S, LAST_WAIT_S, Access
 from vbl.errors import NotFound, RunBlocked, RunCancelled, RunFailed, UsageError, VblError
 from vbl.history.facts import Event, EventType, Fact
 from vbl.history.state import RunState, Status, fold
-from vbl.notebook import State, drawn
-from vbl.store import holder
-from vbl.store.holder import SupervisorInfo
-from vbl.store.journal import Draft, Journal, chained, draft
-from vbl.store.payloads import Resolver, loads, received
-from vbl.store.sqlite import Durability, Sqlite
+from vbl.notebook import drawn
+from vbl.store.journal import Draft, chained, draft
+from vbl.store.payloads import Resolver, received
 
 if TYPE_CHECKING:
-    from vbl.client import Client
     from vbl.drawing.runs import RunRow
     from vbl.drawing.sheet import Neighbour, RunSheet
-    from vbl.engine.definitions import Workflow
     from vbl.history.events import Payload
     from vbl.history.why import Why
     from vbl.watching import Watch
@@ -39,10 +35,6 @@ COLUMNS = (
 )
 """What a handle reads of the summary."""
 _UNSAID: Any = object()
-_FIRST_WAIT_S = 0.002
-_LAST_WAIT_S = 0.05
-_SILENT_S = 5.0
-"""A holder of the file beats each second; one that has not for so long is named."""
 
 
 def status_named(text: str) -> Status:
@@ -65,94 +57,6 @@ def _clean_up_time(within: object) -> int:
     if not number or not 0 <= cast("float", within) < 1e11:
         raise UsageError(f"within={within!r} is no number of seconds, zero or more", "For example within=60")
     return round(cast("float", within) * 1e6)
-
-
-class Access:
-    """The open file, as a client and the handles that it gave out use it."""
-
-    def __init__(self, path: Path, *, create: bool, clock: Clock, durability: Durability) -> None:
-        self.path = path
-        self.clock = clock
-        self.store = Sqlite(path, create=create, durability=durability)
-        self.journal = Journal(self.store, clock)
-        self.workflows: dict[str, Workflow[..., Any]] = {}
-
-    @property
-    def closed(self) -> bool:
-        """Whether the file was given back."""
-        return self.store.closed
-
-    def beside(self) -> Client:
-        """A client of the same file on a connection of its own."""
-        from vbl.client import Client
-
-        return Client(self.path, create=False, clock=self.clock)
-
-    def summary(self, key: int) -> tuple[Any, ...]:
-        """The columns of a handle. Raises NotFound for a run whose summary is gone."""
-        row = self.store.one("handle", (key,))
-        if row is None:
-            raise NotFound(
-                f"run number {key} is gone from {self.path}",
-                "If summaries were dropped: vbl doctor --rebuild",
-                code="run_not_found",
-            )
-        return row
-
-    def supervisor(self) -> SupervisorInfo | None:
-        """Who moves the runs of this file now; None where nobody does."""
-        if not holder.alive(self.path):
-            return None
-        about = holder.read(self.path)
-        row = self.store.one("supervisor")
-        workflows: list[str] = loads(row[2]) if row is not None and row[2] else []
-        since, epoch = about.get("since", 0), about.get("epoch", 0)
-        return SupervisorInfo(
-            about.get("pid", 0), about.get("host", ""), about.get("program", ""), since, epoch, workflows
-        )
-
-    def silent(self) -> str | None:
-        """Words on a holder of the file that gives no sign of life any more; None where it does."""
-        silent_s = holder.silent_s(self.path)
-        if silent_s < _SILENT_S:
-            return None
-        return f"{holder.describe(self.path)} holds the file and has not answered for {silent_s:.0f} s"
-
-    def workflow(self, name: str) -> Workflow[..., Any] | None:
-        """The workflow of that name, where this process has it."""
-        return self.workflows.get(name)
-
-    def output(self, run: Run) -> Any:
-        """A completed run's output: typed where the workflow is at hand, else plain data."""
-        plain = run.recorded_output()
-        workflow = self.workflow(run.workflow)
-        return plain if workflow is None else workflow.signature.result.load(plain)
-
-    def settled(self, run: Run, status: Status) -> bool:
-        """Whether `result()` need not wait any longer."""
-        return status.finished or status is Status.BLOCKED
-
-    def check_alive(self) -> None:
-        """Raise where the wait can never end; a plain client cannot know that."""
-
-    def nudge(self) -> None:
-        """Tell a supervisor in this process that there is something new."""
-
-    @contextlib.contextmanager
-    def watching(self, run_id: str) -> Generator[Callable[[float | None], None], None, None]:
-        """A function that waits a moment, or until the file has changed."""
-        wait_s = _FIRST_WAIT_S
-        version = self.store.changed()
-
-        def pause(left: float | None) -> None:
-            nonlocal wait_s, version
-            time.sleep(wait_s if left is None else min(wait_s, left))
-            changed = self.store.changed()
-            wait_s = _FIRST_WAIT_S if changed != version else min(wait_s * 1.5, _LAST_WAIT_S)
-            version = changed
-            self.check_alive()
-
-        yield pause
 
 
 class Run:
@@ -249,7 +153,7 @@ class Run:
 
         Raises RunFailed, RunCancelled, RunBlocked, and TimeoutError after `timeout` seconds.
         """
-        self._wait_until(lambda status: self._access.settled(self, status), timeout)
+        self._wait_until(self._settled, timeout)
         return self._outcome()
 
     def wait(self, *statuses: Status | str, timeout: float | None = None) -> Status:
@@ -270,13 +174,25 @@ class Run:
                 pause(left)
         return status
 
+    def _settled(self, status: Status) -> bool:
+        """Whether `result()` need not wait any longer: not where a blocked run is about to be tried with other code."""
+        if status is not Status.BLOCKED:
+            return status.finished
+        version = self._access.trying(self.workflow)
+        return version is None or version in self.state().blocked_by
+
+    def _output(self) -> Any:
+        """A completed run's output: typed where the workflow is at hand, else plain data."""
+        plain, workflow = self.recorded_output(), self._access.workflow(self.workflow)
+        return plain if workflow is None else workflow.signature.result.load(plain)
+
     def _outcome(self) -> Any:
         if self._status is Status.COMPLETED:
-            return self._access.output(self)
+            return self._output()
         state = self.state()
         match state.status:
             case Status.COMPLETED:
-                return self._access.output(self.refresh())
+                return self.refresh()._output()
             case Status.FAILED:
                 error = state.error or {}
                 raise RunFailed(
@@ -299,11 +215,11 @@ class Run:
     async def _awaited(self) -> Any:
         import asyncio
 
-        wait_s = _FIRST_WAIT_S
-        while not self._access.settled(self, self.status):
+        wait_s = FIRST_WAIT_S
+        while not self._settled(self.status):
             await asyncio.sleep(wait_s)
             self._access.check_alive()
-            wait_s = min(wait_s * 1.5, _LAST_WAIT_S)
+            wait_s = min(wait_s * 1.5, LAST_WAIT_S)
         return self._outcome()
 
     def cancel(self, by: str | None = None, reason: str | None = None, *, within: float | None = None) -> Status:
@@ -524,3 +440,24 @@ class Run:
 
     def _repr_html_(self) -> str:
         return drawn("run", self.sheet())
+
+
+class State(RunState):
+    """The state of a run as a handle gives it; a notebook shows what is in it. Equal to a RunState of the same
+    content."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunState) and all(getattr(self, name) == getattr(other, name) for name in _FIELDS)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<state of {self.run_id} {self.workflow} {self.status} after event {self.seq}>"
+
+    def _repr_html_(self) -> str:
+        return drawn("state", self)
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(RunState))

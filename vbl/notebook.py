@@ -1,23 +1,14 @@
 """vbl where a person types: IPython and notebooks. The only place that imports IPython, and only where that is there.
 
-Lists and states that a notebook can show, the line magic `%vbl`, and that modules which `%autoreload` loads again keep
+Places below a cell that can be drawn anew, the line magic `%vbl`, and that modules which `%autoreload` loads again keep
 their steps and workflows. What is shown is drawn in `vbl.drawing.notebook`; how a run is watched is in `vbl.watching`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import sys
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, cast
-
-from vbl.clock import SYSTEM, Clock
-from vbl.history.state import RunState
-
-if TYPE_CHECKING:
-    from vbl.client import Client
-    from vbl.decisions import Gate
-    from vbl.handle import Run
+from collections.abc import Callable
+from typing import Any, cast
 
 
 def drawn(what: str, *about: Any) -> str:
@@ -25,56 +16,6 @@ def drawn(what: str, *about: Any) -> str:
     from vbl.drawing import notebook
 
     return notebook.framed(notebook.CARDS[what](*about))
-
-
-# What is shown ----------------------------------------------------------------------------------------------------
-
-
-class Runs(list["Run"]):
-    """Runs, as a list; a notebook shows it as a table."""
-
-    def __init__(self, client: Client) -> None:
-        super().__init__()
-        self._client = client
-
-    def _repr_html_(self) -> str:
-        notes = self._client.glances(self)
-        return drawn("runs", [run.row(notes.get(run.id, "")) for run in self], self._client.now())
-
-
-class Gates(list["Gate"]):
-    """Gates, as a list; a notebook shows it as a table."""
-
-    def __init__(self, found: Iterable[Gate] = (), clock: Clock = SYSTEM) -> None:
-        super().__init__(found)
-        self._clock = clock
-
-    def _repr_html_(self) -> str:
-        return drawn("gates", self, self._clock.now())
-
-
-class State(RunState):
-    """The state of a run as a handle gives it; a notebook shows what is in it. Equal to a RunState of the same
-    content."""
-
-    __slots__ = ()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, RunState) and all(getattr(self, name) == getattr(other, name) for name in _FIELDS)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"<state of {self.run_id} {self.workflow} {self.status} after event {self.seq}>"
-
-    def _repr_html_(self) -> str:
-        return drawn("state", self)
-
-
-_FIELDS = tuple(field.name for field in dataclasses.fields(RunState))
-
-
-# IPython ----------------------------------------------------------------------------------------------------------
 
 
 def shell() -> Any:

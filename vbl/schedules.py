@@ -9,20 +9,19 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import Any, cast, get_args
 
 from vbl import config
+from vbl.access import Access
 from vbl.clock import SYSTEM
 from vbl.errors import Conflict, NotFound, UsageError
-from vbl.handle import Access, Run
+from vbl.given import Startable, checked_priority, input_of, tag_list, workflow_name
+from vbl.handle import Run
 from vbl.history import planning, transitions
 from vbl.history.planning import SIGNAL, WORKFLOW, Book, Entry, Missed, Overlap, Spec, Word
 from vbl.history.state import RunState, Status
 from vbl.store.journal import Draft, draft
 from vbl.store.payloads import loads
-
-if TYPE_CHECKING:
-    from vbl.engine.definitions import Workflow
 
 _OPEN = [status.value for status in Status if not status.finished]
 _TRIES = 5
@@ -170,7 +169,7 @@ class Scheduling:
 
     def schedule(
         self,
-        workflow: Workflow[..., Any] | str,
+        workflow: Startable | str,
         cron: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
@@ -248,8 +247,6 @@ class Scheduling:
     def _begin(self, spec: Spec, before: Run | None) -> Run:
         """A run of the workflow that is the schedule; by one process only, where several declare it at once."""
         given = {"spec": spec.model_dump(mode="json"), "after": self.instant()}
-        from vbl.client import input_of
-
         text, plain, blobs = input_of(WORKFLOW, (), given)
         item = self._created(WORKFLOW, text, plain, None, [_tag(spec.name)], None, 0)
 
@@ -303,7 +300,7 @@ def declared(state: RunState) -> Spec:
 
 
 def specify(
-    workflow: Workflow[..., Any] | str,
+    workflow: Startable | str,
     cron: str,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
@@ -317,8 +314,6 @@ def specify(
     tags: Iterable[str] | dict[str, str],
 ) -> Spec:
     """What a schedule was declared as, checked. Raises UsageError, and InvalidInput for arguments that do not fit."""
-    from vbl.client import checked_priority, input_of, tag_list, workflow_name
-
     named = workflow_name(workflow)
     if named == WORKFLOW:
         raise UsageError("a schedule cannot be scheduled", "Give a workflow of your own")

@@ -22,6 +22,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from vbl.access import Access
 from vbl.client import Client
 from vbl.clock import Clock
 from vbl.engine import schedules
@@ -31,7 +32,8 @@ from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.supervisor import Supervisor
 from vbl.engine.telling import notifying
 from vbl.errors import NotFound, RunWaiting, WorkflowError
-from vbl.handle import Access, Run
+from vbl.given import Startable
+from vbl.handle import Run
 from vbl.history.facts import Fact
 from vbl.history.script import script_of
 from vbl.history.state import RunState, Status
@@ -220,7 +222,7 @@ class _Access(Access):
 
     trial: Trial
 
-    def workflow(self, name: str) -> Workflow[..., Any] | None:
+    def workflow(self, name: str) -> Startable | None:
         return super().workflow(name) or REGISTRY.get(name)
 
     @contextlib.contextmanager

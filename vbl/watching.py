@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vbl import notebook
+from vbl.access import Access
 from vbl.errors import VblError
+from vbl.feed import Feed
+from vbl.handle import Run
 from vbl.history.narration import narrate, offset
 
 if TYPE_CHECKING:
-    from vbl.client import Client
     from vbl.drawing.sheet import RunSheet
-    from vbl.handle import Access, Run
 
 LOOK_S = 0.1
 """How often the file is looked at."""
@@ -115,25 +116,30 @@ class Watch:
 
     def _go_on(self) -> None:
         try:
-            with self._access.beside() as client:
-                self._follow(client, client.run(self._run.id))
+            with self._access.beside() as access:
+                self._follow(access, _again(self._run, access))
         except VblError as error:
             self._place.show(str(error), notebook.drawn("problem", error.message, error.hint))
         finally:
             self._leave()
 
-    def _follow(self, client: Client, run: Run) -> None:
+    def _follow(self, access: Access, run: Run) -> None:
         """Draw the run whenever there is something new, and each moment while something grows."""
         seen, rest_s, at = -1, 0.0, time.monotonic()
         while not self._stop.wait(LOOK_S):
             closed, since = self._access.closed, time.monotonic() - at
             period = MOVING_S if self._moving else STANDING_S
-            if not closed and (since < rest_s or (client.changed() == seen and since < period)):
+            if not closed and (since < rest_s or (access.store.changed() == seen and since < period)):
                 continue
-            seen, at = client.changed(), time.monotonic()
+            seen, at = access.store.changed(), time.monotonic()
             if self._draw(run) or closed:
                 return
             rest_s = (time.monotonic() - at) * SHARE
+
+
+def _again(run: Run, access: Access) -> Run:
+    """The same run over another connection. Raises NotFound where retention has struck it."""
+    return Run(access, access.summary(access.journal.key_of(run.id)))
 
 
 def _moves(sheet: RunSheet) -> bool:
@@ -147,12 +153,12 @@ def _moves(sheet: RunSheet) -> bool:
 def _tell(run: Run, access: Access) -> None:
     """A line for each event, until the run ends; Ctrl-C ends the telling, not the run."""
     after = 0
-    with access.beside() as client:
-        handle, seen = client.run(run.id), -1
+    with access.beside() as own:
+        feed, handle, seen = Feed(own), _again(run, own), -1
         while True:
-            if (version := client.changed()) != seen:
+            if (version := own.store.changed()) != seen:
                 seen, finished = version, handle.status.finished
-                while events := client.events(after, run=run.id):
+                while events := feed.events(after, run.id):
                     after = events[-1].id
                     for event in events:
                         sys.stdout.write(f"{offset(event.at - run.created_at):>11}  {narrate(event)}\n")

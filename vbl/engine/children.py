@@ -11,11 +11,11 @@ from collections.abc import Coroutine, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from vbl import ids
-from vbl.client import checked_priority, input_of, tag_list, workflow_name
 from vbl.engine.context import execution
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.signals import seconds
 from vbl.errors import RunCancelled, RunFailed, UsageError
+from vbl.given import checked_priority, input_of, tag_list, workflow_name
 from vbl.store.codec import Codec
 from vbl.store.journal import Draft, birth
 from vbl.store.payloads import Blob, Json, dumps, same

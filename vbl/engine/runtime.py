@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, ParamSpec, Self, TypeVar
 
 from vbl import config
-from vbl.client import Client, workflow_name
+from vbl.access import Access
+from vbl.client import Client
 from vbl.clock import SYSTEM, Clock
 from vbl.engine import schedules
 from vbl.engine.context import refuse_in_workflow
@@ -27,9 +28,9 @@ from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.supervisor import Supervisor
 from vbl.engine.telling import notifying
 from vbl.errors import SupervisorHeld
-from vbl.handle import Access, Run
+from vbl.given import Startable, workflow_name
+from vbl.handle import Run
 from vbl.history.facts import Fact
-from vbl.history.state import Status
 from vbl.store.sqlite import Durability
 
 P = ParamSpec("P")
@@ -47,7 +48,7 @@ class _Local(Access):
 
     supervising: Supervisor | None = None
 
-    def workflow(self, name: str) -> Workflow[..., Any] | None:
+    def workflow(self, name: str) -> Startable | None:
         """Any workflow that is registered in this process."""
         return super().workflow(name) or REGISTRY.get(name)
 
@@ -73,12 +74,10 @@ class _Local(Access):
         finally:
             supervisor.listeners.unlisten(run_id, event)
 
-    def settled(self, run: Run, status: Status) -> bool:
-        """A blocked run is tried again by itself where this process has another version of its code."""
-        workflow = REGISTRY.get(run.workflow)
-        if status is Status.BLOCKED and self.supervising is not None and workflow is not None:
-            return workflow.version in run.state().blocked_by
-        return super().settled(run, status)
+    def trying(self, workflow: str) -> str | None:
+        """The version that this process has of it."""
+        known = REGISTRY.get(workflow)
+        return known.version if self.supervising is not None and known is not None else None
 
     def check_alive(self) -> None:
         """Raise what made the supervisor fail."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from vbl import ids
-from vbl.client import workflow_name
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.errors import UsageError
+from vbl.given import workflow_name
 from vbl.store.journal import History, Journal, birth
 from vbl.store.payloads import dumps
 

@@ -24,9 +24,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from vbl.access import Access
 from vbl.clock import SYSTEM, instant
 from vbl.errors import StorageError
-from vbl.handle import Access
 from vbl.store.holder import SupervisorInfo
 
 if TYPE_CHECKING:
