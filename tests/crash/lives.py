@@ -85,9 +85,14 @@ class Life:
 
     @property
     def holds(self) -> bool:
-        """Whether it has taken the file: it says so in the lock file, which it holds."""
+        """Whether it has taken the file. Raises AssertionError where it has ended."""
         if self.process.poll() is not None:
             raise AssertionError(f"the supervisor ended by itself with {self.process.returncode}:\n{self.words}")
+        return self.named
+
+    @property
+    def named(self) -> bool:
+        """Whether it says in the lock file, which it holds, that it has taken the file."""
         return holder.alive(self.db) and holder.read(self.db).get("pid") == self.pid
 
     def holding(self) -> Life:

@@ -156,9 +156,12 @@ def test_an_embedded_supervisor_stops_gracefully_on_ctrl_c(tmp_path: Path) -> No
     db, log = tmp_path / "vbl.db", tmp_path / "deeds"
     command = [sys.executable, "-m", "vbl", "run", f"{TARGET}:waiting", "--input", '"a"', "--db", str(db)]
     running = subprocess.Popen(command, env=environment(log), stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
     try:
         until_held(log, 1)
         running.send_signal(signal.SIGINT)
+        while "stopping" not in (line := running.stderr.readline()):
+            assert line, "it ended without a word"
         (tmp_path / "go-a").touch()
         _, words = running.communicate(timeout=30)
     finally:

@@ -41,11 +41,11 @@ def start_some(client: Client, rng: random.Random, number: int) -> list[Run]:
     return [client.start(name, **{corpus.PARAMETERS[name]: corpus.SIZES[name]}) for name in names]
 
 
-def live_and_die(client: Client, db: Path, log: Path, rng: random.Random) -> None:
-    """One life: it ends after some more deeds (where there are some left to do), or early in its start."""
+def live_and_die(client: Client, db: Path, log: Path, rng: random.Random, startup: float) -> None:
+    """One life: it ends after some more deeds (where there are some left to do), or so often early in its start."""
     size = size_of(log)
     with life(db, TARGET, env=environment(log)) as worker:
-        if rng.random() < KILLS_IN_STARTUP:
+        if rng.random() < startup:
             moment = time.monotonic() + rng.uniform(0.05, 0.5)
             until(lambda: time.monotonic() > moment, "a moment in the start")
         else:
@@ -68,9 +68,9 @@ def kill_many(folder: Path, kills: int, runs_a_life: int) -> None:
     db, log = folder / "vbl.db", folder / "deeds"
     with connect(db) as client:
         runs = start_some(client, rng, 8)
-        for _ in range(kills):
+        for number in range(kills):
             runs += start_some(client, rng, runs_a_life)
-            live_and_die(client, db, log, rng)
+            live_and_die(client, db, log, rng, KILLS_IN_STARTUP if number else 0.0)  # the first one meets some work
         with life(db, TARGET, env=environment(log)) as worker:
             finish(client, worker)
             assert worker.stop() == 0, worker.words

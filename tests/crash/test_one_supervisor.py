@@ -39,7 +39,6 @@ def race(db: Path, number: int) -> tuple[Life, list[Life]]:
         until(
             lambda: sum(r.process.poll() is not None for r in racers) == number - 1,
             f"all but one of {number} to give up",
-            20,
         )
         (winner,) = [r for r in racers if r.process.poll() is None]
         winner.holding()

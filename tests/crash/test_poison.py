@@ -19,7 +19,7 @@ def restart_until_it_lives(db: Path, log: Path, client: Client, most: int) -> in
     """What an init system does; the number of lives that it took until all runs ended."""
     for number in range(1, most + 1):
         with life(db, TARGET, env=environment(log)) as worker:
-            until(lambda: worker.process.poll() is not None or worker.holds, "it to start, or to die")
+            until(lambda: worker.process.poll() is not None or worker.named, "it to start, or to die")
             until(lambda: worker.process.poll() is not None or over(client), "all runs to end, or the supervisor")
             if worker.process.poll() is None:
                 finish(client, worker)
