@@ -20,6 +20,13 @@ def default_path() -> Path:
     return Path(platformdirs.user_data_path("vbl")) / "vbl.db"
 
 
+def ended_sessions() -> Path:
+    """The folder of the user's in which is kept who has signed out of the pages."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_path("vbl")) / "signed-out"
+
+
 def database_path(path: str | os.PathLike[str] | None) -> Path:
     """Resolve a path given by the caller, or the default one, to an absolute path."""
     return (Path(path).expanduser() if path is not None else default_path()).resolve()

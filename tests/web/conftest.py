@@ -22,8 +22,9 @@ _browsers: list[Site] = []
 
 
 @pytest.fixture(autouse=True)
-def _own_key(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("VBL_LINK_KEY", "0123456789abcdef0123456789abcdef")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     yield
     while _browsers:
         _browsers.pop().close()
@@ -56,7 +57,7 @@ class Site(httpx.Client):
 
     def post_form(self, path: str, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:
         """Post fields as a form of the page does; a list is several of one name."""
-        return self.post(path, data={"csrf": self.csrf, **fields}, headers=headers)
+        return self.post(path, data={"csrf": fields.get("csrf") or self.csrf, **fields}, headers=headers)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 import socket
 from collections.abc import Callable
@@ -174,6 +175,62 @@ def test_another_token_ends_the_sessions_of_the_old_one(serve: Serve) -> None:
     cookies = dict(httpx.get(f"{serve(token=TOKEN).address}/", params={"token": TOKEN}).cookies)
     for token, status in ((TOKEN, 200), (TOKEN[::-1], 403), (None, 403)):
         assert httpx.get(f"{serve(token=token).address}/queues", cookies=cookies).status_code == status
+
+
+def test_who_signs_out_is_out_at_every_server(serve: Serve) -> None:
+    server, beside = serve(), serve(read_only=True)
+    browser = entered(server)
+    stolen = dict(browser.cookies)
+    assert browser.post_form("/sign-out", csrf="0" * 40).status_code == 403
+    assert browser.get("/queues").status_code == 200, "a foreign form signs nobody out"
+    answer = browser.post_form("/sign-out")
+    assert answer.status_code == 200
+    assert "You have signed out" in answer.text
+    assert not browser.cookies
+    for one in (server, beside, serve()):
+        assert httpx.get(f"{one.address}/queues", cookies=stolen).status_code == 403
+
+
+def test_signing_out_ends_one_session_and_is_done_read_only_too(serve: Serve) -> None:
+    server = serve(read_only=True)
+    one, other = entered(server), entered(server)
+    assert one.post_form("/sign-out").status_code == 200
+    assert [browser.get("/queues").status_code for browser in (one, other)] == [403, 200]
+
+
+def test_a_sign_out_that_cannot_be_kept_is_said(serve: Serve, tmp_path: Path) -> None:
+    server = serve()
+    browser = entered(server)
+    server.app.guard.sessions.ended = tmp_path / "file" / "folder"
+    (tmp_path / "file").write_text("")
+    answer = browser.post_form("/sign-out")
+    assert answer.status_code == 503
+    assert "cannot be kept" in answer.text
+
+
+def test_the_ends_of_sessions_that_are_over_anyway_are_forgotten(file: Client, tmp_path: Path) -> None:
+    sessions = Sessions(b"k" * 32, str(file.path), ended=tmp_path / "ended")
+    for _ in range(2):
+        session = sessions.read(sessions.open())
+        assert session is not None
+        sessions.end(session)
+    (first, _) = sessions.ended.iterdir()
+    os.utime(first, (0, 0))
+    session = sessions.read(sessions.open())
+    assert session is not None
+    sessions.end(session)
+    assert len(list(sessions.ended.iterdir())) == 2
+    assert first not in set(sessions.ended.iterdir())
+
+
+def test_there_is_no_way_out_where_there_is_no_session(file: Client, serve: Serve) -> None:
+    assert 'aria-label="Sign out"' in entered(serve()).get("/queues").text
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    assert "Sign out" not in httpx.get(f"{serve(token=TOKEN).address}/queues", headers=bearer).text
+    app = application(file, trusted=True)
+    (page,) = ask(app, "http://localhost/queues")
+    assert "Sign out" not in page.text
+    app.close()
 
 
 def test_a_bearer_does_not_open_a_server_without_one(serve: Serve) -> None:

@@ -30,6 +30,14 @@ ICON = trusted(
     '<rect x="7" y="11" width="8" height="3" rx="1" fill="currentColor"/></svg>'
 )
 
+_LEAVE = trusted(
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" width="14" height="14" aria-hidden="true" '
+    'fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round">'
+    '<path d="M6.5 2.5H3v11h3.5M7 8h7M11 5l3 3-3 3"/></svg>'
+)
+SIGN_OUT = "/sign-out"
+"""Where the session ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Holder:
@@ -60,7 +68,8 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a page stands: the prefix `root` under which the application is mounted, the section `here`, the run that
-    it is about, and the assets to link. `csrf` goes with every change that a script asks for."""
+    it is about, and the assets to link. `csrf` goes with every change that a script asks for; `signed_in` says that
+    there is a session to be ended."""
 
     root: str
     here: str
@@ -70,6 +79,7 @@ class Place:
     csrf: str = ""
     run: str | None = None
     read_only: bool = False
+    signed_in: bool = False
 
 
 def document(title: str, main: Markup, place: Place, standing: Standing) -> Markup:
@@ -119,7 +129,7 @@ def header(place: Place, standing: Standing) -> Markup:
         tag("nav", tag("ul", (_link(place, standing, *section) for section in SECTIONS)), aria_label="Sections"),
         tag("span", class_="gap"),
         supervision(place.root, standing),
-        tag("span", _tools(), class_="tools"),
+        tag("span", _tools(), _sign_out(place) if place.signed_in else None, class_="tools"),
         class_="top",
     )  # fmt: skip
 
@@ -146,6 +156,17 @@ def _tools() -> Markup:
         title="Keys (?)",
     )
     return join([live, keys, theme_button()])
+
+
+def _sign_out(place: Place) -> Markup:
+    """The form that ends the session; it needs no script."""
+    return tag(
+        "form",
+        tag("input", type="hidden", name="csrf", value=place.csrf),
+        tag("button", _LEAVE, class_="quiet", type="submit", aria_label="Sign out", title="Sign out of these pages"),
+        method="post",
+        action=f"{place.root}{SIGN_OUT}",
+    )
 
 
 def theme_button() -> Markup:

@@ -166,6 +166,7 @@ class Desk:
             csrf=self.csrf,
             run=run,
             read_only=self.read_only,
+            signed_in=self.request.scope.get("vbl.session", False),
         )
         standing = self.request.scope.get("vbl.standing") or self.house.standing()
         return HTMLResponse(frame.document(title, main, place, standing), status)

@@ -2,11 +2,12 @@
 
 - Host: only names of this machine and those that were named, so that no foreign name can be bound to it.
 - Sites: what another site asks for is refused, but for opening a page by a link.
-- Sessions: a one-time link becomes a strict cookie; programs show the lasting token.
+- Sessions: a one-time link becomes a strict cookie, until who came by it signs out; programs show the lasting token.
 - Changes: POST alone, from our own pages, with the session's token, not larger than `MOST_BYTES`; none when read-only.
 - Answers: a policy that runs no foreign script, shown in no frame, kept in no cache.
 
-It reads the body of a change, checks it and hands it on: `scope["vbl.form"]`, `scope["vbl.body"]`, `scope["vbl.csrf"]`.
+It reads the body of a change, checks it and hands it on: `scope["vbl.form"]`, `scope["vbl.body"]`, `scope["vbl.csrf"]`; and
+in `scope["vbl.session"]` whether there is a session that can be ended.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from vbl.drawing import frame
 from vbl.drawing.markup import tag
+from vbl.errors import StorageError
 from vbl.web.formats import for_programs, path_of
 from vbl.web.sessions import SESSION_S, Session, Sessions
 
@@ -116,10 +118,12 @@ class Guard:
             session = self.sessions.read(opened)
         if session is None:
             raise self._stranger(visit)
-        visit.scope["vbl.csrf"] = session.csrf
+        own = not by_program and not self.trusted
+        visit.scope["vbl.csrf"], visit.scope["vbl.session"] = session.csrf, own
         if visit.method != "POST":
             return Admitted(receive, opened)
-        return await self._change(visit, receive, session, by_program)
+        admitted = await self._change(visit, receive, session, by_program)
+        return self._left(visit, session) if own and visit.path == frame.SIGN_OUT else admitted
 
     def _check_host(self, visit: Visit) -> None:
         name = visit.host_name
@@ -154,6 +158,16 @@ class Guard:
         place = f"Path={visit.root or '/'}; Max-Age={SESSION_S}"
         return f"{self.sessions.cookie}={value}; {place}; HttpOnly; SameSite=Strict{secure}"
 
+    def _left(self, visit: Visit, session: Session) -> Response:
+        """The answer to who signs out: the session is over, here and wherever its cookie was copied to."""
+        try:
+            self.sessions.end(session)
+        except StorageError as error:
+            raise Refused(503, error.message, error.hint, error.code) from error
+        page = frame.alone("You have signed out", "To come back, print a new link: vbl ui --link", visit.root)
+        gone = f"{self.sessions.cookie}=; Path={visit.root or '/'}; Max-Age=0; HttpOnly; SameSite=Strict"
+        return HTMLResponse(page, headers={"set-cookie": gone})
+
     def _with_cookie(self, send: Send, visit: Visit, value: str) -> Send:
         async def wrapped(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -174,7 +188,7 @@ class Guard:
     async def _change(self, visit: Visit, receive: Receive, session: Session, by_program: bool) -> Admitted:
         """A change: small enough, and, but for a program that has shown the lasting token, from our own page and with
         the session's token. Raises Refused."""
-        if self.read_only:
+        if self.read_only and visit.path != frame.SIGN_OUT:
             raise Refused(
                 403, "this server only shows; it changes nothing", "Start it without --read-only", "read_only"
             )

@@ -1,8 +1,8 @@
 """Who may look: the one-time link that opens a session, the cookie that carries it, and the token that a change needs.
 
 All are signed with a key that is derived from the user's own (`vbl.links`), for this file alone: a session outlives
-the server that opened it, and opens no other file; it ends where another lasting token is set. Nothing is stored but
-which links were used.
+the server that opened it, and opens no other file; it ends where another lasting token is set, or somebody signs out.
+Nothing is stored but which links were used and, on the disk, for every server of this user, which sessions were ended.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ import secrets
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from vbl import config
+from vbl.errors import StorageError
 
 DAY_S = 86_400
 SESSION_S = 30 * DAY_S
@@ -31,11 +35,13 @@ class Session:
 
 @dataclass(slots=True)
 class Sessions:
-    """Makes and reads what is signed. `token` is a lasting one, where there is one; `path` names the file."""
+    """Makes and reads what is signed. `token` is a lasting one, where there is one; `path` names the file; in the
+    folder `ended` there is an empty file for each session that was ended before its time."""
 
     key: bytes
     path: str
     token: str | None = None
+    ended: Path = field(default_factory=config.ended_sessions)
     opened_at: float = field(default_factory=time.time)
     _used: set[str] = field(default_factory=set[str])
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -79,9 +85,29 @@ class Sessions:
         return self._signed(self._session, secrets.token_urlsafe(18), time.time())
 
     def read(self, value: str) -> Session | None:
-        """The session that a cookie carries; None where it was not made here, or is too old."""
+        """The session that a cookie carries; None where it was not made here, is too old, or was ended."""
         body = self._opened(self._session, value, SESSION_S)
-        return None if body is None else Session(body[0], self._mac("csrf", body[0]))
+        if body is None or self._end_of(body[0]).exists():
+            return None
+        return Session(body[0], self._mac("csrf", body[0]))
+
+    def end(self, session: Session) -> None:
+        """End a session, at every server of this user. Raises StorageError where that cannot be kept."""
+        try:
+            self.ended.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for one in self.ended.iterdir():
+                if time.time() - one.stat().st_mtime > SESSION_S:
+                    one.unlink(missing_ok=True)
+            self._end_of(session.id).touch()
+        except OSError as error:
+            raise StorageError(
+                f"that the session has ended cannot be kept in {self.ended}: {error}",
+                "It ends by itself; to end all at once, start the server with another --token",
+                code="session_kept",
+            ) from error
+
+    def _end_of(self, id: str) -> Path:
+        return self.ended / self._mac("end", id)
 
     @property
     def _session(self) -> str:
