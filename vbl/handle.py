@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from vbl import config
 from vbl.access import FIRST_WAIT_S, LAST_WAIT_S, Access
 from vbl.errors import NotFound, RunBlocked, RunCancelled, RunFailed, UsageError, VblError
+from vbl.given import checked_text
 from vbl.history.facts import Event, EventType, Fact
 from vbl.history.state import RunState, Status, fold
 from vbl.notebook import drawn
@@ -242,10 +243,9 @@ class Run:
         from vbl.history.schemas import fitting
         from vbl.history.transitions import signal
 
-        if not name or "\0" in name or (key is not None and (not key or "\0" in key)):
-            raise UsageError(
-                f"signal {name!r} with key {key!r} cannot be sent", "Give a name, and a key that is not empty"
-            )
+        checked_text("signal", name)
+        if key is not None:
+            checked_text("key", key)
         plain = received(f"the data of signal {name}", data)
 
         def sent(state: RunState, actor: str | None, _reason: str | None) -> list[Payload]:

@@ -338,6 +338,8 @@ def test_admission_is_as_cheap_where_20_000_runs_wait(tmp_path: Path) -> None:
         ({"key_concurrency": 2}, "needs a key"),
         ({"key": "n", "key_concurrency": 1_001}, "1 to 1,000"),
         ({"queue": ""}, "cannot be used"),
+        ({"queue": 5}, "cannot be used"),
+        ({"queue": "\ud800"}, "cannot be used"),
         ({"queue": "mail", "concurrency": 3}, "workflow send says concurrency=2"),
     ],
 )

@@ -102,6 +102,17 @@ def test_a_repeated_key_changes_nothing_and_with_other_data_is_refused(trial: Tr
     assert run.facts() == ended, "a repeated one is harmless also when the run has ended"
 
 
+@pytest.mark.parametrize(
+    ("name", "key"), [("", None), (5, None), (None, None), ("a\0b", None), ("\ud800", None), ("go", ""), ("go", 5)]
+)
+def test_a_signal_whose_name_or_key_is_none_is_refused(trial: Trial, name: Any, key: Any) -> None:
+    run = begun(trial, one)
+    before = run.facts()
+    with pytest.raises(vbl.UsageError, match="cannot be used"):
+        trial.signal(run.id, name, 1, key=key)
+    assert run.facts() == before
+
+
 def test_a_finished_run_takes_no_signal(trial: Trial) -> None:
     run = begun(trial, one)
     trial.signal(run.id, "news", 1)

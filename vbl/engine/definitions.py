@@ -27,7 +27,7 @@ from vbl.history import queues
 from vbl.history.retry import ONCE, Retry
 from vbl.history.why import CELL
 from vbl.notebook import follow_reloads
-from vbl.store.payloads import Recorder
+from vbl.store.payloads import Recorder, has_surrogate
 from vbl.store.signature import Signature
 
 if TYPE_CHECKING:
@@ -150,12 +150,13 @@ class AsyncStep(Step[P, R]):
         raise UsageError(f"step {self.name} is async: it has no .aio", f"Write: await {self.name}(…)")
 
 
-def _checked_name(name: str, what: str = "name") -> str:
-    if not name or any(c in name for c in "#[]\n\0") or len(name) > 200:
+def _checked_name(name: object, what: str = "name") -> str:
+    text = name if isinstance(name, str) else ""
+    if not text or len(text) > 200 or any(c in text for c in "#[]\n\0") or has_surrogate(text):
         raise UsageError(
             f"{what} {name!r} cannot be used", "Use letters, digits, spaces and - _ . : / in it, at most 200 characters"
         )
-    return name
+    return text
 
 
 def _policy(retry: Retry | bool | None) -> Retry:
