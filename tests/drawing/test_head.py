@@ -113,16 +113,25 @@ def test_input_output_and_variables_are_shown_as_they_are_recorded() -> None:
 
 
 USAGE = [
-    {"step": "draft", "usd": 0.0312, "input_tokens": 18_000, "output_tokens": 2_000, "cached_tokens": 9_000},
-    {"step": "draft#2", "usd": 0.01, "input_tokens": 400, "output_tokens": 100},
-    {"step": "check", "prompt_tokens": 100},
+    {
+        "step": "draft",
+        "model": "m-1",
+        "usd": 0.0312,
+        "input_tokens": 18_000,
+        "output_tokens": 2_000,
+        "cached_tokens": 9_000,
+    },
+    {"step": "draft#2", "model": "m-1", "usd": 0.01, "input_tokens": 400, "output_tokens": 100},
+    {"step": "draft", "model": "m-2", "input_tokens": 7},
+    {"step": "check", "input_tokens": 100, "output_tokens": None, "usd": "a lot"},
 ]
 
 
-def test_costs_are_summed_a_row_a_step_and_together() -> None:
+def test_costs_are_summed_a_row_a_step_and_model_and_together() -> None:
     said = text(costs(USAGE))
-    assert "draft218.4k2.1k9.0k$0.0412" in said
-    assert "together318.5k2.1k9.0k$0.0412" in said
+    assert "draftm-1218.4k2.1k9.0k$0.0412" in said
+    assert "draftm-217" in said
+    assert "together418.5k2.1k9.0k$0.0412" in said
     assert spent(USAGE).told == "$0.0412 · 18.5k tokens in, 2.1k out, 49 % cached"
     assert spent([]).told == ""
     assert "No step of this run has told" in text(costs([]))

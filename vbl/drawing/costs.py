@@ -1,4 +1,4 @@
-"""What the steps of a run used: tokens and money, a row a step. `usage` is as the steps recorded it. Pure."""
+"""What the steps of a run used: tokens and money, a row a step and model. `usage` is as the steps recorded it. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ from typing import Any
 from vbl.drawing.markup import Markup, tag
 from vbl.history.narration import money
 from vbl.history.steps import name_of
-
-_READ = ("input_tokens", "prompt_tokens", "tokens_in")
-_WRITTEN = ("output_tokens", "completion_tokens", "tokens_out")
-_CACHED = ("cached_tokens", "cache_read_input_tokens", "cached_input_tokens")
 
 
 @dataclass(slots=True)
@@ -28,10 +24,10 @@ class Spent:
     def add(self, usage: Mapping[str, Any]) -> None:
         """Take in what one call used."""
         self.calls += 1
-        self.read = _sum(self.read, _number(usage, _READ))
-        self.written = _sum(self.written, _number(usage, _WRITTEN))
-        self.cached = _sum(self.cached, _number(usage, _CACHED))
-        usd = _number(usage, ("usd",))
+        self.read = _sum(self.read, _number(usage, "input_tokens"))
+        self.written = _sum(self.written, _number(usage, "output_tokens"))
+        self.cached = _sum(self.cached, _number(usage, "cached_tokens"))
+        usd = _number(usage, "usd")
         if usd is not None:
             self.usd = (self.usd or 0.0) + usd
 
@@ -54,23 +50,24 @@ def spent(usage: Sequence[Mapping[str, Any]]) -> Spent:
 
 
 def costs(usage: Sequence[Mapping[str, Any]]) -> Markup:
-    """A table of what the steps used, those of one name together, the dearest first, and the sum."""
-    rows: dict[str, Spent] = {}
+    """A table of what the steps used, the calls of one model by steps of one name together, the dearest first, and the
+    sum."""
+    rows: dict[tuple[str, str], Spent] = {}
     for one in usage:
-        rows.setdefault(name_of(str(one["step"])), Spent()).add(one)
+        rows.setdefault((name_of(str(one["step"])), str(one.get("model") or "")), Spent()).add(one)
     if not rows:
         return tag("p", "No step of this run has told what it used.", class_="empty")
     dearest = sorted(rows.items(), key=lambda row: (-(row[1].usd or 0.0), -(row[1].read or 0)))
-    titles = ("calls", "tokens in", "out", "cached", "cost")
-    head = tag("tr", tag("th", "step", scope="col"), [tag("th", title, scope="col", class_="num") for title in titles])
-    body = [_row(name, used) for name, used in dearest]
+    texts = [tag("th", title, scope="col") for title in ("step", "model")]
+    numbers = [tag("th", title, scope="col", class_="num") for title in ("calls", "tokens in", "out", "cached", "cost")]
+    body = [_row(name, model, used) for (name, model), used in dearest]
     return tag(
         "div",
         tag(
             "table",
-            tag("thead", head),
+            tag("thead", tag("tr", texts, numbers)),
             tag("tbody", body),
-            tag("tfoot", _row("together", spent(usage))),
+            tag("tfoot", _row("together", "", spent(usage))),
             class_="table costs",
         ),
         class_="scroll",
@@ -80,9 +77,10 @@ def costs(usage: Sequence[Mapping[str, Any]]) -> Markup:
     )
 
 
-def _row(name: str, used: Spent) -> Markup:
+def _row(name: str, model: str, used: Spent) -> Markup:
     numbers = [str(used.calls), short(used.read), short(used.written), short(used.cached), money(used.usd)]
-    return tag("tr", tag("th", name, scope="row", class_="mono"), [tag("td", one, class_="num") for one in numbers])
+    texts = [tag("th", name, scope="row", class_="mono"), tag("td", model, class_="mono")]
+    return tag("tr", texts, [tag("td", one, class_="num") for one in numbers])
 
 
 def short(count: int | None) -> str:
@@ -94,10 +92,10 @@ def short(count: int | None) -> str:
     return f"{count / 1_000:.1f}k" if count < 999_950 else f"{count / 1_000_000:.1f}M"
 
 
-def _number(usage: Mapping[str, Any], names: Sequence[str]) -> Any:
-    """The first of these fields that holds a number."""
-    found = (usage.get(name) for name in names)
-    return next((one for one in found if isinstance(one, (int, float)) and not isinstance(one, bool)), None)
+def _number(usage: Mapping[str, Any], name: str) -> Any:
+    """The number in a field; None where there is none."""
+    found = usage.get(name)
+    return found if isinstance(found, (int, float)) and not isinstance(found, bool) else None
 
 
 def _sum(one: int | None, other: float | None) -> int | None:
