@@ -158,7 +158,7 @@ def test_the_table_names_commands_that_exist() -> None:
 
 
 LIVES_IN = {
-    "apsw": r"vbl\.store\.sqlite|vbl\.bench\.floor",  # the second is what the first is measured against
+    "apsw": r"vbl\.store\.(sqlite|workbench)|vbl\.bench\.floor",  # the last is what the others are measured against
     "psycopg": r"vbl\.store\.postgres",
     "httpx": r"vbl\.(agents|notifier)(\..+)?",
     "click": r"vbl\.cli(\..+)?",

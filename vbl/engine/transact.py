@@ -29,7 +29,8 @@ from vbl.history.state import RunState
 from vbl.store.journal import Draft, Journal
 from vbl.store.payloads import Recorder, dumps
 from vbl.store.protocol import Store
-from vbl.store.sqlite import Durability, Workbench
+from vbl.store.sqlite import Durability
+from vbl.store.workbench import Workbench
 
 if TYPE_CHECKING:
     from vbl.engine.activity import ActiveRun
