@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import vbl
+from vbl.cli.events import print_event
+from vbl.cli.ls import fitting
 from vbl.cli.terminal import Terminal, columns, dumps, fit, say_error
+from vbl.history.events import RunPaused
+from vbl.history.facts import Event, EventType
 from vbl.history.signs import SIGNS
 from vbl.history.state import Status
 
@@ -83,3 +89,49 @@ def test_json_keeps_its_value_and_carries_no_control_character(value):
 def test_an_error_keeps_its_lines_and_loses_its_escapes(capsys):
     say_error({"code": "x", "message": "one\n\ttwo \x1b[2J", "hint": "three\nfour"}, as_json=False, args=[])
     assert capsys.readouterr().err == "error: one\n\ttwo \\x1b[2J\n  three\n  four\n"
+
+
+@pytest.mark.parametrize("args", [["--json", "why", "r_nothing"], ["why", "r_nothing", "--json"], ["--json", "lss"]])
+def test_an_error_is_json_wherever_the_option_stands(vbl_here, tmp_path, args):
+    with vbl.connect(tmp_path / "empty.db", create=True):
+        pass
+    ended = vbl_here(*args, db=tmp_path / "empty.db", code=2 if "lss" in args else 3)
+    assert ended.error["hint"]
+
+
+def printed(columns: int, draw: Callable[[Terminal], None]) -> list[str]:
+    """The lines that something prints on a terminal of so many columns."""
+    terminal = Terminal(color="never")
+    terminal.stdout = Screen()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(columns))
+        draw(terminal)
+    return terminal.stdout.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("since", [None, 0])
+def test_an_event_keeps_to_its_line_and_to_its_sentence(columns, since):
+    event = Event(1, "r_0123456789abcdef", 7, EventType.RUN_PAUSED, 0, RunPaused(actor="ada", reason="so long " * 30))
+    [line] = printed(columns, lambda terminal: print_event(terminal, event, since))
+    assert len(line) <= columns
+    assert "paused by ada" in line
+    assert ("RUN_PAUSED" in line) is (columns == 120 or (columns == 80 and since == 0))
+
+
+@pytest.mark.parametrize(
+    ("columns", "heads"),
+    [
+        (120, ["run", "workflow", "status", "created", "took", "wakes", "cost", "key, #tags"]),
+        (90, ["run", "workflow", "status", "created", "wakes", "cost", "key, #tags"]),
+        (70, ["run", "workflow", "status", "wakes", "cost"]),
+        (44, ["run", "workflow", "status"]),
+    ],
+)
+def test_a_list_of_runs_keeps_to_its_lines_and_leaves_out_what_matters_least(columns, heads):
+    all_heads = ["run", "workflow", "status", "created", "took", "wakes", "cost", "key, #tags"]
+    row = ["r_0123456789abcdef", "letter", "✓ completed", "2.2 s ago", "84 ms", "in 2 h", "$0.1234", "a long key " * 5]
+    kept = fitting([all_heads, row], list(range(8)), columns)
+    assert [all_heads[n] for n in kept] == heads
+    [_, line] = printed(columns, lambda terminal: terminal.table([""] * len(kept), [[row[n] for n in kept]]))
+    assert len(line) <= columns

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from vbl.history.facts import Event
     from vbl.history.sieve import Sieve
 
+SENTENCE = 40
+"""Where the sentence of an event would have fewer columns, its type is left out."""
 _STYLES = {
     "RUN_CREATED": "strong",
     "RUN_STARTED": "strong",
@@ -118,7 +120,10 @@ def print_event(terminal: Terminal, event: Event, since: int | None) -> None:
         head = f"{clock}  {event.run_id}  {event.seq:>4}"
     else:
         head = f"{event.seq:>4}  {offset(event.at - since):>12}"
-    room = terminal.room(len(head) + 24)
-    terminal.line(
-        f"{terminal.paint(head, 'dim')}  {terminal.paint(f'{event.type:<18}', style)}  {fit(narrate(event), room)}"
-    )
+    told = f"{event.type:<18}  "
+    if terminal.room(len(head) + len(told) + 2, SENTENCE - 1) < SENTENCE:  # the sentence says what the type says
+        room = terminal.room(len(head) + 2, 20)
+        terminal.line(f"{terminal.paint(head, 'dim')}  {terminal.paint(fit(narrate(event), room), style)}")
+        return
+    room = terminal.room(len(head) + len(told) + 2)
+    terminal.line(f"{terminal.paint(head, 'dim')}  {terminal.paint(told, style)}{fit(narrate(event), room)}")

@@ -178,7 +178,7 @@ def _invoke(args: list[str]) -> int:
             from click.shell_completion import shell_complete
 
             return shell_complete(cli, {}, "vbl", "_VBL_COMPLETE", asked)
-        with cli.make_context("vbl", args) as context:
+        with cli.make_context("vbl", [*args]) as context:  # click eats what it is given
             cli.invoke(context)
         return 0
     except click.exceptions.Exit as left:

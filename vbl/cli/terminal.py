@@ -83,9 +83,9 @@ class Terminal:
         """Columns to fill; a pipe gets as many as a wide terminal."""
         return shutil.get_terminal_size((100, 24)).columns
 
-    def room(self, used: int) -> int:
-        """Columns left on a line of which `used` are taken; a pipe has no end."""
-        return max(self.width - used, 40) if self.stdout.isatty() else 1 << 20
+    def room(self, used: int, least: int = 40) -> int:
+        """Columns left on a line of which `used` are taken, and `least` where they are fewer; a pipe has no end."""
+        return max(self.width - used, least) if self.stdout.isatty() else 1 << 20
 
     @property
     def cuts(self) -> bool:
