@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import signal
 
 import pytest
 
 import vbl
-from tests.cli.conftest import FLOWS
+from tests.cli.conftest import FLOWS, ROOT
 from tests.cli.tty import Tty
 from vbl.cli.screen import EACH_S, IDLE_SHARE, LEAST_S, REST_S, SHARE, Pace
 from vbl.store.sqlite import Sqlite
@@ -224,3 +225,21 @@ def test_a_change_is_drawn_soon_and_a_slow_picture_less_often():
     assert pace.due(3.0 + REST_S)
     pace.hurry()
     assert pace.due(3.0)
+
+
+@pytest.mark.slow
+def test_without_termios_it_is_redrawn_all_the_same_and_ends_with_ctrl_c(shell):
+    """As on Windows: no Ctrl-Z, no single keys."""
+    (shell.folder / "sitecustomize.py").write_text(
+        "import signal, sys\ndel signal.SIGTSTP\nsys.modules['termios'] = sys.modules['tty'] = None\n"
+    )
+    shell.vbl("run", "flows.py:nap", "--detach")
+    tty = Tty(shell, "top", PYTHONPATH=f"{shell.folder}{os.pathsep}{ROOT}")
+    tty.shows("1 held up")
+    tty.shows("Ctrl-C leaves")
+    with vbl.connect(shell.db) as client:
+        client.runs()[0].pause(by="ada")
+    tty.shows("‖ paused")
+    tty.process.send_signal(signal.SIGINT)
+    assert tty.end() == 130
+    assert not tty.elsewhere

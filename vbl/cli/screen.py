@@ -1,4 +1,5 @@
 """The whole terminal as a screen that is redrawn in place, and given back as it was found: also on Ctrl-C and SIGTERM.
+Where a system has no termios it is redrawn all the same, and Ctrl-C is its one key.
 
 `Canvas` collects what a command would print, so that a screen shows the very lines that the command writes without one.
 What is on the screen is decided by who draws; nothing here knows a run.
@@ -34,6 +35,9 @@ EACH_S = 1.0
 """How often it is redrawn while only the time passes; or after IDLE_SHARE times the CPU time that it takes."""
 IDLE_SHARE = 50
 
+STOPPABLE = hasattr(signal, "SIGTSTP")
+"""Whether there is a Ctrl-Z; Windows has none."""
+
 _KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)
 _ARROWS = {"\x1b[A": "up", "\x1b[B": "down", "\x1bOA": "up", "\x1bOB": "down"}
 _KEYS = _ARROWS | {"\r": "enter", "\n": "enter", "\x1b": "escape"}
@@ -53,9 +57,9 @@ class Canvas(Terminal):
         """Columns to fill."""
         return self._columns
 
-    def room(self, used: int) -> int:
+    def room(self, used: int, least: int = 10) -> int:
         """Columns left on a line of which `used` are taken."""
-        return max(self.width - used, 10)
+        return max(self.width - used, min(least, 10))
 
     @property
     def cuts(self) -> bool:
@@ -82,12 +86,13 @@ class Screen:
         self._live: Live = Live(
             console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
         )
-        self._keys_back: Callable[[], None] = lambda: None
+        self._keys_back: Callable[[], None] | None = None
         self._before: Any = signal.SIG_DFL
         self._typed: list[str] = []
 
     def __enter__(self) -> Screen:
-        self._before = signal.signal(signal.SIGTSTP, self._stopped)
+        if STOPPABLE:
+            self._before = signal.signal(signal.SIGTSTP, self._stopped)
         self._take()
         return self
 
@@ -95,7 +100,8 @@ class Screen:
         try:
             self._give_back()
         finally:
-            signal.signal(signal.SIGTSTP, self._before)
+            if STOPPABLE:
+                signal.signal(signal.SIGTSTP, self._before)
 
     def _take(self) -> None:
         self._keys_back = _one_key_at_a_time()
@@ -105,13 +111,19 @@ class Screen:
         try:
             self._live.stop()
         finally:
-            self._keys_back()
+            if self._keys_back is not None:
+                self._keys_back()
 
     def _stopped(self, number: int, frame: object) -> None:
         """Ctrl-Z: the shell gets its terminal, and `fg` the screen."""
         self._give_back()
         os.kill(os.getpid(), signal.SIGSTOP)
         self._take()
+
+    @property
+    def hears(self) -> bool:
+        """Whether keys arrive: somebody sits at the keyboard of a system that hands them on one by one."""
+        return self._keys_back is not None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -135,7 +147,7 @@ class Screen:
         """The next key within so many seconds: a character, up, down, enter, escape, or an empty text for none."""
         if self._typed:
             return self._typed.pop(0)
-        if not sys.stdin.isatty():
+        if not self.hears:
             time.sleep(seconds)
             return ""
         ready, _, _ = select.select([sys.stdin.fileno()], [], [], seconds)
@@ -147,12 +159,16 @@ class Screen:
         return self._typed.pop(0) if self._typed else "q"  # whoever typed has gone
 
 
-def _one_key_at_a_time() -> Callable[[], None]:
-    """Let keys arrive at once and unseen. Returns what puts the terminal back."""
+def _one_key_at_a_time() -> Callable[[], None] | None:
+    """Let keys arrive at once and unseen. Returns what puts the terminal back, and None where they don't: Windows has
+    no termios."""
     if not sys.stdin.isatty():
-        return lambda: None
-    import termios
-    import tty
+        return None
+    try:
+        import termios
+        import tty
+    except ImportError:
+        return None
 
     before = termios.tcgetattr(sys.stdin.fileno())
     tty.setcbreak(sys.stdin.fileno())

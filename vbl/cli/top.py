@@ -143,7 +143,8 @@ def _picture(terminal: Terminal, client: Client, screen: Screen, seen: Overview,
     canvas = Canvas(terminal, width)
     choice.open = choice.open and _print_run(canvas, client, choice.run_id)
     if not choice.open:
-        return frame(canvas, seen, SYSTEM.now(), height, choice, keys=True)
+        foot = "q leave   j k choose   enter look" if screen.hears else "Ctrl-C leaves"
+        return frame(canvas, seen, SYSTEM.now(), height, choice, foot)
     lines = canvas.lines()
     choice.line = max(min(choice.line, len(lines) - height + 1), 0)
     below = lines[choice.line :][: height - 1]
@@ -163,13 +164,13 @@ def _print_run(canvas: Canvas, client: Client, run_id: str) -> bool:
     return True
 
 
-def frame(terminal: Terminal, seen: Overview, now: int, height: int, choice: Choice, keys: bool = False) -> list[str]:
-    """The file in at most `height` lines."""
+def frame(terminal: Terminal, seen: Overview, now: int, height: int, choice: Choice, foot: str = "") -> list[str]:
+    """The file in at most `height` lines, the last of them at the foot of the screen."""
     lines = _head(terminal, seen, now)
     parts = _parts(terminal, seen, now)
     if not parts:
         lines += ["", "  no runs yet; start one: vbl run file.py:workflow" if _empty(seen) else "  all is quiet"]
-    _share(parts, height - len(lines) - keys)
+    _share(parts, height - len(lines) - bool(foot))
     shown = [part for part in parts if part.shown]
     choice.order = [row.run_id for part in shown for row in part.rows[: part.shown] if row.run_id]
     for part in shown:
@@ -178,9 +179,9 @@ def frame(terminal: Terminal, seen: Overview, now: int, height: int, choice: Cho
             chosen = row.run_id and row.run_id == choice.run_id
             mark = terminal.paint("▸" if terminal.unicode else ">", "strong") if chosen else " "
             lines.append(f"{mark} {row.text}")
-    if keys:
+    if foot:
         lines += [""] * (height - 1 - len(lines))
-        lines.append(terminal.paint("q leave   j k choose   enter look", "dim"))
+        lines.append(terminal.paint(foot, "dim"))
     return lines[:height]
 
 
