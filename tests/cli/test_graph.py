@@ -130,3 +130,10 @@ def test_json_has_the_nodes_and_the_edges(vbl_here, made):
     ]
     assert document["runs"] == [run_of(made, "fan")]
     assert [type(node["duration_ms"]) for node in document["nodes"] if node["count"] == 1] == [int] * 5
+
+
+def test_a_file_that_no_graph_can_be_drawn_in_is_refused(vbl_here, made, tmp_path):
+    refused = vbl_here("graph", run_of(made, "fan"), "-o", str(tmp_path / "run.png"), "--json", db=made, code=2)
+    assert refused.error["message"] == "a graph cannot be drawn as png"
+    assert ".svg, .mmd" in refused.error["hint"]
+    assert not list(tmp_path.iterdir())

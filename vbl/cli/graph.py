@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vbl.cli.terminal import Terminal, run_argument, shared
-from vbl.errors import NotFound
+from vbl.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from vbl.client import Client
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from vbl.history.graph import Graph, Node
 
 FORMATS = ("text", "mermaid", "svg")
+ENDINGS = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid", ".txt": "text", "": "text"}
+"""The format that the end of a file's name asks for."""
 
 
 @click.command(short_help="Draw what followed from what, in a run or a workflow.")
@@ -86,8 +88,14 @@ def _graph(ref: str, runs: list[Run]) -> Graph:
 
 
 def _by_name(output: Path | None) -> str:
-    """The format that the name of a file asks for."""
-    return {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid"}.get(output.suffix if output else "", "text")
+    """The format that the name of a file asks for. Raises UsageError for one that nothing is drawn in."""
+    named = output.suffix.lower() if output else ""
+    if named not in ENDINGS:
+        raise UsageError(
+            f"a graph cannot be drawn as {named[1:]}",
+            f"Name a file that ends with {', '.join(filter(None, ENDINGS))}, or add --format {'|'.join(FORMATS)}",
+        )
+    return ENDINGS[named]
 
 
 def _text(terminal: Terminal, drawn: Graph, form: str, to_file: bool) -> str:
