@@ -707,6 +707,26 @@ def test_a_traceback_begins_in_the_code_that_failed_and_holds_none_of_ours(trial
     assert not [line for line in lines if "/vbl/engine/" in line]
 
 
+@pytest.mark.parametrize("kind", ["async", "sync"])
+def test_the_traceback_of_a_call_of_ours_ends_in_the_line_that_made_it(trial: Trial, kind: str) -> None:
+    @vbl.step(name="breaks")
+    def breaks() -> None:
+        raise ValueError("here")
+
+    async def calls() -> None:
+        await breaks.aio()
+
+    def calls_too() -> None:
+        breaks()
+
+    run = ended(trial, calls if kind == "async" else calls_too)
+    lines = run.state().error["traceback"].splitlines()  # pyright: ignore[reportOptionalSubscript]
+    assert "test_misuse.py" in lines[1]
+    assert "breaks" in lines[2]
+    assert lines[-1] == "vbl.errors.StepFailed: step breaks failed after 1 attempt (bug): ValueError: here"
+    assert not [line for line in lines if "/vbl/engine/" in line]
+
+
 def test_a_forgotten_await_is_said(trial: Trial) -> None:
     @vbl.workflow(name="forgetful")
     async def forgetful() -> int:

@@ -193,9 +193,8 @@ class Plain:
         """Write what the events tell."""
         for event in events:
             for sign, text, style in watch.take(event):
-                self.terminal.note(
-                    f"{offset(event.at - watch.start_at):>11}  {SIGNS[sign][1] if sign else ' '} {text}", style
-                )
+                mark = SIGNS[sign][0 if self.terminal.unicode else 1] if sign else " "
+                self.terminal.note(f"{offset(event.at - watch.start_at):>11}  {mark} {text}", style)
 
     def tick(self, watch: Watch, now: int) -> None:
         """Nothing moves here."""

@@ -229,7 +229,8 @@ def _say_outcome(terminal: Terminal, run: Run) -> None:
     except RunFailed as failure:
         from vbl.cli.words import say_traceback
 
-        say_traceback(terminal, failure.error)
+        step = state.steps.get(failure.error.get("step") or "")
+        say_traceback(terminal, step.error if step is not None and step.error else failure.error)
         raise
 
 

@@ -7,6 +7,7 @@ one in a process of its own in `isolate`.
 from __future__ import annotations
 
 import asyncio
+import os
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _TRACEBACK_CHARS = 8_000
 _MESSAGE_CHARS = 2_000
+_OURS = os.path.dirname(__file__) + os.sep
 
 
 @dataclass(slots=True)
@@ -69,7 +71,7 @@ Outcome = Succeeded | Failed | Stopped | Committed | Broken
 
 
 def failure(error: BaseException) -> Failed:
-    """Describe an exception; the frames of ours that its traceback begins with are left out. Never raises."""
+    """Describe an exception; the frames of ours around the user's code are left out. Never raises."""
     try:
         return _described(error)
     except Exception as trouble:
@@ -82,7 +84,11 @@ def _described(error: BaseException) -> Failed:
     frames = error.__traceback__
     while frames is not None and str(frames.tb_frame.f_globals.get("__name__")).startswith("vbl.engine"):
         frames = frames.tb_next
-    text = "".join(traceback.format_exception(type(error), error, frames))
+    told = traceback.TracebackException(type(error), error, frames)
+    if isinstance(error, VblError):  # raised by us: it ends in the line that called us
+        while len(told.stack) > 1 and told.stack[-1].filename.startswith(_OURS):
+            told.stack.pop()
+    text = "".join(told.format())
     message = error.message if isinstance(error, VblError) else str(error)
     return Failed(
         kind_of(error),
