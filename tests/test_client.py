@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +14,7 @@ from pydantic import BaseModel
 
 import vbl
 from vbl.client import Client, connect
+from vbl.config import actor
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.errors import InvalidInput, UsageError, ValueNotStorable
 from vbl.store.journal import Journal
@@ -203,3 +206,11 @@ def test_the_pace_is_that_of_the_last_seconds(tmp_path: Path) -> None:
 @vbl.workflow
 async def two_steps() -> int:
     return await a_step(1) + await a_step(2)
+
+
+def test_who_acts_is_the_systems_user_also_where_the_environment_names_nobody(monkeypatch):
+    for name in ("VBL_ACTOR", "USER", "LOGNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert actor() == pwd.getpwuid(os.getuid()).pw_name
+    monkeypatch.setattr(os, "getuid", lambda: 3_999_999_999)
+    assert actor() == "uid:3999999999"

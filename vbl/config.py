@@ -33,11 +33,18 @@ def database_path(path: str | os.PathLike[str] | None) -> Path:
 
 
 def actor() -> str:
-    """Who acts when nobody is named: the operating system's user."""
+    """Who acts when nobody is named: the operating system's user, also where a service or a container tells no name."""
     for name in ("VBL_ACTOR", "USER", "LOGNAME", "USERNAME"):
         if os.environ.get(name):
             return os.environ[name]
-    return f"uid:{os.getuid()}" if hasattr(os, "getuid") else "unknown"
+    if not hasattr(os, "getuid"):
+        return "unknown"
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid:{os.getuid()}"
 
 
 def notebook() -> str:
