@@ -382,7 +382,7 @@ class Run:
     def _drawn(self, facts: list[Fact]) -> RunSheet:
         """What these facts add up to, and what the file knows beside them."""
         from vbl.drawing.sheet import MOST_NEIGHBOURS, RunSheet
-        from vbl.history.timeline import timeline
+        from vbl.history.plotting import timeline
 
         self.refresh()
         state, now, supervised = fold(facts), self._access.clock.now(), self._access.supervisor() is not None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.history.hand import SECOND, START, History
 from vbl.cli.draw import draw
 from vbl.cli.terminal import columns
-from vbl.history.timeline import timeline
+from vbl.history.plotting import timeline
 
 
 def plain(text: str, style: str) -> str:

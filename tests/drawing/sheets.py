@@ -6,8 +6,8 @@ from typing import Any
 
 from tests.history.hand import History
 from vbl.drawing.sheet import RunSheet
+from vbl.history.plotting import timeline
 from vbl.history.state import fold
-from vbl.history.timeline import timeline
 from vbl.history.why import why
 
 EVIL = "<img src=x onerror=alert(1)>\"'&"

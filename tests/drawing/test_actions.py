@@ -18,8 +18,8 @@ from vbl.drawing.sheet import RunSheet
 from vbl.errors import Conflict
 from vbl.history.consequences import Act, consequence
 from vbl.history.facts import Fact
+from vbl.history.plotting import timeline
 from vbl.history.state import fold
-from vbl.history.timeline import timeline
 from vbl.history.why import why
 
 

@@ -18,8 +18,9 @@ from vbl.drawing.hatches import SIGN, fill
 from vbl.drawing.lanes import CHUNK, LAST_SHAPES, MOST_SHAPES
 from vbl.drawing.ruler import clock_ticks, elapsed_ticks
 from vbl.history.axis import axis
+from vbl.history.plotting import timeline
 from vbl.history.rows import TONES, rows
-from vbl.history.timeline import Outcome, Stand, Timeline, timeline
+from vbl.history.timeline import Outcome, Stand, Timeline
 
 VOID = re.compile(r"<(br|hr|img|input|link|meta|wbr)\b[^>]*>")
 BARE = re.compile(r" (hx-preserve|open|hidden)(?=[ >])")

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from tests.history.hand import SECOND, START, History
 from tests.history.legal import histories
 from vbl.history.axis import axis
+from vbl.history.plotting import timeline
 from vbl.history.remarks import remarks
 from vbl.history.state import fold
-from vbl.history.timeline import Outcome, Stand, Timeline, timeline
+from vbl.history.timeline import Outcome, Stand, Timeline
 
 
 def lane(picture: Timeline, step: str):
