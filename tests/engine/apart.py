@@ -53,6 +53,13 @@ def dies(mark: str, how: str) -> int:
     os._exit(7)
 
 
+@vbl.step(isolation="process", effect="write", retry=PATIENT)
+def dies_writing(mark: str) -> None:
+    with Path(mark).open("a") as file:
+        file.write("written\n")
+    os._exit(7)
+
+
 class Busy(Exception):
     kind = "rate_limited"
     retry_after = 44.5

@@ -124,6 +124,19 @@ def test_a_death_of_the_child_is_a_failed_attempt_and_nothing_more(trial: Trial,
     assert ("-9" if how == "kill" else "7") in error["message"]
 
 
+@pytest.mark.slow
+def test_a_write_that_took_its_process_with_it_is_asked_about(trial: Trial, tmp_path: Path) -> None:
+    @vbl.workflow
+    async def writes(mark: str) -> None:
+        await apart.dies_writing.aio(mark)
+
+    run = trial.start(writes, str(tmp_path / "mark"))
+    trial.finish(run)
+    assert run.status == "blocked"
+    assert "exit code 7" in run.why().detail
+    assert (tmp_path / "mark").read_text() == "written\n"
+
+
 @pytest.mark.parametrize(
     ("how", "kind", "type", "attempts"),
     [

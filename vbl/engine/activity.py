@@ -70,8 +70,9 @@ class Host(Protocol):
         """Whether a quarantined step may start now; if not, the run is woken when it may."""
         ...
 
-    def still_at_work(self, active: ActiveRun, step: str) -> bool:
-        """Whether the body of a write that was given up goes on; the run is woken when it ends."""
+    def still_at_work(self, active: ActiveRun, step: str) -> Attempt | None:
+        """The attempt of a write that was given up, or whose time is up, and whose body goes on; the run is woken when
+        it ends."""
         ...
 
     def asked(self, active: ActiveRun, event: str, gate: str | None) -> None:
@@ -156,6 +157,8 @@ class ActiveRun:
                 self._land_undigested(record)
                 if record.state.outcome is not None:
                     self.to_cancel += self.in_flight
+                elif not self._held(record.state):
+                    self.host.wake(self)  # what landed has settled what blocked it
                 self._facts = []  # what lands from now on is not among them
             elif self.execution is None and not (self._may_begin(record) and self._prepare(record)):
                 self._land_undigested(record)
@@ -416,12 +419,12 @@ class ActiveRun:
             raise open_[0]
 
     def _record_failure(self, record: Record, landed: Attempt, outcome: Failed, step: StepState) -> Fact | None:
-        now = self.host.now()
+        now, counted = self.host.now(), step.status == "retrying"  # its time was up before it ended
         assert landed.call is not None
         policy = landed.call.step.retry
         decision = retry.decide(
             policy,
-            tried=step.failures + 1,
+            tried=step.failures + (not counted),
             kind=outcome.kind,
             error=outcome.error,
             elapsed=(now - step.asked_at) / 1e6,
@@ -431,7 +434,8 @@ class ActiveRun:
         if isinstance(decision, retry.GiveUp):
             return record.failed(now, landed, outcome, final=True)
         record.failed(now, landed, outcome, final=False)
-        record.retry(now, landed, outcome, decision, policy.max_attempts)
+        if not counted:
+            record.retry(now, landed, outcome, decision, policy.max_attempts)
         return None
 
     def _land_undigested(self, record: Record) -> None:
@@ -513,10 +517,13 @@ class ActiveRun:
                 step=step.key,
             )
         in_doubt = step.interrupted and step.effect == "write"
-        if in_doubt and self.host.still_at_work(self, step.key):
+        at_work = self.host.still_at_work(self, step.key) if in_doubt else None
+        hangs = at_work is not None and isinstance(at_work.outcome, Failed)
+        if at_work is not None and not hangs:
             return
-        if in_doubt and call.step.verify is None and not call.step.idempotent:
-            raise InDoubt(record.state.run_id, call)
+        if in_doubt and not call.step.idempotent and (hangs or call.step.verify is None):
+            # while the body goes on, a probe could only say what is not so yet
+            raise InDoubt(record.state.run_id, call, doubt.broken_off(step, hangs))
         now, alone = self.host.now(), step.interruptions >= QUARANTINE_AFTER
         if alone and not self.host.may_start_alone(self, step):
             return

@@ -72,7 +72,7 @@ async def run_async(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any
 
 async def run_sync(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any], pool: Pool) -> Outcome:
     """Run a sync body in a thread. At its time-out the thread is left to itself and its result is dropped; the end of
-    a write that is given up is not."""
+    a write is not."""
     job = Job(attempt, lambda: _body(step, attempt, bound))
     pool.submit(job)
     try:
@@ -82,13 +82,24 @@ async def run_sync(step: Step[..., Any], attempt: Attempt, bound: dict[str, Any]
             return await (asyncio.shield(job.done) if step.effect == "write" else job.done)
     except TimeoutError:
         attempt.stopped = True  # the thread goes on: let it know
-        return timed_out(step)
+        return _overrun(step, job, pool)
     except asyncio.CancelledError:
         goes_on = pool.abandon(job) and step.effect == "write"
         return Stopped(job.done if goes_on else None)
     finally:
         if not job.done.done() or job.done.cancelled():
             pool.abandon(job)
+
+
+def _overrun(step: Step[..., Any], job: Job, pool: Pool) -> Outcome:
+    """The time of a sync body is up; a write goes on to an end that counts."""
+    begun, failed = pool.abandon(job), timed_out(step)
+    if not failed.unknown:
+        return failed
+    if job.done.done():
+        return job.done.result()
+    failed.unknown, failed.later = begun, job.done if begun else None
+    return failed
 
 
 class Job:

@@ -42,6 +42,15 @@ class InDoubt(WorkflowError):
         self.json_schema = call.step.signature.result.json_schema()
 
 
+def broken_off(step: StepState, hangs: bool) -> str:
+    """What is known of a write whose last attempt was broken off in its body; empty where its process died. `hangs`:
+    the body goes on."""
+    if step.error is None:
+        return ""
+    then = "; its body goes on, and what becomes of it will be recorded" if hangs else ""
+    return f"Its last attempt: {step.error['message']}{then}"
+
+
 def ask(record: Record, at: int, call: StepCall, step: StepState, *, alone: bool) -> Attempt:
     """Ask the step's probe about its last attempt."""
     attempt = Attempt(record.state.run_id, step.key, step.attempt, call=call, alone=alone)
@@ -91,9 +100,9 @@ def _happened(record: Record, at: int, call: StepCall, result: Any) -> tuple[Fac
 
 
 def ended_late(step: StepState, landed: Attempt) -> bool:
-    """Whether this is the end of a write that the code has given up in flight."""
+    """Whether this is the end of a write that the code has given up in flight, or has seen fail for its time."""
     return (
-        step.status == "cancelled"
+        step.status in ("cancelled", "failed")
         and step.effect == "write"
         and step.interrupted
         and step.attempt == landed.number
@@ -104,7 +113,7 @@ def ended_late(step: StepState, landed: Attempt) -> bool:
 def still_counts(step: StepState, landed: Attempt) -> bool:
     """Whether this is the end of an earlier attempt of a step that is in doubt: then that is over."""
     return (
-        step.status == "due"
+        step.status in ("due", "retrying")
         and step.effect == "write"
         and step.interrupted
         and step.attempt >= landed.number
@@ -113,7 +122,7 @@ def still_counts(step: StepState, landed: Attempt) -> bool:
 
 
 def keep(record: Record, at: int, landed: Attempt) -> None:
-    """Record how a write ended that the code had given up; it is not handed to the code."""
+    """Record how a write ended that the code no longer waits for; it is not handed to the code."""
     outcome = landed.outcome
     if isinstance(outcome, Succeeded):
         try:

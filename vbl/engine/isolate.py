@@ -32,7 +32,8 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 
 async def run_isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, Json]) -> Outcome:
-    """Run the body in a new process. Its death is an ordinary failure of the attempt (kind transient)."""
+    """Run the body in a new process. Its death is an ordinary failure of the attempt (kind transient), but that nobody
+    knows what a write did."""
     home = _home(step)
     here, there = _SPAWN.Pipe()
     child = _SPAWN.Process(
@@ -55,7 +56,8 @@ async def run_isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, 
         there.close()
         here.close()
     if answer is None:
-        return Failed(Kind.TRANSIENT, "ProcessDied", f"the step's process ended with exit code {child.exitcode}", None)
+        died = f"the step's process ended with exit code {child.exitcode}"
+        return Failed(Kind.TRANSIENT, "ProcessDied", died, None, unknown=step.effect == "write")
     fine, body = answer
     if fine:
         return Succeeded(step.signature.result.load(loads(body)))

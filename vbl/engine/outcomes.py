@@ -32,7 +32,10 @@ class Succeeded:
 
 @dataclass(slots=True)
 class Failed:
-    """The body raised, or its time was up. `error` is the exception, for a policy's predicate."""
+    """The body raised, or its time was up. `error` is the exception, for a policy's predicate.
+
+    `unknown`: it is a write that was broken off, and nobody knows what it did; `later` is how it ends after all, where
+    it is in a thread, which cannot be stopped."""
 
     kind: Kind
     type: str
@@ -40,6 +43,8 @@ class Failed:
     traceback: str | None
     error: BaseException | None = None
     retry_after: float | None = None
+    unknown: bool = False
+    later: asyncio.Future[Outcome] | None = None
 
     def record(self) -> dict[str, Any]:
         """The form that is recorded."""
@@ -105,7 +110,7 @@ def _printable(text: str) -> str:
 
 
 def timed_out(step: Step[..., Any]) -> Failed:
-    """The failure of an attempt whose time was up."""
-    return Failed(
-        Kind.TIMEOUT, "TimeoutError", f"the attempt took longer than {step.timeout:g} s", None, TimeoutError()
-    )
+    """The failure of an attempt whose time was up. A transaction is rolled back then; any other write may be done."""
+    message = f"the attempt took longer than {step.timeout:g} s"
+    unknown = step.effect == "write" and not step.transactional
+    return Failed(Kind.TIMEOUT, "TimeoutError", message, None, TimeoutError(), unknown=unknown)

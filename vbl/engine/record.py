@@ -115,8 +115,10 @@ class Record:
     def failed(self, at: int, attempt: Attempt, outcome: Failed, *, final: bool) -> Fact:
         """A body raised, or its time was up."""
         about = {"v": 1, "step": attempt.key, "attempt": attempt.number}
-        used = {"usage": attempt.spent} if attempt.usage else {}
-        return self.append("STEP_FAILED", at, {**about, "error": outcome.record(), "final": final, **used})
+        more: dict[str, Any] = {"usage": attempt.spent} if attempt.usage else {}
+        if outcome.unknown:
+            more["unknown"] = True
+        return self.append("STEP_FAILED", at, {**about, "error": outcome.record(), "final": final, **more})
 
     def given_up(self, at: int, step: str, attempt: Attempt | None) -> None:
         """The code no longer waits for a step; `attempt` is the one in flight. What a write has used by then is left

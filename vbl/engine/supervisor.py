@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import logging
 import sys
 import threading
@@ -27,7 +28,7 @@ from vbl.engine.lease import Lease
 from vbl.engine.listeners import Listeners
 from vbl.engine.lookout import Lookout
 from vbl.engine.loop import visiting
-from vbl.engine.outcomes import Outcome, Stopped
+from vbl.engine.outcomes import Failed, Outcome, Stopped
 from vbl.engine.quarantine import Quarantine
 from vbl.engine.telling import born
 from vbl.engine.transact import Transactions
@@ -538,10 +539,25 @@ class Supervisor:
             if attempt.alone:
                 self.quarantine.leave(active.key, attempt.key)
             if self.runs.get(active.key) is active:
+                outcome = attempt.outcome
+                if isinstance(outcome, Failed) and outcome.later is not None:
+                    attempt = self._broken_off(active.key, attempt, outcome.later)
                 active.inbox.append(attempt)
                 self.wake(active)
                 return
         self._land_late(active.key, attempt)
+
+    def _broken_off(self, key: int, attempt: Attempt, later: asyncio.Future[Outcome]) -> Attempt:
+        """The time of a write is up, and its thread goes on: what lands now is not its end."""
+        landed = copy.copy(attempt)
+        self._going_on[key, attempt.key] = attempt
+
+        def ended(done: asyncio.Future[Outcome]) -> None:
+            attempt.usage = attempt.usage[len(landed.usage) :]  # the rest is told with what lands now
+            self._ended_late(key, attempt, done.result())
+
+        later.add_done_callback(ended)
+        return landed
 
     def land_transaction(self, active: ActiveRun, attempt: Attempt, outcome: Outcome) -> None:
         """A transaction has ended, or was stopped; what it has committed is taken in before anything else."""
@@ -559,9 +575,8 @@ class Supervisor:
         """A body that was given up has ended, or will: what a write did is recorded all the same, by the run of this
         key, which may have ended long ago."""
         outcome = attempt.outcome
-        if isinstance(outcome, Stopped) and outcome.later is not None:
-            later, outcome.later = outcome.later, None
-            later.add_done_callback(lambda done: self._ended_late(key, attempt, done.result()))
+        if isinstance(outcome, (Stopped, Failed)) and outcome.later is not None:
+            outcome.later.add_done_callback(lambda done: self._ended_late(key, attempt, done.result()))
         else:
             self._ended_late(key, attempt, outcome)
 
@@ -580,9 +595,10 @@ class Supervisor:
         active.inbox.append(attempt)
         self.wake(active)
 
-    def still_at_work(self, active: ActiveRun, step: str) -> bool:
-        """Whether the body of a write that was given up goes on; its run is woken when it ends."""
-        return (active.key, step) in self._going_on
+    def still_at_work(self, active: ActiveRun, step: str) -> Attempt | None:
+        """The attempt of a write that was given up, or whose time is up, and whose body goes on; its run is woken when
+        it ends."""
+        return self._going_on.get((active.key, step))
 
     def _give_up(self, active: ActiveRun, key: str) -> None:
         """The code no longer waits for a step: stop its body, or never start it."""

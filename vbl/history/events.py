@@ -209,9 +209,10 @@ class StepCompleted(Payload):
     """Written by the supervisor when a body returned; in the transaction of the body's own rows where that writes to
     tables of the user's.
     Effect: the output is known and is handed to the code; the step never runs again. A write that the code had given
-    up is recorded all the same, also after the end of the run, and not handed to it. `usage` is what the attempt
-    used of models: provider, model, input_tokens, output_tokens, cached_tokens, usd; of several calls `calls`, a list.
-    Rejected when the step is not in flight, and was not given up in flight either."""
+    up, or saw fail, is recorded all the same, also after the end of the run, and not handed to it. `usage` is what
+    the attempt used of models: provider, model, input_tokens, output_tokens, cached_tokens, usd; of several calls
+    `calls`, a list.
+    Rejected when the step is not in flight, and was not given up or broken off in flight either."""
 
     TYPE = EventType.STEP_COMPLETED
     step: str
@@ -222,15 +223,17 @@ class StepCompleted(Payload):
 
 class StepFailed(Payload):
     """Written by the supervisor when a body raised or timed out.
-    Effect: if `final`, the code sees `vbl.StepFailed`; else a RETRY_SCHEDULED stands beside it. The failure of a write
-    that the code had given up is only kept. `usage`: as in STEP_COMPLETED.
-    Rejected when the step is not in flight, and was not given up in flight either."""
+    Effect: if `final`, the code sees `vbl.StepFailed`; else a RETRY_SCHEDULED stands beside it. `unknown`: a write was
+    broken off in its body, and is in doubt. The failure of one that was given up or broken off before is only kept.
+    `usage`: as in STEP_COMPLETED.
+    Rejected when the step is not in flight, and was not given up or broken off in flight either."""
 
     TYPE = EventType.STEP_FAILED
     step: str
     attempt: int
     error: Error
     final: bool = True
+    unknown: bool = False
     usage: dict[str, Any] | None = None
 
 

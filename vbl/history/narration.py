@@ -192,7 +192,8 @@ def _step_completed(p: _Fields, at: int) -> str:
 
 def _step_failed(p: _Fields, at: int) -> str:
     end = " for good" if _field(p, "final", True) else ""
-    return f"{p['step']} failed{end} on attempt {p['attempt']} ({cause(_error(p))})"
+    doubt = "; whether it happened is not known" if _field(p, "unknown", False) else ""
+    return f"{p['step']} failed{end} on attempt {p['attempt']} ({cause(_error(p))}){doubt}"
 
 
 def _interrupted(p: _Fields, at: int) -> str:

@@ -144,8 +144,9 @@ def _void(script: Script, asked: set[str], ended: set[str], late: dict[str, Fact
             return True
         return (_kind(fact.type), _subject(fact)) in there
 
-    given_up = {c.subject for c in script.commands if c.type == "STEP_CANCELLED"}
-    known = [late.pop(key) for key in list(late) if key not in given_up]
+    over = {c.subject for c in script.commands if c.type == "STEP_CANCELLED"}
+    over |= {_subject(fact) for fact in script.inputs if fact.type == "STEP_FAILED" and holds(fact)}
+    known = [late.pop(key) for key in list(late) if key not in over]
     inputs = [*script.inputs, *(fact for fact in known if fact.type == "STEP_COMPLETED")]
     inputs = [fact._replace(at=retry.at) if fact.seq == failed_at else fact for fact in inputs if holds(fact)]
     script.inputs = sorted(inputs, key=lambda fact: fact.seq)

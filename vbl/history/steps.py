@@ -26,7 +26,7 @@ class StepState:
 
     `status` is running, retrying (backing off), due (to be started again), completed, failed or cancelled.
     `interrupted`: nobody knows how its last attempt ended; while `probing`, its probe is asked. `late_seq` is the seq
-    of the end that a write had although the code had given it up.
+    of the end that a write had although the code had given it up, or of its success after the code saw it fail.
     """
 
     key: str
@@ -97,7 +97,12 @@ def _step_completed(state: RunState, fact: Fact) -> None:
     step = state.steps[p["step"]]
     if "usage" in p:
         _used(state, p)
-    step.output, step.error, step.interrupted = p.get("output"), None, False
+    _known(state, step)
+    step.output = p.get("output")
+    if step.status == "failed":
+        step.late_seq = fact.seq
+        return
+    step.error = None
     if step.status == "cancelled" or step.void:
         step.late_seq = fact.seq
         step.status = "completed" if step.void else "cancelled"  # a retry that asks for it again finds it done
@@ -112,12 +117,16 @@ def _step_failed(state: RunState, fact: Fact) -> None:
     step = state.steps[p["step"]]
     if "usage" in p:
         _used(state, p)
-    step.error, step.interrupted = p["error"], False
+    _known(state, step)
+    counted, final = step.status == "retrying", p.get("final", True)
+    if step.status == "failed" or (counted and not final):
+        return  # it failed when its time was up; this is how it ended
+    step.error, step.interrupted = p["error"], p.get("unknown", False)
     if step.status == "cancelled" or step.void:
         step.late_seq = fact.seq
         return
-    step.failures += 1
-    if p.get("final", True):
+    step.failures += not counted
+    if final:
         _close(state, step)
         step.status, step.finished_at, step.ended_seq = "failed", fact.at, fact.seq
         state.last_input = fact.seq
@@ -179,8 +188,7 @@ def _step_probed(state: RunState, fact: Fact) -> None:
 def _step_resolved(state: RunState, fact: Fact) -> None:
     p = fact.payload
     step = state.steps[p["step"]]
-    if state.blocked is not None and state.blocked.get("step") == step.key:
-        state.blocked, state.blocked_by = None, []
+    _known(state, step)
     step.interrupted = p["outcome"] == "failed"  # the workflow sees a failure; what happened is still not known
     if p["outcome"] == "did_not_happen":
         due_again(state, step)
@@ -192,6 +200,13 @@ def _step_resolved(state: RunState, fact: Fact) -> None:
         step.status, step.output, step.error = "completed", p.get("output"), None
     else:
         step.status, step.error = "failed", p["error"]
+
+
+def _known(state: RunState, step: StepState) -> None:
+    """How the last attempt ended is known: nobody has to be asked any more."""
+    step.interrupted = False
+    if state.blocked is not None and state.blocked.get("step") == step.key:
+        state.blocked, state.blocked_by = None, []
 
 
 def _timer_set(state: RunState, fact: Fact) -> None:
@@ -226,11 +241,9 @@ def void_after(state: RunState, failed_at: int, failed: str | None, at: int) -> 
             _close(state, step)
             step.void = True
             step.status = "completed" if completed else "cancelled"
-        elif step.key == failed:
-            reopen(state, step, at)
-        elif step.status == "cancelled" and (step.ended_seq or 0) > failed_at:
+        elif step.key == failed or (step.status == "cancelled" and (step.ended_seq or 0) > failed_at):
             if _succeeded_late(step):
-                step.status, step.ended_seq = "completed", step.late_seq
+                step.status, step.ended_seq, step.error = "completed", step.late_seq, None
                 state.last_input = max(state.last_input, step.late_seq or 0)
             else:
                 reopen(state, step, at)
@@ -247,12 +260,13 @@ def reopen(state: RunState, step: StepState, at: int) -> None:
     """The step is due again, as if it had just been asked for."""
     _close(state, step)
     step.asked_at = at
-    step.status, step.failures, step.error, step.finished_at, step.ended_seq = "due", 0, None, None, None
+    step.status, step.failures, step.error = "due", 0, None
+    step.finished_at = step.ended_seq = step.late_seq = None
     state.due += 1
 
 
 def _succeeded_late(step: StepState) -> bool:
-    return step.late_seq is not None and step.error is None
+    return step.late_seq is not None and (step.error is None or step.status == "failed")
 
 
 def due_again(state: RunState, step: StepState) -> None:

@@ -174,7 +174,7 @@ def resolve(
     if outcome == "did_not_happen":
         return [StepResolved(step=key, outcome=outcome, actor=actor, reason=reason)]
     if outcome == "failed":
-        said = f"its process died before the outcome was recorded, and {actor or 'somebody'} let it count as failed"
+        said = f"nobody knows what became of it, and {actor or 'somebody'} let it count as failed"
         error = Error(kind="interrupted", type="UnknownOutcome", message=f"{said}: {reason}" if reason else said)
         return [StepResolved(step=key, outcome=outcome, error=error, actor=actor, reason=reason)]
     schema = block.get("json_schema")
