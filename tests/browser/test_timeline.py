@@ -155,3 +155,36 @@ def test_an_open_group_goes_on_where_it_stands(site: Site, tab: Page) -> None:
     expect(group).to_have_attribute("open", "")
     expect(group.locator(".members .lane")).to_have_count(200)
     assert tab.evaluate("document.querySelector('.timeline .scroller').scrollTop") == 900
+
+
+def test_what_was_chosen_stands_in_the_address(site: Site, waiting: Page) -> None:
+    """Zoom, place, axis and time outlive a reload, go with the address, and with the ways to the parts of the page."""
+    tab = waiting
+    before = width(tab)
+    for _ in range(4):
+        tab.keyboard.press("+")
+    tab.get_by_role("button", name="waits cut").click()
+    tab.get_by_role("button", name="elapsed").click()
+    tab.evaluate("document.querySelector('.timeline .scroller').scrollLeft = 900")
+    tab.wait_for_url(re.compile("zoom=5.06&left=0[.][0-9]+&axis=real&time=clock"))
+    zoomed, place = width(tab), scrolled(tab)
+    assert zoomed > before * 4
+
+    def as_chosen() -> None:
+        expect(tab.locator(".timeline")).to_have_attribute("data-axis", "real")
+        expect(tab.locator("html")).to_have_attribute("data-clock", "clock")
+        assert abs(width(tab) - zoomed) < 5
+        assert abs(scrolled(tab) - place) < 5
+
+    tab.reload()
+    as_chosen()
+    tab.locator("input[name=failed]").check()
+    tab.wait_for_url(re.compile("failed=1.*zoom=5.06.*time=clock"))
+    tab.get_by_role("link", name="state").click()
+    tab.wait_for_url(re.compile("tab=state.*zoom=5.06"))
+    as_chosen()
+    tab.goto(tab.url.partition("#")[0] + "#e2")  # which is on another part of the page
+    expect(tab.locator("#e2 details")).to_have_attribute("open", "")
+    as_chosen()
+    tab.keyboard.press("0")
+    tab.wait_for_url(lambda url: "zoom" not in url and "axis=real" in url)

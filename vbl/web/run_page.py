@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from vbl.drawing import event
 from vbl.drawing.actions import action_bar
-from vbl.drawing.chart import chart, lanes
+from vbl.drawing.chart import AxisName, chart, lanes
 from vbl.drawing.children import DEPTH, MOST, children
 from vbl.drawing.code import code
 from vbl.drawing.costs import costs
@@ -55,7 +55,11 @@ def page(request: Request) -> Response:
     main = join(
         [
             _head(d, sheet),
-            tag("section", chart(sheet.picture, source=f"{address}/timeline"), aria_label="Timeline"),
+            tag(
+                "section",
+                chart(sheet.picture, source=f"{address}/timeline", axis=_axis(request)),
+                aria_label="Timeline",
+            ),
             _asks(d, sheet),
             _values(d, sheet) if tab == "events" else None,  # elsewhere it would stand before what was asked for
             _tabs(known, tab, address),
@@ -105,13 +109,16 @@ def asks_part(request: Request) -> Response:
 def timeline_part(request: Request) -> Response:
     """The timeline on an axis, or the lanes of one group of steps."""
     d, known, address = _opened(request)
-    asked = request.query_params
-    axis = "real" if asked.get("axis") == "real" else "compressed"
+    asked, axis = request.query_params, _axis(request)
     source, picture = f"{address}/timeline", known.sheet.picture
     if "group" in asked:
         start = _number(request, "from") or 0
         return d.fragment(lanes(picture, asked["group"], source=source, axis=axis, start=start))
     return d.fragment(chart(picture, source=source, axis=axis))
+
+
+def _axis(request: Request) -> AxisName:
+    return "real" if request.query_params.get("axis") == "real" else "compressed"
 
 
 def _values(d: Desk, sheet: RunSheet) -> Markup:

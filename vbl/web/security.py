@@ -6,8 +6,8 @@
 - Changes: POST alone, from our own pages, with the session's token, not larger than `MOST_BYTES`; none when read-only.
 - Answers: a policy that runs no foreign script, shown in no frame, kept in no cache.
 
-It reads the body of a change, checks it and hands it on: `scope["vbl.form"]`, `scope["vbl.body"]`, `scope["vbl.csrf"]`; and
-in `scope["vbl.session"]` whether there is a session that can be ended.
+It reads the body of a change, checks it and hands it on: `scope["vbl.form"]`, `scope["vbl.body"]`, `scope["vbl.csrf"]`;
+and in `scope["vbl.session"]` whether there is a session that can be ended.
 """
 
 from __future__ import annotations

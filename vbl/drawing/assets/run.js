@@ -78,7 +78,13 @@ async function follow() {
   const list = document.getElementById("event-list"), run = document.body.dataset.run;
   if (!run) return;
   const page = `${document.body.dataset.root || ""}/runs/${encodeURIComponent(run)}`;
-  if (!list || !window.htmx) return location.replace(`${page}?tab=events&event=${seq}${location.hash}`);
+  if (!list || !window.htmx) {
+    const query = new URLSearchParams(location.search); // the timeline stays as it is
+    for (const name of ["checkpoint", "at", "against"]) query.delete(name);
+    query.set("tab", "events");
+    query.set("event", seq);
+    return location.replace(`${page}?${query}${location.hash}`);
+  }
   await window.htmx.ajax("GET", `${page}/events?event=${seq}&order=${list.dataset.order}`, { target: "#event-list", swap: "outerHTML" });
   const fetched = document.getElementById(`e${seq}`);
   if (fetched) show(fetched);

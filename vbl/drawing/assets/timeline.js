@@ -1,11 +1,14 @@
 // Moves the timeline: zoom, pan, the smallest picture, and which time and axis are shown.
 //
 // All that a person has chosen is kept on <html>, where no redraw of the page reaches: --vbl-zoom, data-clock,
-// data-axis. Listeners are on the document, so that a chart may come and go.
+// data-axis; and, on a served page, in its address (zoom, left, axis, time), so that it can be sent to somebody and
+// outlives a reload. Listeners are on the document, so that a chart may come and go.
 
 const root = document.documentElement;
 const MOST = 400; // beyond that a browser can't lay out the width
 const STEP = 1.5;
+const SERVED = document.querySelector("meta[name=htmx-config]") !== null; // not a file that was saved
+const CHOSEN = ["zoom", "left", "axis", "time"];
 
 let zoom = 1;
 
@@ -35,7 +38,60 @@ function showWindow(scroller) {
   const view = scroller.clientWidth - names;
   root.style.setProperty("--vbl-from", String(whole > 0 ? scroller.scrollLeft / whole : 0));
   root.style.setProperty("--vbl-span", String(whole > 0 ? Math.min(view / whole, 1) : 1));
+  rememberSoon();
 }
+
+// The address: what was chosen, where it is not what everybody sees at first ---------------------------------------
+
+let remembering = 0;
+
+function rememberSoon() {
+  clearTimeout(remembering);
+  remembering = setTimeout(remember, 200); // browsers take only so many changes of the address in a while
+}
+
+function remember() {
+  clearTimeout(remembering);
+  const [chart] = charts();
+  if (!SERVED || !chart) return;
+  const url = new URL(location.href);
+  const left = Number(root.style.getPropertyValue("--vbl-from"));
+  const chosen = {
+    zoom: zoom > 1 && zoom.toFixed(2),
+    left: zoom > 1 && left.toFixed(4),
+    axis: chart.dataset.axis === "real" && "real",
+    time: root.dataset.clock === "clock" && "clock",
+  };
+  for (const name of CHOSEN) {
+    if (chosen[name]) url.searchParams.set(name, chosen[name]);
+    else url.searchParams.delete(name);
+  }
+  if (url.href !== location.href) history.replaceState(history.state, "", url);
+}
+
+// The axis is drawn by the server, which reads the same address.
+function recall() {
+  const asked = new URLSearchParams(SERVED ? location.search : "");
+  if (asked.get("time") === "clock") root.dataset.clock = "clock";
+  const wanted = Number(asked.get("zoom"));
+  const scroller = charts()[0]?.querySelector(".scroller");
+  if (!(wanted > 1) || !scroller) return;
+  zoomTo(wanted, scroller);
+  scroller.scrollLeft = Number(asked.get("left")) * (scroller.scrollWidth - namesOf(scroller));
+}
+
+// Parts of the same page are links to it, and the form of filters sets the address anew: what was chosen goes with both.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[href]");
+  if (!SERVED || link?.pathname !== location.pathname || link.getAttribute("href").startsWith("#")) return;
+  remember();
+  const url = new URL(link.href);
+  const asked = new URLSearchParams(location.search);
+  CHOSEN.forEach((name) => { if (asked.has(name)) url.searchParams.set(name, asked.get(name)); });
+  link.href = url;
+}, { capture: true });
+document.addEventListener("htmx:after:history:update", rememberSoon);
+document.addEventListener("htmx:after:swap", rememberSoon);
 
 function toggle(name, first, second) {
   const shown = root.dataset[name] ?? first;
@@ -61,7 +117,7 @@ const actions = {
 document.addEventListener("click", (event) => {
   const button = event.target.closest?.(".timeline [data-chart]");
   const act = button && actions[button.dataset.chart];
-  if (act) act(scrollerOf(button));
+  if (act) { act(scrollerOf(button)); rememberSoon(); }
   const name = !button && event.target.closest?.(".timeline .lane > .lane-label");
   const first = name && name.parentElement.tagName !== "SUMMARY" && name.parentElement.querySelector(".track a");
   if (first) bring(first, scrollerOf(name));
@@ -89,7 +145,7 @@ document.addEventListener("keydown", (event) => {
   const chart = here ?? charts()[0];
   if (!chart) return;
   const act = actions[(here ? inside : anywhere)[event.key]];
-  if (act) act(scrollerOf(chart));
+  if (act) { act(scrollerOf(chart)); rememberSoon(); }
   else if (!here || !moveFocus(event, chart)) return;
   event.preventDefault();
   event.stopPropagation();
@@ -175,4 +231,5 @@ function centre(event) {
 addEventListener("resize", () => charts().forEach((chart) => showWindow(chart.querySelector(".scroller"))));
 
 root.dataset.chart = "";
+recall();
 charts().forEach((chart) => showWindow(chart.querySelector(".scroller")));
