@@ -17,6 +17,7 @@ import pytest
 
 import vbl
 from tests.web.conftest import Site, entered, running
+from vbl.agents import record_usage
 from vbl.client import Client
 from vbl.web.api import BASE, ENDPOINTS
 
@@ -90,6 +91,16 @@ class Api:
         ]
         assert len(fitting) == 1, path
         return fitting[0]
+
+
+@vbl.step
+def pay(usd: float) -> None:
+    record_usage(provider="p", model="m-1", input_tokens=812, usd=usd)
+
+
+@vbl.workflow
+def paying(usd: float) -> None:
+    pay(usd)
 
 
 @pytest.fixture
@@ -380,10 +391,12 @@ def test_metrics_are_the_numbers_of_the_file(api: Api, work: vbl.Runtime, path: 
     settle(work.start(half, 4), "completed")
     settle(work.start(half, 3), "failed")
     settle(work.start(asks, "go"), "waiting_for_approval")
+    paid = settle(work.start(paying, 0.0004), "completed")
     answer = api.http.get(str(api.http.base_url.copy_with(path="/metrics")))
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     values = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
-    assert values['vbl_runs{status="completed"}'] == "1"
+    assert values['vbl_runs{status="completed"}'] == "2"
+    assert values["vbl_runs_usd"] == "0.000400"
     assert values['vbl_runs{status="failed"}'] == "1"
     assert values['vbl_runs{status="paused"}'] == "0"
     assert values['vbl_runs_ended_5m{status="failed"}'] == "1"
@@ -392,6 +405,9 @@ def test_metrics_are_the_numbers_of_the_file(api: Api, work: vbl.Runtime, path: 
     assert int(values["vbl_events_total"]) == api.get("/file")["cursor"]
     assert int(values["vbl_wal_bytes"]) == path.with_name(path.name + "-wal").stat().st_size
     assert values['vbl_queue_waiting{queue="sums"}'] == "0"
+    assert api.get(f"/runs/{paid.id}")["usd"] == 0.0004
+    (used,) = api.get(f"/runs/{paid.id}/state")["usage"]
+    assert used == {"step": "pay", "provider": "p", "model": "m-1", "input_tokens": 812, "usd": 0.0004}
     for line in answer.text.splitlines():
         assert re.fullmatch(r'# (HELP|TYPE) \w+ .+|\w+(\{\w+="(?:[^"\\]|\\.)*"\})? [0-9.]+', line), line
 

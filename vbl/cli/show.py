@@ -110,6 +110,7 @@ def _document(run: Run, sheet: RunSheet, tree: list[tuple[int, Run]]) -> dict[st
         "input": state.input,
         "output": state.output,
         "error": state.error,
+        "usage": state.usage,
         "why": why_document(sheet.answer),
         "timeline": timeline_document(sheet.picture),
         "gates": gate_documents(state) if state.gates else [],
@@ -135,6 +136,7 @@ def _tree(terminal: Terminal, run: Run, tree: list[tuple[int, Run]], whole: bool
 def _head(terminal: Terminal, run: Run, sheet: RunSheet) -> None:
     """Who it is, how it stands, what went in and what came out."""
     from vbl.cli.words import field, local, say_why
+    from vbl.drawing.costs import spent
 
     state, parent = sheet.state, sheet.parent
     took = duration(sheet.picture.end_at - sheet.picture.start_at)
@@ -162,6 +164,8 @@ def _head(terminal: Terminal, run: Run, sheet: RunSheet) -> None:
         again = sum(step.attempt - 1 for step in steps)
         repeated = f", {again} more attempt{'s' if again > 1 else ''}" if again else ""
         field(terminal, "steps", f"{done} of {len(steps)} completed{repeated}, checkpoint {state.checkpoint}")
+    if used := spent(state.usage).told:
+        field(terminal, "used", used)
     if sheet.answer.waits_for != "nothing":
         say_why(terminal, sheet.answer)
 

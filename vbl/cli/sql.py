@@ -19,12 +19,13 @@ CELL = 60
 def command(terminal: Terminal, query: str) -> None:
     """Query the file, read-only; `-` reads the query from stdin. Times are microseconds since 1970 UTC.
 
-    The views are vbl_runs, vbl_events and vbl_steps.
+    The views are vbl_runs, vbl_events, vbl_steps, vbl_gates and vbl_costs.
 
     \b
     Examples:
       vbl sql "select status, count(*) from vbl_runs group by status"
       vbl sql "select * from vbl_steps where attempt > 1" --json
+      vbl sql "select model, sum(input_tokens), sum(usd) from vbl_costs group by 1"
     """
     if query == "-":
         query = sys.stdin.read()

@@ -43,7 +43,7 @@ def text(metrics: Iterable[Metric]) -> str:
 
 
 def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
+    return str(value) if isinstance(value, int) else f"{value:.6f}"
 
 
 def _labels(labels: Mapping[str, str]) -> str:
@@ -63,9 +63,10 @@ def one(name: str, help: str, value: float, kind: str = "gauge") -> Metric:
 
 
 def of_runs(client: Client) -> list[Metric]:
-    """How many runs there are in each status, and how many ended lately."""
+    """How many runs there are in each status, how many ended lately, and what all of them cost."""
     found = dict(client.sql("select status, count(*) from vbl_runs group by status")[1])
     slices = client.throughput(client.now() - LATELY_US, LATELY_US // _SLICES, _SLICES)
+    usd = client.sql("select coalesce(sum(usd), 0.0) from vbl_runs where usd is not null")[1][0][0]
     ended = {status: sum(getattr(bucket, status) for bucket in slices) for status in _ENDED}
     return [
         Metric(
@@ -76,6 +77,7 @@ def of_runs(client: Client) -> list[Metric]:
             "vbl_runs_ended_5m", "Runs that ended in the last five minutes.", "gauge",
             [({"status": status}, ended[status]) for status in _ENDED],
         ),
+        one("vbl_runs_usd", "What the runs in the file cost, in US dollars, as far as their steps say.", usd),
     ]  # fmt: skip
 
 
