@@ -25,6 +25,7 @@ from starlette.routing import Mount
 
 import vbl
 from tests.web.conftest import Site, pages
+from vbl.agents import record_usage
 from vbl.client import Client
 from vbl.history.causes import causes
 from vbl.history.facts import Fact
@@ -115,11 +116,38 @@ def test_a_beginning_of_an_id_leads_to_the_page_with_its_query(site: Site, trial
 def test_each_part_can_be_fetched_by_itself_and_asks_for_itself_again(site: Site, trial: Trial) -> None:
     run = trial.start(report, "easy")
     trial.settle()
-    for part in ("head", "asks", "timeline", "values", "children", "state", "graph", "tabs"):
+    for part in ("head", "asks", "timeline", "values", "children", "state", "graph", "costs", "tabs"):
         drawn = text_of(site, f"/runs/{run.id}/{part}")
         assert "<html" not in drawn
         assert f'hx-get="/runs/{run.id}/{part}' in drawn
         assert ("vbl:moved from:body" if part == "children" else "vbl:changed from:body") in drawn
+
+
+@vbl.step
+async def draft(usd: float) -> None:
+    record_usage(provider="p", model="m-1", input_tokens=12_400, output_tokens=300, usd=usd)
+
+
+@vbl.workflow
+async def drafting() -> None:
+    await draft(0.25)
+    await vbl.sleep(60)
+    await draft(0.5)
+
+
+def test_what_a_run_has_used_is_in_its_head_and_on_a_tab_that_asks_again(site: Site, trial: Trial) -> None:
+    run = trial.start(drafting)
+    trial.settle()
+    page = text_of(site, f"/runs/{run.id}?tab=costs")
+    assert "$0.2500 · 12.4k tokens in, 300 out" in page
+    assert "m-1" in page
+    assert f'hx-get="/runs/{run.id}/costs" hx-trigger="vbl:changed from:body"' in page
+    trial.finish(run)
+    assert "$0.7500" in text_of(site, f"/runs/{run.id}/costs")
+    assert "$0.7500 · 24.8k tokens in, 600 out" in text_of(site, f"/runs/{run.id}/head")
+    assert "$0.7500" in text_of(site, "/runs")
+    assert run.id in text_of(site, "/runs?q=cost:>0.7")
+    assert run.id not in text_of(site, "/runs?q=cost:>0.8")
 
 
 @pytest.mark.slow

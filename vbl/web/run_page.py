@@ -253,7 +253,14 @@ def _code_tab(request: Request, d: Desk, known: Known) -> Markup:
 
 
 def _costs_tab(request: Request, d: Desk, known: Known) -> Markup:
-    return costs(known.sheet.state.usage)
+    sheet = known.sheet
+    return tag("div", costs(sheet.state.usage), id="costs", hx_get=f"{run_at(d.root, sheet.id)}/costs", **LIVE)
+
+
+def costs_part(request: Request) -> Response:
+    """What the steps have used by now."""
+    d, known, _ = _opened(request)
+    return d.fragment(_costs_tab(request, d, known))
 
 
 def _children_tab(request: Request, d: Desk, known: Known) -> Markup:
@@ -320,5 +327,6 @@ routes = [
     Route("/runs/{ref}/state", state_part),
     Route("/runs/{ref}/state/value", state_value),
     Route("/runs/{ref}/graph", graph_part),
+    Route("/runs/{ref}/costs", costs_part),
     Route("/runs/{ref}/children", children_part),
 ]
