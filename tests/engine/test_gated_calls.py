@@ -317,3 +317,23 @@ def test_a_call_is_bound_with_arguments_that_fit() -> None:
         work.call()
     with pytest.raises(vbl.InvalidInput):
         work.call("many")
+
+
+# The arguments of a call ------------------------------------------------------------------------------------------
+
+
+@vbl.step
+def joined(a: str, b: str = "b", c: str = "c") -> str:
+    return f"{a}-{b}-{c}"
+
+
+def test_an_edit_of_what_was_not_given_stays_with_its_parameter(trial: Trial) -> None:
+    @vbl.workflow(name="gated")
+    async def gate_it() -> Any:
+        gate = await vbl.approve(joined.call("x", c="z"), edit=True)
+        return await gate.run()
+
+    run = begun(trial, gate_it)
+    trial.approve(open_gate(run).id, by="ada", edit={"b": "y"})
+    assert run.result() == "x-y-z"
+    assert replay(run) == "x-y-z"

@@ -40,9 +40,9 @@ class Signature:
         return dict(self._signature.bind(*args, **kwargs).arguments)
 
     def spread(self, bound: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Positional and keyword arguments again."""
+        """Positional and keyword arguments again, from those by name in any order."""
         if self._plain and len(bound) == len(self.names):
-            return tuple(bound.values()), {}
+            return tuple([bound[name] for name in self.names]), {}
         arguments = inspect.BoundArguments(self._signature, cast("Any", bound))
         return arguments.args, arguments.kwargs
 
