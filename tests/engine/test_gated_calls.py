@@ -334,6 +334,6 @@ def test_an_edit_of_what_was_not_given_stays_with_its_parameter(trial: Trial) ->
         return await gate.run()
 
     run = begun(trial, gate_it)
-    trial.approve(open_gate(run).id, by="ada", edit={"b": "y"})
+    trial.approve(open_gate(run, "joined").id, by="ada", edit={"b": "y"})
     assert run.result() == "x-y-z"
     assert replay(run) == "x-y-z"
