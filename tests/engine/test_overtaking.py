@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import vbl.testing
+import vbl.testing.trial
 from tests.engine import guesses
 from tests.engine.checks import assert_attempts_ran_once, assert_sound
 from tests.engine.guesses import (
@@ -70,11 +70,11 @@ class Overtaken(DyingJournal):
 def overtaken(plan: dict[int, Turn]) -> Iterator[type[Overtaken]]:
     """Supervisors of trials have such a door while this lasts."""
     Overtaken.plan, Overtaken.run_id, Overtaken.tries, Overtaken.taken = plan, "", 0, 0
-    vbl.testing.DyingJournal = Overtaken
+    vbl.testing.trial.DyingJournal = Overtaken
     try:
         yield Overtaken
     finally:
-        vbl.testing.DyingJournal = DyingJournal
+        vbl.testing.trial.DyingJournal = DyingJournal
 
 
 def check(trial: Trial, run: Run) -> None:

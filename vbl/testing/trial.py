@@ -1,24 +1,12 @@
-"""For tests, yours and ours: a supervisor in this process over a real SQLite file, with a clock that the test moves.
-
-    with Trial(tmp_path / "trial.db") as trial:
-        run = trial.start(remind, "T-1")       # sleeps for a week in between
-        assert run.result() == "sent"          # at once: waiting moves the clock to the next instant that matters
-
-What it promises: nothing here sleeps for the sake of time, a death (`die_before`, `die_after`, `kill`) loses exactly
-what a death of the process loses in the file, and the file is an ordinary one. It fakes the clock and nothing else:
-steps run, threads are threads, SQLite is SQLite. `replay` holds recorded runs against the code of today.
-"""
+"""A client with a supervisor on a clock that stands: it goes to the next instant that matters when nothing moves."""
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import contextlib
-import heapq
 import os
-import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -26,142 +14,21 @@ from vbl.access import Access
 from vbl.client import Client
 from vbl.clock import Clock
 from vbl.engine import schedules
-from vbl.engine.advance import Execution
-from vbl.engine.context import CURRENT
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.supervisor import Supervisor
 from vbl.engine.telling import notifying
-from vbl.errors import NotFound, RunWaiting, WorkflowError
+from vbl.errors import RunWaiting, WorkflowError
 from vbl.given import Startable
 from vbl.handle import Run
 from vbl.history.facts import Fact
-from vbl.history.script import script_of
-from vbl.history.state import RunState, Status
-from vbl.store.journal import Draft, History, Journal
-from vbl.store.payloads import Resolver
-from vbl.store.protocol import Head, Store
+from vbl.history.state import Status
+from vbl.store.journal import Journal
+from vbl.store.protocol import Store
 from vbl.store.sqlite import Durability
+from vbl.testing.clock import FakeClock
+from vbl.testing.dying import Crash, DyingJournal
 
 T = TypeVar("T")
-_RECENT_FACTS = 40
-"""Long values that repeat one of these are compared with it, and not encoded anew."""
-NEW_YEAR = 1_767_225_600_000_000
-"""2026-01-01 00:00:00 UTC, where a FakeClock begins."""
-
-
-class FakeClock:
-    """A clock that stands until it is moved. Instants are microseconds since 1970 UTC."""
-
-    def __init__(self, start: int = NEW_YEAR) -> None:
-        self._now = start
-        self._lock = threading.Lock()
-        self._sleepers: list[tuple[int, int, asyncio.AbstractEventLoop, asyncio.Future[None], object]] = []
-        self._count = 0
-
-    def now(self) -> int:
-        """The present instant."""
-        return self._now
-
-    def move_to(self, instant: int) -> None:
-        """Go to an instant, and wake the bodies that sleep until then."""
-        with self._lock:
-            self._now = max(self._now, instant)
-            while self._sleepers and self._sleepers[0][0] <= self._now:
-                _, _, loop, woken, _ = heapq.heappop(self._sleepers)
-                with contextlib.suppress(RuntimeError):  # its supervisor has died: the loop is closed
-                    loop.call_soon_threadsafe(_wake, woken)
-
-    def advance(self, seconds: float) -> None:
-        """Move on by some seconds. While a Trial is up, use its own `advance`: that one also waits for what follows."""
-        self.move_to(self._now + round(seconds * 1e6))
-
-    async def sleep(self, seconds: float) -> None:
-        """In the body of an async step: take that long on this clock. One at a time in a body."""
-        loop = asyncio.get_running_loop()
-        woken = loop.create_future()
-        with self._lock:
-            self._count += 1
-            entry = (self._now + round(seconds * 1e6), self._count, loop, woken, CURRENT.get())
-            heapq.heappush(self._sleepers, entry)
-        try:
-            await woken
-        finally:
-            with self._lock:
-                if entry in self._sleepers:
-                    self._sleepers.remove(entry)
-                    heapq.heapify(self._sleepers)
-
-    @property
-    def sleeping(self) -> int:
-        """How many bodies sleep on this clock."""
-        return len(self.sleepers())
-
-    def sleepers(self) -> set[object]:
-        """The attempts whose bodies sleep on this clock."""
-        with self._lock:
-            return {entry[4] for entry in self._sleepers}
-
-    @property
-    def next_instant(self) -> int | None:
-        """When the first of them wakes."""
-        with self._lock:
-            return self._sleepers[0][0] if self._sleepers else None
-
-
-def _wake(woken: asyncio.Future[None]) -> None:
-    if not woken.done():
-        woken.set_result(None)
-
-
-class Crash(BaseException):
-    """The process is taken to have died here."""
-
-
-class DyingJournal(Journal):
-    """Dies before or after its n-th commit, counted from 1; `commits` tells how many there were. Those of a journal
-    `beside` another count as that one's."""
-
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        *,
-        before: int | None = None,
-        after: int | None = None,
-        beside: DyingJournal | None = None,
-    ) -> None:
-        super().__init__(store, clock)
-        self._commits = 0
-        self._before = before
-        self._after = after
-        self._counted: DyingJournal = beside or self
-
-    @property
-    def commits(self) -> int:
-        """How many there were."""
-        return self._counted._commits
-
-    def _dying(self, commit: Callable[[], T]) -> T:
-        counted = self._counted
-        if counted._commits + 1 == counted._before:
-            raise Crash(f"before commit {counted._before}")
-        done = commit()
-        counted._commits += 1
-        if counted._commits == counted._after:
-            raise Crash(f"after commit {counted._commits}")
-        return done
-
-    def commit(self, run_id: str, decide: Callable[[RunState], Iterable[Draft]]) -> RunState:
-        """As Journal.commit, until its moment has come."""
-        commit = super().commit
-        return self._dying(lambda: commit(run_id, decide))
-
-    def commit_all(
-        self, histories: Sequence[History], seen: Head, births: Sequence[History] = ()
-    ) -> tuple[Head, set[int]]:
-        """As Journal.commit_all, until its moment has come."""
-        commit_all = super().commit_all
-        return self._dying(lambda: commit_all(histories, seen, births))
 
 
 class _Watched(Supervisor):
@@ -442,50 +309,3 @@ class Trial(Client):
         place = self._supervisor.next_place if self._supervisor is not None else None
         moments = [self.clock.next_instant, place, *due]
         return min((moment for moment in moments if moment is not None), default=None)
-
-
-def replay(run: Run, workflow: Workflow[..., Any] | None = None, *, patience_s: float = 20.0) -> Any:
-    """Hold the code of today against a recorded run; nothing is written and no step runs.
-
-    Returns the workflow's output if the run has completed. Raises Divergence where the code asks for something else
-    than the history holds, NotFound where the workflow is not known here.
-    """
-    code = workflow or REGISTRY.get(run.workflow)
-    if code is None:
-        raise NotFound(f"workflow {run.workflow} is not known here", "Import the module that defines it")
-    history = History(None, Resolver(_no_blob))
-    history.state = run.state()
-    if history.state.started_at is None:
-        return None  # its code was never entered: it is queued, or was cancelled before
-    facts = run.facts()
-    for fact in facts[-_RECENT_FACTS:]:
-        history.recorder.know_payload(fact.seq, fact.payload)
-    script = script_of(facts)
-    reached = threading.Event()
-    execution = Execution(history, code, script, reached.set)
-    try:
-        extra = [ask for fact in script.inputs for ask in _replayed(execution, fact, reached, patience_s)]
-        execution.check_whole(extra)
-        if history.state.outcome != Status.COMPLETED or execution.main is None:
-            return None
-        return execution.main.result()
-    finally:
-        execution.close()
-
-
-def _no_blob(digest: str) -> bytes:
-    raise NotFound(f"blob {digest} was asked for", "The facts of a run are resolved when they are read")
-
-
-def _replayed(execution: Execution, fact: Fact, reached: threading.Event, patience_s: float) -> list[Any]:
-    """Hand over one input and wait until the code rests; what it asks for beyond the history."""
-    execution.activate(fact)
-    while not execution.resting:
-        if not reached.wait(patience_s):
-            raise TimeoutError(f"the sync workflow computes for more than {patience_s:g} s after event {fact.seq}")
-        reached.clear()
-        execution.resume()
-    return execution.take_asks()
-
-
-__all__ = ["Crash", "DyingJournal", "FakeClock", "Trial", "replay"]
