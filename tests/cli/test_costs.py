@@ -11,7 +11,8 @@ import pytest
 import vbl
 from tests.cli.conftest import Ended
 from vbl.agents import record_usage
-from vbl.testing import Trial
+from vbl.clock import SYSTEM
+from vbl.testing import FakeClock, Trial
 
 Vbl = Callable[..., Ended]
 
@@ -28,19 +29,28 @@ async def drafts(dollars: float) -> None:
 
 
 @vbl.workflow
+async def failing() -> None:
+    await draft(0.25)
+    raise ValueError("it was no use")
+
+
+@vbl.workflow
 async def free() -> None:
     return None
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """A file with a run that cost half a dollar, one that cost three, and one that used nothing."""
+    """A file with a run that cost half a dollar, one that cost three, one that used nothing, and one that failed."""
     path = tmp_path_factory.mktemp("costs") / "costs.db"
-    with Trial(path) as trial:
+    with Trial(path, clock=FakeClock(SYSTEM.now())) as trial:
         runs = [trial.start(drafts, 0.5), trial.start(drafts, 3.0), trial.start(free)]
         for run in runs:
             run.result()
-        return path, [run.id for run in runs]
+        failed = trial.start(failing)
+        with pytest.raises(vbl.RunFailed):
+            failed.result()
+        return path, [*(run.id for run in runs), failed.id]
 
 
 def test_lists_say_and_are_asked_what_runs_cost(vbl_here: Vbl, made: tuple[Path, list[str]]) -> None:
@@ -49,6 +59,8 @@ def test_lists_say_and_are_asked_what_runs_cost(vbl_here: Vbl, made: tuple[Path,
     assert "$0.5000" in lines[ids[0]]
     assert "$3.00" in lines[ids[1]]
     assert "$" not in lines[ids[2]]
+    (failed,) = (line for line in vbl_here("top", "--once", db=path).out.splitlines() if ids[3] in line)
+    assert "ago  $0.2500   " in failed
     found = vbl_here("ls", "--cost", ">1", "--json", db=path).objects
     assert [(run["id"], run["usd"]) for run in found] == [(ids[1], 3.0)]
 
@@ -65,6 +77,6 @@ def test_a_run_says_what_it_used(vbl_here: Vbl, made: tuple[Path, list[str]]) ->
 def test_the_view_answers_questions_of_ones_own(vbl_here: Vbl, made: tuple[Path, list[str]]) -> None:
     query = "select model, count(*) as calls, sum(usd) as usd from vbl_costs group by model order by model"
     assert vbl_here("sql", query, "--json", db=made[0]).objects == [
-        {"model": "m-1", "calls": 2, "usd": 3.5},
-        {"model": "m-2", "calls": 2, "usd": None},
+        {"model": "m-1", "calls": 3, "usd": 3.75},
+        {"model": "m-2", "calls": 3, "usd": None},
     ]

@@ -16,7 +16,7 @@ from vbl.cli.overview import GROUPS, MINUTES, Overview, beside, look, overview_d
 from vbl.cli.screen import LOOK_S, Canvas, Pace, Screen, moving, sigterm_as_ctrl_c
 from vbl.cli.terminal import Terminal, columns, fit, shared
 from vbl.clock import SYSTEM
-from vbl.history.narration import duration, people
+from vbl.history.narration import duration, money, people
 from vbl.history.state import Status
 
 if TYPE_CHECKING:
@@ -286,7 +286,7 @@ def _queue(queue: QueueState, width: int) -> Row:
 
 
 def _runs(terminal: Terminal, runs: list[Run], seen: Overview, now: int) -> list[Row]:
-    """A line for each run: status, id, workflow, since when, and what it is at."""
+    """A line for each run: status, id, workflow, since when, what it cost, and what it is at."""
     words = max((len(run.last_status.replace("_", " ")) for run in runs), default=0) + 2
     names = min(max((columns(fit(run.workflow, 24)) for run in runs), default=0), 24)
     since = [
@@ -294,12 +294,13 @@ def _runs(terminal: Terminal, runs: list[Run], seen: Overview, now: int) -> list
         for run in runs
     ]
     longest = max(map(len, since), default=0)
+    widest = max((len(money(run.usd)) for run in runs), default=0)
     rows: list[Row] = []
     for run, ago in zip(runs, since, strict=True):
         status, name = terminal.status(run.last_status), fit(run.workflow, names)
         status += " " * (words - columns(status))
         name += " " * (names - columns(name))
-        head = f"{status}  {run.id}  {name}  {ago:>{longest}}"
+        head = f"{status}  {run.id}  {name}  {ago:>{longest}}" + (f"  {money(run.usd):>{widest}}" if widest else "")
         room = terminal.width - columns(head) - 5
         glance = fit(seen.glances.get(run.id, ""), room) if room >= 8 else ""
         rows.append(Row(f"{head}   {terminal.paint(glance, 'dim')}".rstrip(), run.id))
