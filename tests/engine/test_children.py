@@ -131,6 +131,11 @@ def test_a_child_inherits_deadline_priority_and_starter(trial: Trial) -> None:
     assert_kin_agree(trial)
 
 
+@vbl.step(effect="write")
+async def alone() -> None:
+    await WORLD.clock.sleep(60)
+
+
 @vbl.workflow
 async def dawdles() -> None:
     await vbl.wait("never")
@@ -467,6 +472,25 @@ def test_a_client_that_ends_the_parent_ends_the_children_with_it(trial: Trial) -
     assert other.wait() == "cancelled"
     trial.settle()
     assert kid.wait() == "cancelled"
+    assert_kin_agree(trial)
+
+
+def test_a_client_that_ends_a_blocked_parent_ends_the_children_that_have_not_begun(trial: Trial) -> None:
+    @vbl.workflow
+    async def blocked() -> None:
+        vbl.start("nobody_has_loaded_this")
+        await alone()
+
+    run = trial.start(blocked)
+    trial.settle()
+    trial.kill()
+    trial.up()
+    trial.settle()
+    child = only_child(trial, run)
+    assert (run.status, child.status) == ("blocked", "queued")
+    run.cancel(by="ada")
+    assert (run.status, child.status) == ("cancelled", "cancelled")
+    assert of(run, "CHILD_FINISHED") == []
     assert_kin_agree(trial)
 
 

@@ -252,8 +252,11 @@ class Journal:
         self.store.relieve()
         return history.state
 
-    def _decided(self, history: History, decide: Callable[[RunState], Iterable[Draft]]) -> list[History]:
-        """Propose a decision, and after it what follows for the kin; the histories that got events."""
+    def _decided(
+        self, history: History, decide: Callable[[RunState], Iterable[Draft]], *, orphan: bool = False
+    ) -> list[History]:
+        """Propose a decision, and after it what follows for the kin; the histories that got events. An orphan has no
+        parent to tell: that one has ended before it, in the same transaction."""
         finished = history.state.finished
         history.checkpoints.clear()
         said: dict[str, Any] = {}
@@ -267,18 +270,18 @@ class Journal:
 
         state, kin = history.state, list[History]()
         if state.finished and not finished:
-            if state.parent is not None:
+            if state.parent is not None and not orphan:
                 kin += self._also(state.parent, lambda parent: told(parent, state))
             until = self.clock.now() + CLEAN_UP_US
             for child in left_behind(state):
                 kin += self._also(
-                    child, lambda it: [] if it.finished or it.cancel else cancel(it, "parent", None, until)
+                    child, lambda it: [] if it.finished or it.cancel else cancel(it, "parent", None, until), orphan=True
                 )
         elif history.rows[0][1] == "RUN_RETRIED" and (child := state.children.get(said.get("step") or "")) is not None:
             kin += self._also(child.id, lambda it: retry(it, state.actor, "its parent was retried"))
         return [history, *kin]
 
-    def _also(self, run_id: str, what: Callable[[RunState], list[Payload]]) -> list[History]:
+    def _also(self, run_id: str, what: Callable[[RunState], list[Payload]], *, orphan: bool = False) -> list[History]:
         """The same for a parent or a child, in the same transaction."""
         history, _ = self.load(self.key_of(run_id))
 
@@ -286,7 +289,7 @@ class Journal:
             at = max(self.clock.now(), state.at)
             return [draft(at, payload) for payload in what(state)]
 
-        return self._decided(history, decide)
+        return self._decided(history, decide, orphan=orphan)
 
     def create(
         self, drafts: Sequence[Draft], *, blobs: Sequence[Blob] = (), check: Callable[[], None] | None = None
