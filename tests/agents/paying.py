@@ -141,6 +141,36 @@ async def impatient() -> str:
     return "in time"
 
 
+def pays_on() -> str:
+    """A write in a thread that pays, waits, and pays more: nothing stops it."""
+    record_usage(provider="by hand", model="own-1", usd=0.5)
+    WORLD.note("paid")
+    WORLD.gate("paying on").wait(20)
+    record_usage(provider="by hand", model="own-1", usd=0.25)
+    return "done"
+
+
+in_time = vbl.step(name="in_time", effect="write")(pays_on)
+out_of_time = vbl.step(name="out_of_time", effect="write", timeout=0.2)(pays_on)
+
+
+@vbl.workflow
+async def giving_up() -> str:
+    try:
+        async with asyncio.timeout(5):
+            return await in_time.aio()
+    except TimeoutError:
+        return "given up"
+
+
+@vbl.workflow
+async def broken_off() -> str:
+    try:
+        return await out_of_time.aio()
+    except vbl.StepFailed as error:
+        return error.kind
+
+
 @vbl.workflow
 async def waiting() -> None:
     await never(0.5)

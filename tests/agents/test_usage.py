@@ -56,6 +56,10 @@ def used(run: Run, type: str) -> list[Any]:
     return [fact.payload.get("usage") for fact in run.facts() if fact.type == type]
 
 
+def by_hand(usd: float) -> dict[str, Any]:
+    return {"provider": "by hand", "model": "own-1", "usd": usd}
+
+
 def assert_sound(trial: Trial) -> None:
     """The summaries say what the histories say, and are rebuilt byte for byte."""
     rows = "select * from vbl_runs order by id"
@@ -128,7 +132,7 @@ def test_an_answer_of_no_use_is_paid_for_and_a_refused_call_is_not(trial: Trial,
 def test_a_step_whose_time_is_up_says_what_it_used(trial: Trial) -> None:
     run = trial.start(paying.too_late)
     assert run.result() == "timeout"
-    assert used(run, "STEP_FAILED") == [{"provider": "by hand", "model": "own-1", "usd": 0.5}]
+    assert used(run, "STEP_FAILED") == [by_hand(0.5)]
     assert run.usd == 0.5
 
 
@@ -136,9 +140,24 @@ def test_a_step_that_is_given_up_says_what_it_had_used(trial: Trial) -> None:
     run = trial.start(paying.impatient)
     assert trial.finish(run)
     assert run.result() == "given up"
-    assert used(run, "STEP_CANCELLED") == [{"provider": "by hand", "model": "own-1", "usd": 0.5}]
+    assert used(run, "STEP_CANCELLED") == [by_hand(0.5)]
     assert run.usd == 0.5
     assert replay(run, paying.impatient) == "given up"
+    assert_sound(trial)
+
+
+def test_a_write_that_goes_on_in_its_thread_counts_each_call_once(trial: Trial) -> None:
+    given_up, broken_off = trial.start(paying.giving_up), trial.start(paying.broken_off)
+    trial.until(lambda: broken_off.status.finished and WORLD.notes == ["paid"] * 2)
+    assert used(broken_off, "STEP_FAILED") == [by_hand(0.5)]
+    WORLD.clock.advance(5)
+    trial.until(lambda: given_up.status.finished)
+    assert used(given_up, "STEP_CANCELLED") == [None], "its end says it all"
+    WORLD.release()
+    trial.until(lambda: all(used(run, "STEP_COMPLETED") for run in (given_up, broken_off)))
+    assert used(given_up, "STEP_COMPLETED") == [{"calls": [by_hand(0.5), by_hand(0.25)]}]
+    assert used(broken_off, "STEP_COMPLETED") == [by_hand(0.25)]
+    assert [trial.run(run.id).usd for run in (given_up, broken_off)] == [0.75, 0.75]
     assert_sound(trial)
 
 
@@ -146,7 +165,7 @@ def test_a_step_that_is_stopped_says_what_it_had_used_and_pays_again(trial: Tria
     run = trial.start(paying.waiting)
     trial.settle()
     trial.down(grace_s=0)
-    assert used(run, "STEP_INTERRUPTED") == [{"provider": "by hand", "model": "own-1", "usd": 0.5}]
+    assert used(run, "STEP_INTERRUPTED") == [by_hand(0.5)]
     trial.up()
     trial.settle()
     trial.down(grace_s=0)
