@@ -13,8 +13,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from vbl.client import Client, connect
     from vbl.decisions import Gate
+    from vbl.engine.ambient import key, map, now, parked, patched, random, sleep, state, uuid4  # noqa: A004
     from vbl.engine.children import ChildRun, start
-    from vbl.engine.context import key, map, now, parked, patched, random, sleep, state, uuid4  # noqa: A004
     from vbl.engine.definitions import AsyncStep, Step, Workflow, step, workflow
     from vbl.engine.gates import BoundCall, Decision, approve
     from vbl.engine.probe import DidNotHappen, Happened, Unknown
@@ -60,8 +60,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "vbl.client": ("Client", "connect"),
     "vbl.decisions": ("Gate",),
+    "vbl.engine.ambient": ("key", "map", "now", "parked", "patched", "random", "sleep", "state", "uuid4"),
     "vbl.engine.children": ("ChildRun", "start"),
-    "vbl.engine.context": ("key", "map", "now", "parked", "patched", "random", "sleep", "state", "uuid4"),
     "vbl.engine.definitions": ("AsyncStep", "Step", "Workflow", "step", "workflow"),
     "vbl.engine.gates": ("BoundCall", "Decision", "approve"),
     "vbl.engine.probe": ("DidNotHappen", "Happened", "Unknown"),

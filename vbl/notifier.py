@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 import vbl
 from vbl import config
 from vbl.clock import instant
-from vbl.engine.context import file
+from vbl.engine.ambient import file
 from vbl.errors import UsageError, VblError
 from vbl.history.gates import sentence, standing
 from vbl.history.retry import Kind, kind_of_status, retry_after_of

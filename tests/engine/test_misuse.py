@@ -17,7 +17,7 @@ import vbl
 from tests.engine.checks import assert_sound
 from tests.engine.corpus import Talk, echo, labour, sequence, work
 from tests.engine.world import WORLD
-from vbl.engine import context, loop
+from vbl.engine import ambient, loop
 from vbl.engine.definitions import REGISTRY
 from vbl.handle import Run
 from vbl.testing import Trial
@@ -681,9 +681,9 @@ def test_a_workflow_that_nobody_knows_waits_for_one_who_does(trial: Trial) -> No
     assert run.result() == 1
 
 
-def test_context_is_where_the_public_functions_live() -> None:
+def test_ambient_is_where_the_public_functions_live() -> None:
     for name in DURABLE:
-        assert getattr(vbl, name) is getattr(context, name)
+        assert getattr(vbl, name) is getattr(ambient, name)
 
 
 @pytest.mark.parametrize("kind", ["async", "sync", "async step", "sync step"])

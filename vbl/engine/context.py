@@ -1,36 +1,24 @@
-"""What code inside a run may ask for without being handed anything: ambient by `contextvars`.
+"""Whose code is running: `CURRENT` is the workflow that is being executed, or the attempt whose body runs, or None.
 
-`CURRENT` is the workflow that is being executed, or the step whose body runs, or None. The functions here are the
-public ones of `vbl`; each says where it may be called.
+By `contextvars`, so that code inside a run is handed nothing. What it may ask for then is in `ambient`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import datetime
-import random as random_module
 import sys
 import threading
-import time
-import uuid
-from collections.abc import Awaitable, Iterable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import BaseModel
-
-from vbl.errors import NotInWorkflow, UsageError, WorkflowError
+from vbl.errors import NotInWorkflow, WorkflowError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from vbl.engine.advance import Execution
     from vbl.engine.calls import StepCall
-    from vbl.engine.definitions import Step
     from vbl.store.sqlite import Connection
-
-M = TypeVar("M", bound=BaseModel)
-T = TypeVar("T")
 
 
 class Attempt:
@@ -104,7 +92,7 @@ CURRENT: ContextVar[Any] = ContextVar("vbl", default=None)
 
 
 def _refuse_threads(event: str, _args: tuple[Any, ...]) -> None:
-    if event in _THREAD_STARTS and _workflow() is not None:
+    if event in _THREAD_STARTS and workflow_here() is not None:
         raise WorkflowError(
             "workflow code started a thread: what it does would not be repeated by a replay, and it has no context",
             "Put it in a step: the body of a sync step runs in a thread",
@@ -127,7 +115,7 @@ if sys.version_info < (3, 12):
 
 def refuse_in_workflow(what: str) -> None:
     """Raise NotInWorkflow where workflow code calls what would block the engine, or would be repeated by a replay."""
-    if _workflow() is not None:
+    if workflow_here() is not None:
         raise NotInWorkflow(f"{what} was called in workflow code", "Put it in a step, and await that")
 
 
@@ -148,104 +136,7 @@ def execution(what: str) -> Execution:
     return cast("Execution", scope)
 
 
-def _workflow() -> Execution | None:
+def workflow_here() -> Execution | None:
+    """The workflow that calls; None in the body of a step, and outside of a run."""
     scope = CURRENT.get()
     return None if scope is None or isinstance(scope, Attempt) else cast("Execution", scope)
-
-
-def now() -> datetime.datetime:
-    """The present time in UTC; in workflow code the time of the event being applied, the same on every replay."""
-    workflow = _workflow()
-    micros = workflow.loop.now if workflow is not None else time.time_ns() // 1000
-    return datetime.datetime.fromtimestamp(micros // 1_000_000, datetime.UTC) + datetime.timedelta(
-        microseconds=micros % 1_000_000
-    )
-
-
-def random() -> float:
-    """A number in [0, 1); in workflow code from a generator seeded by the run, the same on every replay."""
-    workflow = _workflow()
-    return workflow.random.random() if workflow is not None else random_module.random()
-
-
-def uuid4() -> uuid.UUID:
-    """A random UUID; in workflow code from a generator seeded by the run, the same on every replay."""
-    workflow = _workflow()
-    if workflow is None:
-        return uuid.uuid4()
-    return uuid.UUID(int=workflow.random.getrandbits(128), version=4)
-
-
-def key() -> str:
-    """The idempotency key of the step call whose body is running: the same in every attempt of it."""
-    scope = CURRENT.get()
-    if isinstance(scope, Attempt):
-        return scope.idempotency_key
-    raise NotInWorkflow(
-        "vbl.key() was called outside the body of a step",
-        "Call it in a function marked @vbl.step, in its own thread and context",
-    )
-
-
-def file() -> Path:
-    """The file that the run of the step is recorded in, for a body that looks into it as a client."""
-    scope = CURRENT.get()
-    if isinstance(scope, Attempt) and scope.file is not None:
-        return scope.file
-    raise NotInWorkflow(
-        "the file was asked for outside the body of a step, or in one with a process of its own",
-        "Call it in a function marked @vbl.step, in its own thread and context",
-    )
-
-
-def state(model: type[M]) -> M:
-    """The run's own instance of a pydantic model; what it holds is part of every checkpoint.
-
-    Mutate it freely in workflow code. Every field needs a default. Raises NotInWorkflow elsewhere.
-    """
-    return execution("vbl.state").variables(model)
-
-
-def sleep(seconds: float | datetime.timedelta) -> Awaitable[None]:
-    """Sleep durably: the process may end meanwhile. `await` it in an async workflow; it blocks in a sync one.
-
-    Raises UsageError for a time that is negative or not a number.
-    """
-    scope = execution("vbl.sleep")
-    return scope.sleep(seconds.total_seconds() if isinstance(seconds, datetime.timedelta) else seconds)
-
-
-def map(step: Step[..., T], items: Iterable[Any], *, limit: int | None = None, tolerate: int = 0) -> Results[T]:
-    """Call a step once for each item, at most `limit` at a time; the outputs in the order of the items.
-
-    `await` it in an async workflow; in a sync one it returns the list. When more than `tolerate` calls fail for
-    good, the others are cancelled and the first StepFailed is raised; a tolerated failure stands in the list as its
-    StepFailed.
-    """
-    from vbl.engine.definitions import Step
-
-    scope = execution("vbl.map")
-    if not isinstance(cast("object", step), Step):
-        raise UsageError(f"vbl.map({step!r}, …): it calls a step", "Put @vbl.step above the function")
-    return scope.map(step, items, limit, tolerate)
-
-
-class Results(list[T]):
-    """The outputs of `vbl.map`: a list in a sync workflow, awaited in an async one."""
-
-    def __await__(self) -> Any:
-        raise NotImplementedError
-
-
-def parked() -> bool:
-    """Whether the workflow's `finally:` runs only because the run is dropped from memory."""
-    workflow = _workflow()
-    return workflow is not None and workflow.loop.closed
-
-
-def patched(patch: str) -> bool:
-    """Whether this run takes the branch named `patch`: true for runs that come here for the first time with it.
-
-    A run whose history passed this point before the patch existed gets False, on every replay.
-    """
-    return execution("vbl.patched").patched(patch)

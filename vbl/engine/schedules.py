@@ -14,8 +14,9 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from vbl.engine.ambient import sleep, state
 from vbl.engine.children import ChildRun, Order
-from vbl.engine.context import execution, refuse_in_workflow, sleep, state
+from vbl.engine.context import execution, refuse_in_workflow
 from vbl.engine.definitions import REGISTRY, Workflow, step, workflow
 from vbl.engine.signals import sleep_until, wait
 from vbl.errors import InvalidInput, NotFound
