@@ -327,13 +327,69 @@ def joined(a: str, b: str = "b", c: str = "c") -> str:
     return f"{a}-{b}-{c}"
 
 
-def test_an_edit_of_what_was_not_given_stays_with_its_parameter(trial: Trial) -> None:
+def asking(call: Callable[[], Any], **options: Any) -> Any:
+    """A workflow that asks about the call, and runs what was approved."""
+
     @vbl.workflow(name="gated")
     async def gate_it() -> Any:
-        gate = await vbl.approve(joined.call("x", c="z"), edit=True)
+        gate = await vbl.approve(call(), **options)
         return await gate.run()
 
-    run = begun(trial, gate_it)
+    return gate_it
+
+
+def test_an_edit_of_what_was_not_given_stays_with_its_parameter(trial: Trial) -> None:
+    run = begun(trial, asking(lambda: joined.call("x", c="z"), edit=True))
     trial.approve(open_gate(run, "joined").id, by="ada", edit={"b": "y"})
     assert run.result() == "x-y-z"
     assert replay(run) == "x-y-z"
+
+
+def test_what_the_call_leaves_to_the_signature_is_shown_and_bound(trial: Trial) -> None:
+    run = begun(trial, asking(lambda: joined.call("x", c="z")))
+    asked = {"a": "x", "b": "b", "c": "z"}
+    call = open_gate(run, "joined").request["call"]
+    assert call["input"] == asked
+    assert list(call["input"]) == ["a", "b", "c"]
+    assert call["digest"] == call_digest("joined", asked, joined.version)
+    trial.approve(open_gate(run, "joined").id, by="ada")
+    assert run.result() == "x-b-z"
+    assert payloads(run, "STEP_STARTED")[0]["input"] == asked
+    assert replay(run) == "x-b-z"
+
+
+def test_a_default_that_cannot_be_recorded_is_left_to_the_signature(trial: Trial) -> None:
+    nothing = object()
+
+    @vbl.step
+    def note(text: str, when: Any = nothing, tone: str = "kind") -> str:
+        return f"{text} {when is nothing} {tone}"
+
+    run = begun(trial, asking(lambda: note.call("x")))
+    assert open_gate(run, "note").request["call"]["input"] == {"text": "x", "tone": "kind"}
+    trial.approve(open_gate(run, "note").id, by="ada")
+    assert run.result() == "x True kind"
+
+
+def test_a_default_that_came_or_changed_while_the_gate_was_open_is_asked_about(trial: Trial) -> None:
+    def first(text: str, tone: str = "kind") -> str:
+        return f"{text} {tone}"
+
+    def second(text: str, tone: str = "curt", copies: int = 1) -> str:
+        return f"{text} {tone} {copies}"
+
+    versions = [vbl.step(name="note")(first)]
+    run = begun(trial, asking(lambda: versions[-1].call("x")))
+    asked = open_gate(run, "note")
+    versions.append(vbl.step(name="note")(second))
+    restarted(trial)
+    assert run.status == "waiting_for_approval", "what the step says now does not change what was asked"
+    trial.approve(asked.id, by="ada")
+    trial.settle()
+    again = open_gate(run, "note")
+    assert "code of the step has changed" in again.request["problem"]
+    assert again.request["call"]["input"] == {"text": "x", "tone": "curt", "copies": 1}
+    restarted(trial)
+    trial.approve(again.id, by="ada")
+    assert run.result() == "x curt 1"
+    assert replay(run) == "x curt 1"

@@ -109,8 +109,8 @@ class Step(Generic[P, R]):
         return self._version[1]
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> BoundCall[R]:
-        """The step bound to these arguments, not yet run: what `vbl.approve` asks about. Raises TypeError where they
-        do not fit the signature, ValueNotStorable where they cannot be recorded."""
+        """The step bound to these arguments and the defaults of the others, not yet run: what `vbl.approve` asks about.
+        Raises TypeError where they do not fit the signature, ValueNotStorable where they cannot be recorded."""
         from vbl.engine.gates import BoundCall
 
         return BoundCall(self, args, kwargs)

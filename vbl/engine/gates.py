@@ -6,8 +6,9 @@ digest of step, arguments and code version is compared again when it does.
 
 from __future__ import annotations
 
+import copy
 import datetime
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from pydantic import ValidationError
@@ -34,12 +35,16 @@ _ON_TIMEOUT = ("deny", "approve", "escalate", "fail")
 class BoundCall(Generic[R]):
     """A step with its arguments, taken as they were at `step.call(…)`; what a gate is about.
 
-    `input` is their recorded form (plain JSON data by name), `digest` that of step, input and code version.
+    `input` is their recorded form (plain JSON data by name), that of the signature's defaults among them, since they
+    are what will run; `digest` that of step, input and code version.
     """
 
     def __init__(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.step = step
-        self.input: dict[str, Json] = {name: one.plain for name, one in step.signature.record(args, kwargs).items()}
+        given = {name: one.plain for name, one in step.signature.record(args, kwargs).items()}
+        self._defaults = step.signature.defaults(given)
+        self.input: dict[str, Json] = given
+        self._fill(self._defaults)
 
     @property
     def digest(self) -> str:
@@ -51,7 +56,22 @@ class BoundCall(Generic[R]):
         codecs = self.step.signature.codecs
         values = {name: codecs[name].accept(plain) for name, plain in {**self.input, **changes}.items()}
         args, kwargs = self.step.signature.spread(values)
-        return BoundCall(self.step, args, kwargs)
+        made: BoundCall[R] = BoundCall(self.step, args, kwargs)
+        return made.with_defaults({})
+
+    def with_defaults(self, defaults: Mapping[str, Json] | None = None) -> BoundCall[R]:
+        """The same call, which leaves these to the signature instead; without an argument what the signature says now.
+
+        A history has the defaults of its day, one from before they were told none at all.
+        """
+        call = copy.copy(self)
+        call.input = {name: value for name, value in self.input.items() if name not in self._defaults}
+        call._fill(self._defaults if defaults is None else defaults)
+        return call
+
+    def _fill(self, defaults: Mapping[str, Json]) -> None:
+        every = {name: value for name, value in defaults.items() if name in self._defaults} | self.input
+        self.input = {name: every[name] for name in self.step.signature.names if name in every}
 
     def payload(self, edit: bool) -> dict[str, Any]:
         """What the request records of it; with the schema of each parameter where the approver may edit them."""
@@ -103,6 +123,8 @@ class Decision(Generic[R]):
 
     async def _run(self, call: BoundCall[R]) -> Any:
         decision: Decision[R] = self
+        approved = cast("BoundCall[R]", self.call).input
+        call = call.with_defaults({name: value for name, value in call.input.items() if name in approved})
         while True:
             if not decision.approved:
                 raise decision.refusal()
@@ -162,18 +184,19 @@ class _Asking:
 
     def again(self, problem: str, call: BoundCall[Any] | None) -> _Asking:
         """The same question, asked once more, and why."""
-        other = _Asking(self.scope, self.name, call, self.options, self.codec)
+        now = call.with_defaults() if call is not None else None
+        other = _Asking(self.scope, self.name, now, self.options, self.codec)
         other.reopens, other.problem = self.id, problem
         return other
 
     async def decided(self) -> Decision[Any]:
         """Ask, and wait for the decision. Raises ApprovalExpired."""
         scope = self.scope
-        payload = self._payload()
         if self.call is not None and (upcoming := scope.upcoming()) is not None and upcoming.subject == self.id:
             recorded: dict[str, Any] = upcoming.payload.get("call") or {}
             self.version = recorded.get("version", self.version)
-        scope.ask("APPROVAL_REQUESTED", self.id, payload)
+            self.call = self.call.with_defaults(recorded.get("input") or {})
+        scope.ask("APPROVAL_REQUESTED", self.id, self._payload())
         fact: Fact = await scope.awaits("gate", self.id, self.name)
         answer = fact.payload
         if answer.get("outcome") == "fail":

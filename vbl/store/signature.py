@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -56,6 +56,20 @@ class Signature:
                 recorded[name] = self.codecs[name].record(value, recorder)
             except ValueNotStorable as refused:
                 raise self.misfit(name, value) or refused from None
+        return recorded
+
+    def defaults(self, given: Collection[str]) -> dict[str, Json]:
+        """The recorded form of what a call with these arguments leaves to the signature; a default that cannot be
+        recorded is left out."""
+        recorder, recorded = Recorder(), dict[str, Json]()
+        for name, parameter in self._signature.parameters.items():
+            if name in given or parameter.default is parameter.empty:
+                continue
+            try:
+                recorded[name] = self.codecs[name].record(parameter.default, recorder).plain
+            except ValueNotStorable:
+                if parameter.kind is parameter.POSITIONAL_ONLY:
+                    break  # what comes behind it could not be passed without it
         return recorded
 
     def accept(self, given: Json) -> dict[str, Any]:
