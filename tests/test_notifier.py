@@ -358,20 +358,22 @@ def test_a_refusal_for_good_is_not_repeated(trial: Trial, hook: Hook) -> None:
     assert "127.0.0.1 answered 301" in error["message"]
 
 
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """An address where nobody listens, and nobody can."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{held.getsockname()[1]}"
 
 
-def test_no_secret_reaches_the_file(tmp_path: Path, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_reaches_the_file(tmp_path: Path, hook: Hook, nobody: str, monkeypatch: pytest.MonkeyPatch) -> None:
     user, password, token, query = "us3r-n4me", "p4ssw0rd-x", "t0k3n-in-the-path", "qu3ry-t0k3n"
     where = f"{user}:{password}@{{}}/hook/{token}?key={query}"
     monkeypatch.setenv(notifier.SECRET, SECRET)
     path = tmp_path / "secret.db"
     with Trial(path) as trial:
         trial.down()
-        for address, statuses in ((hook.address, [404]), (hook.address, []), (f"127.0.0.1:{free_port()}", [])):
+        for address, statuses in ((hook.address, [404]), (hook.address, []), (nobody, [])):
             monkeypatch.setenv(notifier.URL, "http://" + where.format(address))
             hook.fail(*statuses)
             trial.up(notify=notifier.notify)

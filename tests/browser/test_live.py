@@ -9,6 +9,7 @@ from playwright.sync_api import BrowserContext, Page, Request, expect
 
 from tests.browser.conftest import Complaints
 from tests.browser.site import Site, shows, wait
+from tests.ports import lasting_port
 
 pytestmark = pytest.mark.slow
 GONE = r"ERR_(CONNECTION_REFUSED|INCOMPLETE_CHUNKED_ENCODING|CONNECTION_RESET|EMPTY_RESPONSE|NETWORK_CHANGED)"
@@ -65,7 +66,8 @@ def test_a_page_that_lost_its_server_goes_on_where_it_was(
     site: Site, tab: Page, context: BrowserContext, complaints: Complaints
 ) -> None:
     complaints.expected = [GONE]
-    site.up().ui("--token", "a-lasting-token-for-the-test")
+    port = lasting_port()
+    site.up().ui("--token", "a-lasting-token-for-the-test", port=port)
     run = site.begin("story", name="three")
     site.begun("three")
     streams = streams_of(context)
@@ -73,7 +75,6 @@ def test_a_page_that_lost_its_server_goes_on_where_it_was(
     tab.goto(f"{site.url}/runs/{run.id}")
     expect(tab.locator("#live")).to_have_attribute("data-state", "live")
     at = int(tab.locator("body").get_attribute("data-cursor") or "-1")
-    port = int(re.findall(r":(\d+)", site.url)[0])
     assert site.server is not None
     site.server.kill()
     expect(tab.locator("#live")).to_have_attribute("data-state", "reconnecting")
@@ -92,13 +93,13 @@ def test_pages_that_a_supervisor_serves_come_back_with_the_next_one(
     site: Site, tab: Page, complaints: Complaints
 ) -> None:
     complaints.expected = [GONE]
-    site.up("--ui", "--port", "0")
+    port = str(lasting_port())
+    site.up("--ui", "--port", port)
     run = site.begin("story", name="five")
     site.begun("five")
     tab.goto(site.link)
     tab.goto(f"{site.url}/runs/{run.id}")
     expect(tab.locator("#live")).to_have_attribute("data-state", "live")
-    port = re.findall(r":(\d+)", site.url)[0]
     assert site.supervisor is not None
     site.supervisor.kill()
     expect(tab.locator("#live")).to_have_attribute("data-state", "reconnecting")

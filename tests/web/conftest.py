@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,13 +19,17 @@ from vbl.testing import FakeClock, Trial
 from vbl.web.app import build
 from vbl.web.serving import Server, bind, serving
 
+DEADLINE_S = 60.0
 _browsers: list[Site] = []
+_patience = inspect.signature(httpx.get).parameters["timeout"].default
 
 
 @pytest.fixture(autouse=True)
 def _own_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("VBL_LINK_KEY", "0123456789abcdef0123456789abcdef")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    for part in ("connect", "read", "write", "pool"):  # five seconds are nothing on a busy machine
+        monkeypatch.setattr(_patience, part, DEADLINE_S)
     yield
     while _browsers:
         _browsers.pop().close()
@@ -45,7 +50,7 @@ class Site(httpx.Client):
     """A browser without scripts: keeps cookies, and puts the session's token into what it posts."""
 
     def __init__(self, server: Server) -> None:
-        super().__init__(base_url=server.address, follow_redirects=False, timeout=10)
+        super().__init__(base_url=server.address, follow_redirects=False)
         self.server = server
         self.get(server.app.link(server.address))
 

@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 import vbl
+from tests.ports import lasting_port
 from tests.web.conftest import entered
 from vbl.errors import VblError
 from vbl.web.serving import PORT, address_of, bind, serving
@@ -132,7 +133,7 @@ def test_a_supervisor_serves_the_pages_and_takes_them_with_it(path: Path, tmp_pa
 def test_a_session_goes_on_where_the_supervisor_was_killed_and_begun_again(path: Path, tmp_path: Path) -> None:
     flow = tmp_path / "flow.py"
     flow.write_text(FLOW)
-    port = str(free_port())
+    port = str(lasting_port())
     with httpx.Client(follow_redirects=True) as browser:
         with vbl_process(path, "up", str(flow), "--ui", "--port", port) as up:
             browser.get(up.line())
@@ -158,14 +159,9 @@ def test_events_as_json_are_not_mixed_with_the_link(path: Path, tmp_path: Path) 
         assert up.end() == 0
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        return held.getsockname()[1]
-
-
 @pytest.mark.slow
 def test_a_new_link_is_printed_beside_the_server(made: Path) -> None:
-    port = str(free_port())
+    port = str(lasting_port())
     with vbl_process(made, "ui", "--port", port, "--no-open") as ui:
         httpx.get(ui.line())
         with vbl_process(made, "ui", "--port", port, "--link") as other:
@@ -283,9 +279,8 @@ def test_pages_beside_a_program_end_with_its_block(made: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # that is what is tried here
 def test_a_forked_child_does_not_keep_the_port(made: Path) -> None:
-    ready, done = os.pipe(), os.pipe()
-    with serving(made, port=0) as server:
-        port = server.bound.getsockname()[1]
+    ready, done, port = os.pipe(), os.pipe(), lasting_port()
+    with serving(made, port=port):
         child = os.fork()
         if child == 0:
             os.write(ready[1], b"x")
