@@ -235,7 +235,7 @@ def test_show_says_how_it_stands_and_draws_every_attempt(vbl_here, made):
 
 def test_show_tells_a_backoff(vbl_here, made):
     shown = vbl_here("show", ids(made, workflow="patient")[0], db=made).out
-    assert re.search(r"retries in (1 h|59 min)", shown)
+    assert re.search(r"retries in (1 h|5\d min)", shown)
     assert "flaky failed, retrying in 1 h, attempt 2 of 5 (bug: ValueError: try later)" in shown
     assert "waits for  backoff" in shown
 
@@ -561,11 +561,11 @@ def test_init_writes_a_workflow_once(vbl_here, tmp_path):
 
 
 def test_colour_is_asked_for_and_never_alone(vbl_here, made):
-    plain = vbl_here("ls", "--color", "never", db=made).out
-    colored = vbl_here("ls", "--color", "always", db=made).out
+    plain, colored, later = (vbl_here("ls", "--color", how, db=made).out for how in ("never", "always", "never"))
     assert "\x1b[" not in plain
     assert "\x1b[32m✓ completed" in colored
-    assert re.sub(r"[\d. ]+m?s", "", click.unstyle(colored)) == re.sub(r"[\d. ]+m?s", "", plain)
+    without_times = [re.sub(r"[\d. ]+m?s", "", out) for out in (click.unstyle(colored), plain, later)]
+    assert without_times[0] in without_times[1:], "a minute may have become full meanwhile"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
@@ -66,7 +67,7 @@ def test_a_smaller_window_is_filled_anew(shell):
     assert len(screen.splitlines()) == 6
     assert max(len(line) for line in screen.splitlines()) <= 60
     tty.resize(40, 30)
-    screen = tty.shows(lambda screen: "queued" in screen.splitlines()[-1])
+    screen = tty.shows(lambda screen: "supervisor" in screen and "queued" in screen.splitlines()[-1])
     detail = screen.split("waits for  supervisor\n")[1].split("  next")[0]
     assert len(detail.splitlines()) > 1, "a sentence that does not fit is wrapped, not cut"
     assert max(len(line) for line in screen.splitlines()) <= 40
@@ -80,6 +81,7 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(shell):
     tty.shows("waits for  supervisor")
     tty.process.send_signal(signal.SIGTSTP)
     shell.until(lambda: tty.settings == tty.before and not tty.elsewhere, "the terminal")
+    shell.until(lambda: os.waitid(os.P_PID, tty.process.pid, os.WSTOPPED | os.WNOHANG), "it to stand still")
     tty.process.send_signal(signal.SIGCONT)
     shell.until(lambda: tty.elsewhere, "the screen")
     with vbl.connect(shell.db) as client:
