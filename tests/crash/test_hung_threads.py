@@ -32,7 +32,7 @@ def wait(number: int) -> int:
     return number
 
 
-@vbl.step(timeout=1.0)
+@vbl.step(timeout=2.5)
 def steady(number: int) -> int:
     time.sleep(0.6)  # what takes its time, as a call of some service does
     return number
@@ -95,7 +95,7 @@ def test_hung_bodies_hold_nobody_up(tmp_path: Path) -> None:
 def test_the_time_of_a_body_begins_when_it_has_a_thread(tmp_path: Path) -> None:
     """More calls at once than there are threads, each within its time: none times out in the queue."""
     with vbl.open(tmp_path / "vbl.db", grace_s=0.1) as runtime:
-        width = 2 * PLACES + 5
+        width = 5 * PLACES + 5  # the last ones wait for a thread for longer than they may take
         assert runtime.start(steadily, width).result(timeout=30) == list(range(width))
 
 

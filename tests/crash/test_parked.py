@@ -28,7 +28,7 @@ def test_two_thousand_parked_runs_survive_a_kill_and_wake(tmp_path: Path) -> Non
     db, log = tmp_path / "vbl.db", tmp_path / "deeds"
     env = environment(log)
     with connect(db) as client:
-        runs = client.start_many("nap", [{"number": n, "seconds": 6.0 + n % 100 / 100} for n in range(MANY)])
+        runs = client.start_many("nap", [{"number": n, "seconds": 12.0 + n % 100 / 100} for n in range(MANY)])
         with life(db, TARGET, env=env) as worker:
             until(lambda: statuses(client) == {"waiting": MANY}, "all runs to wait")
             worker.kill()

@@ -18,6 +18,7 @@ RUNS, EACH = 24, 60
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_each_transfer_happens_once_under_two_hundred_kills(tmp_path: Path) -> None:
     db, seed = tmp_path / "vbl.db", new_random().randrange(10**6)
     with vbl.connect(db) as client:
@@ -28,7 +29,7 @@ def test_each_transfer_happens_once_under_two_hundred_kills(tmp_path: Path) -> N
             env=environment(),
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=450,
             check=True,
         )
         lives = [json.loads(line) for line in done.stdout.splitlines()]

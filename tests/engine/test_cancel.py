@@ -46,7 +46,7 @@ def test_a_body_in_a_thread_is_told(trial: Trial, how: str) -> None:
         if how == "race":
             async with asyncio.timeout(10):
                 return await patient.aio()
-        step = patient.options(timeout=0.05) if how == "timeout" else patient
+        step = patient.options(timeout=0.5) if how == "timeout" else patient
         return await step.aio()
 
     run = trial.start(vbl.workflow(name="waiting")(waiting))
