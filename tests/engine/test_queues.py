@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -323,6 +324,106 @@ def test_admission_is_as_cheap_where_20_000_runs_wait(tmp_path: Path) -> None:
     assert short > 1_000, "nothing was counted"
     assert instructions_of_admissions(tmp_path / "lanes.db", 20_000, 20_000) < 1.2 * short
     assert instructions_of_admissions(tmp_path / "lane.db", 20_000, 3) < 1.2 * short
+
+
+# Parents and children in one queue ---------------------------------------------------------------------------------
+
+
+@vbl.workflow(queue="family", concurrency=2)
+async def inner(n: int) -> int:
+    return await work(n)
+
+
+@vbl.workflow(queue="family", concurrency=2)
+async def outer(n: int, stop: bool = False) -> int:
+    child = asyncio.ensure_future(inner(n))
+    if stop:
+        ears = asyncio.ensure_future(vbl.wait("stop"))
+        await asyncio.wait([child, ears], return_when=asyncio.FIRST_COMPLETED)
+        if ears.done():
+            child.cancel()
+            return -1
+    return await child
+
+
+@vbl.workflow(queue="line", key="n", concurrency=9)
+async def inner_line(n: int) -> int:
+    return await work(n)
+
+
+@vbl.workflow(queue="line", key="n", concurrency=9)
+async def outer_line(n: int) -> int:
+    return await inner_line(n)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_run_is_blocked_whose_child_waits_for_a_place_that_only_such_runs_hold(trial: Trial, restart: bool) -> None:
+    first, second = trial.start_many(outer, [1, 2])
+    trial.settle()
+    if restart:
+        second.retry()
+        trial.kill()
+        trial.up()
+        trial.settle()
+    assert (first.status, second.status) == ("waiting", "blocked")
+    child = second.children()[0]
+    why = second.why()
+    assert why.waits_for == "queue"
+    assert "deadlock" in why.detail
+    assert child.id in why.detail
+    assert f"vbl cancel {second.id}" in why.hint
+    assert f"{second.id} (blocked)" in child.why().detail
+    assert f"vbl why {second.id}" in child.why().hint
+    with pytest.raises(vbl.RunBlocked, match="family"):
+        second.result()
+    second.cancel()
+    assert first.result() == 1
+    assert_sound(trial)
+
+
+def test_a_run_that_was_blocked_by_its_queue_goes_on_with_more_places(trial: Trial) -> None:
+    run = trial.start(outer_line, 1)
+    trial.settle()
+    assert run.status == "blocked"
+    assert "lane 1" in run.why().detail
+    trial.down()
+    before = REGISTRY["inner_line"]
+    try:
+        redefined("inner_line", queue="apart")
+        trial.up()
+        trial.settle()
+        run.retry()
+        assert run.result() == 1
+    finally:
+        REGISTRY["inner_line"] = before
+
+
+def test_runs_that_something_else_can_move_are_not_blocked_by_their_queue(trial: Trial) -> None:
+    hears, waits = trial.start_many(outer, [(1, True), 2])
+    trial.settle()
+    assert (hears.status, waits.status) == ("waiting", "waiting")
+    trial.signal(hears.id, "stop")
+    assert hears.result() == -1
+    assert waits.result() == 2
+    trial.down()
+    late, waits = trial.start(outer, 1, deadline=60), trial.start(outer, 2)
+    trial.up()
+    assert waits.result() == 2
+    assert late.status == "cancelled"
+    assert_sound(trial)
+
+
+def test_a_tree_that_is_deeper_than_its_queue_blocks_where_it_ends(trial: Trial) -> None:
+    @vbl.workflow(queue="deep", concurrency=2)
+    async def deep(n: int) -> int:
+        return 0 if n == 0 else await deep(n - 1)
+
+    top = trial.start(deep, 3)
+    trial.settle()
+    (below,) = top.children()
+    assert (top.status, below.status, below.children()[0].status) == ("waiting", "blocked", "queued")
+    below.cancel()
+    assert top.wait() == "failed"
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,10 @@ class ActiveRun:
             elif is_input(fact.type, fact.payload):
                 self._foreign.append(fact)
 
+    def stand_still(self, error: WorkflowError) -> None:
+        """Block the run for what was found of it from outside; it is idle, and is stored by its next move."""
+        self._block(self.loaded(), error.code, error)
+
     # Moving --------------------------------------------------------------------------------------------------------
 
     def move(self) -> None:

@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
+from vbl.engine import circles
 from vbl.engine.definitions import REGISTRY
 from vbl.history import transitions
 from vbl.history.events import RunQueued, RunResumed
 from vbl.history.queues import Lane, Limits, Use, choose, limits_of
+from vbl.history.state import Status
 from vbl.store import queues
 
 if TYPE_CHECKING:
     from vbl.engine.record import Record
     from vbl.engine.supervisor import Supervisor
+    from vbl.history.state import RunState
 
 _FEW = 100
 """Of so many changed runs each one's queue is looked up; for more, all queues are looked at."""
@@ -39,6 +42,7 @@ class Admission:
         self._touched: set[str] = set()
         self._all = True
         self._wakes: dict[str, int] = {}
+        self._families = {*queues.names(supervisor.store)}
 
     @property
     def pending(self) -> bool:
@@ -57,6 +61,12 @@ class Admission:
         else:
             self._touched.add(queue)
         self._soon()
+
+    def concerned(self, state: RunState) -> bool:
+        """Whether what was stored of a run may change who begins in its queue, or that somebody ever will."""
+        if state.outcome is not None or state.waits_for_place:
+            return True
+        return state.queue in self._families and state.status is Status.WAITING
 
     def newcomers(self, keys: Iterable[int]) -> None:
         """Others appended to these runs: look at their queues."""
@@ -88,6 +98,7 @@ class Admission:
     def _admit(self, queue: str, now: int, room: int) -> list[int]:
         waiting = [name for name in queues.workflows(self._supervisor.store, queue) if name in REGISTRY]
         if not waiting:
+            self._families.discard(queue)
             return []
         if room <= 0:
             self._touched.add(queue)
@@ -98,7 +109,11 @@ class Admission:
         chosen = self._choose(queue, strays, Limits(), now, room) if strays else []
         own = [name for name in waiting if name in members]
         if own:
-            chosen += self._choose(queue, own, limits_of(members.values()), now, room - len(chosen))
+            limits = limits_of(members.values())
+            begin = self._choose(queue, own, limits, now, room - len(chosen))
+            chosen += begin
+            if not begin and queue in self._families:
+                self._untie(queue, limits)
         if len(chosen) >= room:
             self._touched.add(queue)
         return chosen
@@ -128,6 +143,16 @@ class Admission:
             self._wakes[queue] = choice.wake_at
         self._let_in.update((key, _Place(queue, lanes_of[key])) for key in choice.keys)
         return choice.keys
+
+    def _untie(self, queue: str, limits: Limits) -> None:
+        """Block a run that stands in its own way, where there is one: then somebody hears of it."""
+        found = circles.deadlock(self._supervisor.journal, queue, limits)
+        if found is None:
+            return
+        run = self._supervisor.member(found[0])
+        if run.idle and not run.queued:  # else it moves just now, and the queue is looked at again
+            run.stand_still(found[1])
+            self._supervisor.wake(run)
 
     def _review(self) -> None:
         """Forget those that have begun on record, and those that cannot."""
@@ -159,12 +184,18 @@ class Admission:
             if (queue, lane) != (state.queue, state.lane):
                 record.payload(now, RunQueued(queue=queue, lane=lane))
                 self._let_in.pop(key, None)
-                self.touch(queue)
+                self._ask_for(record.state)
                 return False
         if late or key in self._let_in:
             return True
         if state.blocked is not None:
             reason = "another version of the code is there; it waits for a place"
             record.payload(now, RunResumed(epoch=self._supervisor.epoch, reason=reason, unblocked=True))
-        self.touch(state.queue)
+        self._ask_for(state)
         return False
+
+    def _ask_for(self, state: RunState) -> None:
+        """The run waits for a place. Where it is a child, those who hold them may wait for it."""
+        if state.parent is not None and state.queue is not None:
+            self._families.add(state.queue)
+        self.touch(state.queue)

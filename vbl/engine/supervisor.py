@@ -482,7 +482,7 @@ class Supervisor:
         if state.outcome is not None:
             for key in list(active.in_flight):
                 self._give_up(active, key)  # somebody else ended the run
-        if state.queue is not None and (state.outcome is not None or state.waits_for_place):
+        if state.queue is not None and self._lookout.admission.concerned(state):
             self._lookout.admission.touch(state.queue)
         if state.outcome is not None or (active.idle and (active.execution is None or self._lookout.crowded)):
             self._lookout.park(active)

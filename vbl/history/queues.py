@@ -237,17 +237,21 @@ def _open(limits: Limits, now: int, lane: Lane, blocked: list[int]) -> bool:
     return at is None
 
 
+_STANDS = {"blocked": "blocked", "paused": "paused", "waiting_for_approval": "waits for approval"}
+"""Holders of places that give them back when somebody sees to them, and what is said of them."""
+
+
 # What is said of one that waits -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class InTheWay:
-    """What keeps a run from its place: runs (ids) that hold those which it could have, `taken` of `most`, or a rate
-    that lets it begin at `next_at`; and how many wait before it in its lane."""
+    """What keeps a run from its place: runs that hold those which it could have (their statuses by id), `taken` of
+    `most`, or a rate that lets it begin at `next_at`; and how many wait before it in its lane."""
 
     taken: int
     most: int | None
-    holders: list[str]
+    holders: Mapping[str, str]
     lane: str | None
     rate: Rate | None
     next_at: int | None
@@ -261,12 +265,14 @@ def place_in(state: RunState, way: InTheWay, now: int) -> Reason:
         told += f", lane {printable(way.lane)}"
     if way.most is not None:
         more = f" and {way.taken - len(way.holders)} more" if way.taken > len(way.holders) else ""
-        told += f": {way.taken} of {way.most} taken by {', '.join(way.holders)}{more}"
+        named = [f"{id} ({_STANDS[status]})" if status in _STANDS else id for id, status in way.holders.items()]
+        told += f": {way.taken} of {way.most} taken by {', '.join(named)}{more}"
     elif way.rate is not None and way.next_at is not None:
         told += f": rate {way.rate}; next place {when(way.next_at, now)}"
     told += f"; {way.before} before it" if way.before else ""
-    hint = f"vbl queues {shlex.quote(state.queue or '')}"
-    return Reason("queue", told, way.next_at, hint)
+    hints = [f"vbl why {id}" for id, status in way.holders.items() if status in _STANDS]
+    hints.append(f"vbl queues {shlex.quote(state.queue or '')}")
+    return Reason("queue", told, way.next_at, "\n".join(hints))
 
 
 __all__ = [

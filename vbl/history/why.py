@@ -90,13 +90,13 @@ def _finished(state: RunState) -> Why:
 
 def _blocked(state: RunState) -> Why:
     block = state.blocked or {}
-    waits_for = "person" if block["reason"] in _SETTLED_BY_A_PERSON else "code"
+    waits_for = _SETTLED_BY.get(block["reason"], "code")
     hint = _settling(state.run_id) if block["reason"] == "unknown_outcome" else str(block["unblock"])
     return Why(Status.BLOCKED, waits_for, str(block["message"]).strip(), None, hint)
 
 
-_SETTLED_BY_A_PERSON = frozenset({"poisoned", "unknown_outcome"})
-"""Blocks that say something about the world, which no other code can know."""
+_SETTLED_BY = {"poisoned": "person", "unknown_outcome": "person", "queue_deadlock": "queue"}
+"""Blocks that no other code ends by itself: two say something about the world, which only a person can know."""
 
 
 def _settling(run_id: str) -> str:

@@ -224,6 +224,13 @@ where parent_id = ?
 order by key
 limit ?
 
+-- name: newest_children
+select key, id, workflow, status, wake_at, queue, lane
+from runs
+where parent_id = ?
+order by key desc
+limit ?
+
 -- name: newest_tagged
 select run_tags.run
 from run_tags
@@ -481,7 +488,7 @@ where queue = ?
 group by lane
 
 -- name: holders
-select id
+select key, id, workflow, status, wake_at, queue, lane
 from runs indexed by runs_holding
 where queue = ?
     and started_at is not null
@@ -490,7 +497,7 @@ where queue = ?
 limit ?
 
 -- name: holders_in_lane
-select id
+select key, id, workflow, status, wake_at, queue, lane
 from runs indexed by runs_holding
 where queue = ?
     and lane = ?

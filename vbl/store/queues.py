@@ -18,6 +18,8 @@ from vbl.store.payloads import loads
 from vbl.store.protocol import Store
 
 _PAGE = 50
+_NAMED = 3
+"""So many holders of places are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,15 +180,20 @@ def in_the_way(store: Store, state: RunState, now: int) -> InTheWay:
     row = store.one("waiting_before", (queue, lane, state.priority, queue, lane, state.priority, state.created_at))
     before = row[0] if row is not None else 0
     if lane is not None and limits.key_concurrency is not None and own.held >= limits.key_concurrency:
-        ids = [id for (id,) in store.all("holders_in_lane", (queue, lane, 3))]
-        return InTheWay(own.held, limits.key_concurrency, ids, lane, None, None, before)
+        holders = _named(store.all("holders_in_lane", (queue, lane, _NAMED)))
+        return InTheWay(own.held, limits.key_concurrency, holders, lane, None, None, before)
     if limits.concurrency is not None and whole.held >= limits.concurrency:
-        ids = [id for (id,) in store.all("holders", (queue, 3))]
-        return InTheWay(_count(store, "held", (queue, -1)), limits.concurrency, ids, None, None, None, before)
+        holders = _named(store.all("holders", (queue, _NAMED)))
+        return InTheWay(_count(store, "held", (queue, -1)), limits.concurrency, holders, None, None, None, before)
     for rate, begun, where in ((limits.rate, whole.begun, None), (limits.key_rate, own.begun, lane)):
         if rate is not None and (next_at := rate.next_at(begun, now)) is not None:
-            return InTheWay(0, None, [], where, rate, next_at, before)
-    return InTheWay(0, None, [], lane, None, None, before)
+            return InTheWay(0, None, {}, where, rate, next_at, before)
+    return InTheWay(0, None, {}, lane, None, None, before)
+
+
+def _named(rows: list[tuple[Any, ...]]) -> dict[str, str]:
+    """Holders of places: their statuses by id."""
+    return {row[1]: row[3] for row in rows}
 
 
 __all__ = [
