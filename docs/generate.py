@@ -30,7 +30,7 @@ from pydantic.fields import FieldInfo  # noqa: E402
 from pydantic_core import PydanticUndefined  # noqa: E402
 
 import vbl  # noqa: E402
-from vbl import errors, testing  # noqa: E402
+from vbl import agents, errors, testing  # noqa: E402
 from vbl.history import events  # noqa: E402
 
 NOTE = "<!-- Written by docs/generate.py from the code; edit the code, then run it. -->"
@@ -304,6 +304,9 @@ def python_page() -> str:
     out += ["## vbl.testing", "", *doc(testing)]
     for name in testing.__all__:
         out += section("vbl.testing", name, getattr(testing, name))
+    out += ["## vbl.agents", "", *doc(agents)]
+    for name in agents.__all__:
+        out += section("vbl.agents", name, getattr(agents, name))
     return finish(out)
 
 
@@ -407,7 +410,7 @@ VIEWS = {
     "vbl_events": "One row an event. `id` counts through the whole file and so serves as a cursor.",
     "vbl_steps": "One row an attempt of a step.",
     "vbl_gates": "One row a question to people; `status` is open, granted, denied, expired or closed.",
-    "vbl_costs": "One row a step that recorded what it used of a model.",
+    "vbl_costs": "One row a call of a model, as the steps that made them recorded it.",
 }
 
 

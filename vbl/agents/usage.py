@@ -49,9 +49,9 @@ def record_usage(
 ) -> None:
     """Record what a call of a model used, in the body of the step that made it; once for each call.
 
-    Tokens are counted as `Usage` says; `usd` is US dollars. It works in the tasks and threads that the body starts in
-    its context, as long as the body runs. Raises NotInWorkflow outside the body of a step, UsageError for what cannot
-    be a count or a price.
+    `input_tokens` are all that went in, `cached_tokens` those of them that were read from a cache; `usd` is US dollars.
+    It works in the tasks and threads that the body starts in its context, as long as the body runs. Raises
+    NotInWorkflow outside the body of a step, UsageError for what cannot be a count or a price.
     """
     attempt = CURRENT.get()
     if not isinstance(attempt, Attempt):

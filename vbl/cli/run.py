@@ -17,7 +17,7 @@ from vbl.cli.screen import sigterm_as_ctrl_c
 from vbl.cli.terminal import Terminal, dumps, shared, target_argument
 from vbl.clock import SYSTEM
 from vbl.errors import RunBlocked, RunFailed, RunWaiting, UsageError
-from vbl.history.narration import duration
+from vbl.history.narration import duration, money
 from vbl.history.signs import SIGNS
 
 if TYPE_CHECKING:
@@ -237,4 +237,6 @@ def _say_outcome(terminal: Terminal, run: Run) -> None:
 def _say_end(terminal: Terminal, state: RunState) -> None:
     sign, plain, style = SIGNS[state.status]
     took = duration((state.finished_at or state.at) - state.created_at)
-    terminal.note(f"{sign if terminal.unicode else plain} {state.status} after {took}   vbl show {state.run_id}", style)
+    cost = f", {money(state.usd)}" if state.usd is not None else ""
+    said = f"{sign if terminal.unicode else plain} {state.status} after {took}{cost}   vbl show {state.run_id}"
+    terminal.note(said, style)
