@@ -36,12 +36,17 @@ async def each(who: str) -> str:
     return who
 
 
+@vbl.workflow(key="who")
+async def desk(who: str) -> None:
+    await vbl.wait("go")
+
+
 @pytest.fixture
 def trial(tmp_path: Path) -> Iterator[Trial]:
     global vbl_clock
     before = dict(REGISTRY)
     REGISTRY.clear()
-    REGISTRY.update({"post": post, "each": each})
+    REGISTRY.update({"post": post, "each": each, "desk": desk})
     with Trial(tmp_path / "q.db") as made:
         vbl_clock = made.clock
         yield made
@@ -77,10 +82,21 @@ def test_the_lanes_of_a_queue_are_shown_by_their_keys(trial: Trial, vbl_here: Vb
     assert '"ada"' in vbl_here("queues", "each", db=trial.path).out
 
 
+def test_nothing_is_next_in_a_lane_that_is_full(trial: Trial, vbl_here: Vbl) -> None:
+    trial.start_many(desk, ["ada", "ada", "bob"])
+    trial.settle()
+    (queue,) = (one for one in trial.queues() if one.name == "desk")
+    assert (queue.running, queue.waiting, queue.full) == (2, 1, True)
+    ada, bob = trial.lanes("desk")
+    assert (ada.full, bob.waiting) == (True, 0)
+    for asked in (["queues"], ["queues", "desk"]):
+        assert vbl_here(*asked, db=trial.path).out.count("when a place is free") == 1
+
+
 def test_an_unknown_queue_is_not_found(trial: Trial, vbl_here: Vbl) -> None:
     ended = vbl_here("queues", "nowhere", db=trial.path, code=3)
     assert "there is no queue 'nowhere'" in ended.err
-    assert "each, post" in ended.err
+    assert "desk, each, post" in ended.err
 
 
 def test_why_names_who_holds_the_places_and_how_many_are_before(trial: Trial, vbl_here: Vbl) -> None:

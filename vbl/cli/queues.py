@@ -59,18 +59,15 @@ def _queues(terminal: Terminal, found: list[QueueState]) -> None:
     terminal.table(heads, rows, (2, 3, 4))
 
 
-def _next(queue: QueueState) -> str:
+def _next(line: QueueState | LaneState) -> str:
     """When the next run begins, in words."""
-    if not queue.waiting:
+    if not line.waiting:
         return ""
-    most = queue.limits.concurrency
-    return "when a place is free" if most is not None and queue.running >= most else _when(queue.next_at)
-
-
-def _when(at: int | None) -> str:
+    if line.full:
+        return "when a place is free"
     from vbl.history.reasons import when
 
-    return when(at, SYSTEM.now()) if at is not None else "now"
+    return when(line.next_at, SYSTEM.now()) if line.next_at is not None else "now"
 
 
 def _lanes(terminal: Terminal, found: list[LaneState], limit: int) -> None:
@@ -84,10 +81,7 @@ def _lanes(terminal: Terminal, found: list[LaneState], limit: int) -> None:
         terminal.note("no run waits in it, and none is under way")
         return
     rows = [
-        [fit(lane.lane, 48) or "(no key)", str(lane.running), str(lane.waiting), _when(lane.next_at)]
-        if lane.waiting
-        else [fit(lane.lane, 48) or "(no key)", str(lane.running), "0", ""]
-        for lane in found[:limit]
+        [fit(lane.lane, 48) or "(no key)", str(lane.running), str(lane.waiting), _next(lane)] for lane in found[:limit]
     ]
     terminal.table(["lane", "running", "waiting", "next"], rows, (1, 2))
     if len(found) > limit:

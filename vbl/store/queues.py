@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vbl.history.queues import MOST_IN_A_LANE, InTheWay, Lane, Limits, Rate, Use, limits_of
+from vbl.history.queues import MOST_IN_A_LANE, InTheWay, Lane, Limits, Rate, Use, choose, limits_of
 from vbl.history.state import RunState
 from vbl.store.payloads import loads
 from vbl.store.protocol import Store
@@ -24,8 +24,9 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """A queue as it stands. `begun` counts those of the rate's window; `next_at` is when the rate lets another one
-    begin (microseconds since 1970 UTC), None where it does not stand in the way."""
+    """A queue as it stands. `begun` counts those of the rate's window; `next_at` is when a rate lets another one begin
+    (microseconds since 1970 UTC), None where none stands in the way; `full` says that only a place which is given back
+    lets one that waits begin."""
 
     name: str
     limits: Limits
@@ -34,16 +35,19 @@ class QueueState:
     waiting: int
     begun: int
     next_at: int | None
+    full: bool
 
 
 @dataclass(frozen=True, slots=True)
 class LaneState:
-    """A lane of a queue as it stands; `lane` is the JSON text of its key, empty for runs without one."""
+    """A lane of a queue as it stands; `lane` is the JSON text of its key, empty for runs without one. `full` says that
+    it may hold no more, or the queue may not."""
 
     lane: str
     running: int
     waiting: int
     next_at: int | None
+    full: bool
 
 
 def names(store: Store) -> list[str]:
@@ -150,12 +154,15 @@ def states(store: Store, now: int) -> list[QueueState]:
     held = {name for (name,) in store.all("queues_held")}
     for name in sorted({*known, *names(store), *held}):
         limits = limits_of(known.get(name, {}).values())
-        begun = use(store, name, limits, now).begun
-        running = _count(store, "held", (name, -1))
-        next_at = limits.rate.next_at(begun, now) if limits.rate is not None else None
-        inside = sorted({*known.get(name, {}), *workflows(store, name)})
-        waiting = _count(store, "waiting", (name,))
-        found.append(QueueState(name, limits, inside, running, waiting, len(begun), next_at))
+        whole, queued = use(store, name, limits, now), workflows(store, name)
+        running, waiting, begun = _count(store, "held", (name, -1)), _count(store, "waiting", (name,)), len(whole.begun)
+        inside = sorted({*known.get(name, {}), *queued})
+        next_at = limits.rate.next_at(whole.begun, now) if limits.rate is not None else None
+        full = limits.concurrency is not None and running >= limits.concurrency
+        if waiting and not full and next_at is None:
+            ready = choose(limits, now, whole, lanes(store, name, queued, limits, now, most=1, besides={}, uses={}), 1)
+            next_at, full = ready.wake_at, not ready.keys and ready.wake_at is None
+        found.append(QueueState(name, limits, inside, running, waiting, begun, next_at, full))
     return found
 
 
@@ -164,11 +171,14 @@ def lane_states(store: Store, queue: str, now: int, limit: int) -> list[LaneStat
     limits = limits_of(declared(store).get(queue, {}).values())
     running = {lane or "": count for lane, count in store.all("lanes_held", (queue,))}
     waiting = {lane or "": count for lane, count in store.all("lanes_waiting", (queue,))}
+    full = limits.concurrency is not None and sum(running.values()) >= limits.concurrency
     found: list[LaneState] = []
     for lane in sorted({*running, *waiting})[:limit]:
         own = lane_use(store, queue, lane or None, limits, now)
         next_at = limits.key_rate.next_at(own.begun, now) if limits.key_rate is not None and lane else None
-        found.append(LaneState(lane, running.get(lane, 0), waiting.get(lane, 0), next_at))
+        held = running.get(lane, 0)
+        mine = bool(lane) and limits.key_concurrency is not None and held >= limits.key_concurrency
+        found.append(LaneState(lane, held, waiting.get(lane, 0), next_at, mine or full))
     return found
 
 

@@ -59,15 +59,12 @@ def _queues(found: Sequence[QueueState], root: str, now: int) -> Markup:
     return join([head, table(heads, rows, "Queues", numbers=(2, 3, 4))])
 
 
-def _next(queue: QueueState, now: int) -> Child:
-    if not queue.waiting:
+def _next(line: QueueState | LaneState, now: int) -> Child:
+    if not line.waiting:
         return ""
-    most = queue.limits.concurrency
-    return "when a place is free" if most is not None and queue.running >= most else _when(queue.next_at, now)
-
-
-def _when(at: int | None, now: int) -> Child:
-    return countdown(at, now) if at is not None else "now"
+    if line.full:
+        return "when a place is free"
+    return countdown(line.next_at, now) if line.next_at is not None else "now"
 
 
 def _lanes(queue: str, found: Sequence[LaneState], root: str, now: int) -> Markup:
@@ -79,7 +76,7 @@ def _lanes(queue: str, found: Sequence[LaneState], root: str, now: int) -> Marku
             tag("span", lane.lane or "(no key)", class_="mono"),
             lane.running,
             lane.waiting,
-            _when(lane.next_at, now) if lane.waiting else "",
+            _next(lane, now),
         ]
         for lane in found[:_LANES]
     ]
