@@ -24,7 +24,11 @@ if __name__ == "__main__":
     with vbl.open() as runtime:
         run = runtime.start(briefing, str(folder), str(output), key=f"{folder} to {output}")
         result = run.result()
+        calls = run.state().usage
 
     print(f"{result.path}: {result.words} words from {len(result.documents)} documents, by {', '.join(result.by)}")
+    if calls:
+        read, written = (sum(call.get(field) or 0 for call in calls) for field in ("input_tokens", "output_tokens"))
+        print(f"{len(calls)} calls of a model: {read} tokens in, {written} out, recorded with the steps that made them")
     for file in result.left_out:
         print(f"not read: {file.name}: {file.reason}")

@@ -154,6 +154,11 @@ def test_a_model_that_is_limited_and_overloaded_is_seen_through(tmp_path: Path) 
     assert told["model"] == "gpt-5-mini at 127.0.0.1"
     assert "failed" in {attempt["outcome"] for step in told["steps"] for attempt in step["attempts"]}
     assert "Written by a language model (gpt-5-mini)" in Path(told["briefing"]).read_text("utf-8")
+    asking = [step["step"] for step in told["steps"] if step["step"].startswith(("summarise", "ask"))]
+    assert sorted(call["step"] for call in told["usage"]) == sorted(asking), (
+        "one call a step, refused and killed ones not"
+    )
+    assert all(call["input_tokens"] > 0 and call["model"] == "gpt-5-mini" for call in told["usage"])
     left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert KEY.encode() not in left
     assert KEY not in done.stdout + done.stderr

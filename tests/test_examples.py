@@ -15,6 +15,7 @@ from typing import TypeVar
 import pytest
 
 import vbl
+from tests.model_server import ModelServer
 
 ROOT = Path(__file__).parent.parent
 DEADLINE_S = 60.0
@@ -22,12 +23,19 @@ T = TypeVar("T")
 pytestmark = pytest.mark.slow
 
 
-def started(folder: Path, name: str, *arguments: str) -> subprocess.Popen[str]:
+def started(folder: Path, name: str, *arguments: str, **more: str) -> subprocess.Popen[str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("VBL_")}
     return subprocess.Popen(
         [sys.executable, ROOT / "examples" / name, *arguments],
         cwd=folder,
-        env={**clean, "PYTHONPATH": str(ROOT), "VBL_DB": str(folder / "example.db"), "NO_COLOR": "1", "COLUMNS": "120"},
+        env={
+            **clean,
+            "PYTHONPATH": str(ROOT),
+            "VBL_DB": str(folder / "example.db"),
+            "NO_COLOR": "1",
+            "COLUMNS": "120",
+            **more,
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -47,6 +55,16 @@ def wait_for(condition: Callable[[], T]) -> T:
         assert time.monotonic() < deadline, "it has not come true"
         time.sleep(0.05)
     return found
+
+
+def test_briefing_says_what_its_model_used_and_asks_nothing_twice(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "one.txt").write_text("The pump failed on 3 May. It must be repaired by 9 May.")
+    with ModelServer() as server:
+        said = ended(started(tmp_path, "briefing.py", "notes", VBL_MODEL_URL=server.url, VBL_MODEL="m-1"))
+        assert re.search(r"by m-1\n4 calls of a model: \d+ tokens in, \d+ out", said), said
+        assert ended(started(tmp_path, "briefing.py", "notes", VBL_MODEL_URL=server.url, VBL_MODEL="m-1")) == said
+        assert len(server.seen) == 4
 
 
 def test_approval_is_killed_while_it_waits_and_goes_on(tmp_path: Path) -> None:

@@ -86,6 +86,7 @@ def test_model_summarises_and_the_conversation_grows(tmp_path: Path, folder: Pat
         state = client.run(run.id).state()
     assert [message["role"] for message in state.variables["messages"]] == ["user", "assistant"] * 3
     assert [summary["name"] for summary in state.variables["summaries"]] == ["a.md", "b.txt"]
+    assert sorted(call["step"] for call in state.usage) == ["ask", "ask#2", "ask#3", "summarise[0]", "summarise[1]"]
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vbl.demo.moments import label
+from vbl.drawing.costs import spent
 from vbl.history.narration import cause, duration, printable, tries
 
 if TYPE_CHECKING:
@@ -171,6 +172,8 @@ class Stage:
             )
         else:
             self._line(("Not proved. ", "bold red"), ("The claims marked above do not hold.", ""))
+        if used := spent(state.usage).told:
+            self._line((f"The model: {used}, as the steps recorded it.", "dim"))
         self._taste()
         self._further(performance)
 
