@@ -414,6 +414,11 @@ class Client:
 
         return Runs(self._access, self._starter.start_many(workflow, inputs, tags))
 
+    def beside(self) -> Client:
+        """A client of the same file, with the same clock and groups, on a connection of its own: neither waits while
+        the other one reads. It has to be closed."""
+        return Client(self.path, create=False, clock=self._clock, groups=self._groups)
+
     def close(self) -> None:
         """Give the file back."""
         if not self.closed:

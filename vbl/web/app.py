@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from importlib import import_module
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from vbl.errors import NotFound, UsageError, VblError
 from vbl.web.assets import Assets
 from vbl.web.desk import Desk, House
 from vbl.web.live import Feed
+from vbl.web.readers import Readers
 from vbl.web.security import Guard, Receive, Scope, Send, host_of
 from vbl.web.sessions import SHORTEST_TOKEN, Sessions
 from vbl.web.sheets import Sheets
@@ -70,6 +72,8 @@ class Application:
     def close(self) -> None:
         """End what is open."""
         self.close_streams()
+        self.house.readers.close()
+        self.house.sheets.close()
         if self._owned:
             self.house.client.close()
 
@@ -117,7 +121,7 @@ def build(
     named = frozenset(_named(host) for host in hosts)
     owned = isinstance(source, (str, os.PathLike))
     client = connect(Path(source), create=False) if isinstance(source, (str, os.PathLike)) else source
-    house = House(client, Feed(client.path), Assets(), Sheets(client), read_only)
+    house = House(client, Readers(client), Feed(client.path), Assets(), Sheets(client.beside()), read_only)
     sessions = Sessions(links.key(), str(client.path), token)
     guard = Guard(_inner(house), sessions, named, any_address, trusted, read_only)
     return Application(house, guard, owned)
@@ -135,10 +139,17 @@ def _inner(house: House) -> Starlette:
     """The routes, and what becomes of errors."""
     routes: list[Route] = []
     for name in MODULES:
-        routes += import_module(f"vbl.web.{name}").routes
+        routes += [_lent(house, route) for route in import_module(f"vbl.web.{name}").routes]
     app = Starlette(routes=routes, exception_handlers={VblError: _problem, 404: _nowhere})
     app.state.house = house
     return app
+
+
+def _lent(house: House, route: Route) -> Route:
+    """The route, answered on a connection of its own; one that waits on the loop reads nothing there."""
+    if iscoroutinefunction(route.endpoint):
+        return route
+    return Route(route.path, house.answering(route.endpoint), methods=route.methods, name=route.name)
 
 
 def _problem(request: Request, error: Exception) -> Response:

@@ -36,6 +36,7 @@ from vbl.web.formats import for_programs, path_of
 if TYPE_CHECKING:
     from vbl.client import Client
     from vbl.web.live import Feed
+    from vbl.web.readers import Readers
     from vbl.web.sheets import Sheets
 
 T = TypeVar("T")
@@ -76,9 +77,10 @@ class Cache:
 
 @dataclass(slots=True)
 class House:
-    """What all requests share."""
+    """What all requests share. `client` is for changes; who only looks borrows another from `readers`."""
 
     client: Client
+    readers: Readers
     feed: Feed
     assets: Assets
     sheets: Sheets
@@ -87,6 +89,34 @@ class House:
     """What deciding a gate would do, in some words each: a history is read for them, and not kept."""
     slices: Cache = field(default_factory=lambda: Cache(4))
     """How many runs ended in the slices of a span that are over, by the span and its beginning."""
+
+    def answering(self, answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
+        """The same answer, with a client of its own for whoever only looks."""
+
+        def answered(request: Request) -> Response:
+            if request.method == "POST":
+                return answer(request)
+            with self.readers.one() as client:
+                request.scope["vbl.client"] = client
+                try:
+                    return answer(request)
+                finally:
+                    del request.scope["vbl.client"]
+
+        return answered
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One request's way to the file and to its answer."""
+
+    request: Request
+    house: House
+
+    @property
+    def client(self) -> Client:
+        """The file."""
+        return self.request.scope.get("vbl.client") or self.house.client
 
     def standing(self) -> Standing:
         """What the head of a page says, read now. The cursor is read first: what comes later is in the live feed."""
@@ -105,19 +135,6 @@ class House:
             questions=min(number, MOST_QUESTIONS),
             many=number > MOST_QUESTIONS,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """One request's way to the file and to its answer."""
-
-    request: Request
-    house: House
-
-    @property
-    def client(self) -> Client:
-        """The file. Safe for threads."""
-        return self.house.client
 
     @property
     def root(self) -> str:
@@ -168,7 +185,7 @@ class Desk:
             read_only=self.read_only,
             signed_in=self.request.scope.get("vbl.session", False),
         )
-        standing = self.request.scope.get("vbl.standing") or self.house.standing()
+        standing = self.request.scope.get("vbl.standing") or self.standing()
         return HTMLResponse(frame.document(title, main, place, standing), status)
 
     def fragment(self, markup: Markup, status: int = 200) -> HTMLResponse:
@@ -205,12 +222,12 @@ def status_of(error: VblError) -> int:
 
 def desk(request: Request) -> Desk:
     """The desk of a request."""
-    house = cast("House", request.app.state.house)
+    made = Desk(request, cast("House", request.app.state.house))
     standing = request.scope.get("vbl.standing")
     if standing is None and request.method == "GET" and "hx-request" not in request.headers:
         # before the page is made: an event that comes meanwhile is then told by the live feed
-        request.scope["vbl.standing"] = house.standing()
-    return Desk(request, house)
+        request.scope["vbl.standing"] = made.standing()
+    return made
 
 
 def renewed(url: str, content: Markup) -> Markup:

@@ -6,10 +6,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from vbl.web.desk import Desk
+
 
 def healthz(request: Request) -> Response:
     """200 where the file can be read; a StorageError becomes 503."""
-    request.app.state.house.client.cursor()
+    Desk(request, request.app.state.house).client.cursor()
     return JSONResponse({"status": "ok"})
 
 

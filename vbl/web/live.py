@@ -262,15 +262,19 @@ class EventStream(Response):
     def __init__(self, house: House, after: int, run: str | None) -> None:
         super().__init__(headers={"x-accel-buffering": "no"})
         del self.headers["content-length"]
-        self._feed, self._client, self._after, self._run = house.feed, house.client, after, run
+        self._feed, self._readers, self._after, self._run = house.feed, house.readers, after, run
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. The place among the listeners is taken before anything is awaited, so that none is given twice."""
         with self._feed.listening() as listener:
-            last = await run_in_threadpool(self._client.cursor)
-            after = self._after if self._after <= last else ANYTHING  # a cursor of another file
+            after = await run_in_threadpool(self._known)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await self._until_left(self._feed.stream(listener, after, self._run), receive, send)
+
+    def _known(self) -> int:
+        """The cursor of the page; of one that is about another file nothing is known."""
+        with self._readers.one() as client:
+            return self._after if self._after <= client.cursor() else ANYTHING
 
     async def _until_left(self, texts: AsyncGenerator[str, None], receive: Receive, send: Send) -> None:
         writing = asyncio.ensure_future(_written(texts, send))

@@ -56,7 +56,7 @@ class Known:
 
 
 class Sheets:
-    """The sheets of a file's runs. `monotonic` gives seconds."""
+    """The sheets of a file's runs, read by a client of their own. `monotonic` gives seconds."""
 
     def __init__(self, client: Client, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._client = client
@@ -81,6 +81,10 @@ class Sheets:
                 known = Known(*self._next(run), begun)
             self._keep(run.id, known)
             return known
+
+    def close(self) -> None:
+        """Read no more."""
+        self._client.close()
 
     def _holds(self, known: Known, run: Run, supervised: bool) -> bool:
         """Whether what is known of the run is still so."""

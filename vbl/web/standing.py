@@ -14,7 +14,7 @@ from vbl.web.desk import desk
 def standing(request: Request) -> Response:
     """`GET /standing`: the parts of the head that change."""
     d = desk(request)
-    now = d.house.standing()
+    now = d.standing()
     return d.fragment(join([frame.supervision(d.root, now), frame.inbox_number(now, again=True)]))
 
 
