@@ -21,7 +21,7 @@ def lonely(name: str) -> int:
     return 7
 
 
-@vbl.step(isolation="process", timeout=6.0)  # time for a process to start on a busy machine
+@vbl.step(isolation="process", timeout=1)
 def deaf(name: str) -> int:
     """Never end by itself, and hear no signal that can be refused."""
     import signal

@@ -34,7 +34,7 @@ async def later(at: datetime.datetime) -> datetime.datetime:
     return at + datetime.timedelta(days=1)
 
 
-@vbl.step(isolation="process", timeout=3)
+@vbl.step(isolation="process", timeout=1)
 def hangs(mark: str) -> None:
     Path(mark).write_text(str(os.getpid()))
     while True:  # nothing but a kill ends it

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import vbl
-from tests.engine import apart
+from tests.engine import apart, late
 from tests.engine.world import WORLD
 from vbl.testing import Trial
 
@@ -106,9 +106,18 @@ def test_an_isolated_body_is_killed_at_its_time_out(trial: Trial, tmp_path: Path
             return [error.kind, error.message]
         return []
 
-    assert trial.start(waits, str(tmp_path / "mark")).result() == ["timeout", "the attempt took longer than 3 s"]
+    assert trial.start(waits, str(tmp_path / "mark")).result() == ["timeout", "the attempt took longer than 1 s"]
     assert gone(int((tmp_path / "mark").read_text()))
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.slow
+def test_the_time_of_a_body_begins_when_its_process_has_come_to_it(trial: Trial) -> None:
+    @vbl.workflow
+    async def calls() -> str:
+        return await late.promptly.aio()
+
+    assert trial.start(calls).result() == "in time"
 
 
 @pytest.mark.parametrize("how", ["kill", pytest.param("exit", marks=pytest.mark.slow)])

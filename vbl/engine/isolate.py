@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -29,6 +30,8 @@ from vbl.history.retry import Kind
 from vbl.store.payloads import Json, Recorder, dumps, loads
 
 _SPAWN = multiprocessing.get_context("spawn")
+_START_S = 60.0
+"""What a process with a time-out has to come up, and to import the step, before its time begins."""
 
 
 async def run_isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, Json]) -> Outcome:
@@ -45,8 +48,8 @@ async def run_isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, 
     try:
         await asyncio.shield(starting)
         there.close()
-        async with asyncio.timeout(step.timeout):
-            answer = await _answer(here, attempt)
+        async with asyncio.timeout(None if step.timeout is None else _START_S) as limit:
+            answer = await _answer(here, attempt, lambda: limit.reschedule(_from_now(step.timeout)))
     except TimeoutError:
         return timed_out(step)
     except asyncio.CancelledError:
@@ -75,8 +78,13 @@ async def _end(starting: asyncio.Future[None], child: SpawnProcess) -> None:
         await asyncio.shield(asyncio.to_thread(child.join))
 
 
-async def _answer(here: Connection, attempt: Attempt) -> tuple[bool, str] | None:
-    """What the child sends; None when it dies first. What it uses on the way is noted in the attempt."""
+def _from_now(seconds: float | None) -> float | None:
+    return None if seconds is None else asyncio.get_running_loop().time() + seconds
+
+
+async def _answer(here: Connection, attempt: Attempt, begun: Callable[[], None]) -> tuple[bool, str] | None:
+    """What the child sends; None when it dies first. `begun` is called when it comes to the body; what that uses is
+    noted in the attempt."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Event = asyncio.Event()
     loop.add_reader(here.fileno(), ready.set)
@@ -88,7 +96,7 @@ async def _answer(here: Connection, attempt: Attempt) -> tuple[bool, str] | None
                 fine, body = loads(await asyncio.to_thread(here.recv_bytes))
                 if fine is not None:
                     return fine, body
-                attempt.used(body)
+                begun() if body is None else attempt.used(body)
     except EOFError:
         return None
     finally:
@@ -152,6 +160,7 @@ def _serve(
         attempt.idempotency_key, attempt.parent = idempotency_key, there
         CURRENT.set(attempt)
         args, kwargs = signature.spread(bound)
+        attempt.tell(None)
         value = asyncio.run(found.function(*args, **kwargs)) if found.is_async else found.function(*args, **kwargs)
         recorded = signature.result.record(value, Recorder())
         answer = [True, dumps(recorded.plain)]
@@ -170,6 +179,10 @@ class _Apart(Attempt):
 
     def used(self, call: dict[str, Any]) -> None:
         """Tell the parent; what comes behind the answer nobody reads."""
+        self.tell(call)
+
+    def tell(self, call: dict[str, Any] | None) -> None:
+        """Send what a call has used, or None: the body begins."""
         with _SENDING, contextlib.suppress(BrokenPipeError):
             self.parent.send_bytes(dumps([None, call]).encode())
 
