@@ -209,3 +209,8 @@ def test_the_list_renews_itself_for_whom_it_was_narrowed(to: str | None) -> None
         to, "/root/inbox/questions?to=a%26b%3D%22"
     )
     assert Reader(only(to, "me", root="/root")).text == f"everythingfor {to or 'me'}"
+
+
+def test_a_vote_that_edited_says_so_apart_from_its_reason() -> None:
+    asked = Asked(call=CALL, edit=True).grant("ada", edit={"to": "bob"}, reason="he moved")
+    assert "ada: he moved · edited " in " ".join(Reader(asked.card()).text.split())

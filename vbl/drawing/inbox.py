@@ -151,9 +151,9 @@ def _vote(vote: dict[str, Any]) -> list[Child]:
         if vote.get(field):
             parts.append(f"{before}{vote[field]}")
     if vote.get("edit"):
-        parts += [" edited ", payload(vote["edit"])]
+        parts += [" · edited ", payload(vote["edit"])]
     if vote.get("data") is not None:
-        parts += [" gave ", payload(vote["data"])]
+        parts += [" · gave ", payload(vote["data"])]
     return parts
 
 

@@ -23,7 +23,6 @@ from vbl.drawing.prose import struck
 from vbl.drawing.runs import RunRow, runs_table
 from vbl.drawing.sheet import RunSheet
 from vbl.drawing.status import badge, gate_badge
-from vbl.drawing.times import countdown
 from vbl.history.narration import duration, money, people, preview
 from vbl.history.questions import Gate
 from vbl.history.state import RunState
@@ -94,9 +93,8 @@ def _reason(sheet: RunSheet) -> Markup | None:
     said, mark, changed = answer.detail.strip().partition("\n--- ")
     difference = tag("pre", diff_lines(f"--- {changed}".splitlines()), class_="diff") if mark else None
     lines = [tag("p", line) for line in said.splitlines() if line.strip()]
-    until = countdown(answer.until, sheet.now) if answer.until is not None else None
     hints = [tag("li", tag("code", line)) for line in answer.hint.splitlines() if line.strip()]
-    return tag("div", lines, tag("p", until) if until else None, difference, tag("ul", hints), class_="reason")
+    return tag("div", lines, difference, tag("ul", hints), class_="reason")
 
 
 def _outcome(sheet: RunSheet) -> Markup | None:
@@ -159,7 +157,7 @@ def _gate_row(gate: Gate, now: int) -> Markup:
         tag("code", struck(gate.sentence[:300])),
         people(gate.to),
         [duration(now - gate.requested_at), " ago"],
-        tag("code", gate.id),
+        tag("code", gate.id, class_="id"),
     ]
     return tag("tr", (tag("td", cell) for cell in cells))
 
