@@ -28,6 +28,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 
@@ -51,6 +52,18 @@ class VblError(Exception):
     def as_dict(self) -> dict[str, Any]:
         """The form of `--json`: {"code", "message", "hint"}."""
         return {"code": self.code, "message": self.message, "hint": self.hint}
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the way from its cell to the call that was refused, without the frames of vbl."""
+        import traceback
+
+        told = traceback.TracebackException.from_exception(self)
+        inside = os.path.dirname(__file__) + os.sep
+        while len(told.stack) > 1 and told.stack[-1].filename.startswith(inside):
+            told.stack.pop()
+        while len(told.stack) > 1 and f"{os.sep}IPython{os.sep}" in told.stack[0].filename:
+            told.stack.pop(0)
+        return "".join(told.format()).splitlines()
 
 
 class UsageError(VblError):

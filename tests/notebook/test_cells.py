@@ -287,3 +287,13 @@ def test_another_kernel_is_told_who_holds_the_file(notebook: Notebook) -> None:
     )
     assert f"process {notebook.pid} (work.ipynb)" in done.stderr
     assert "attach=True" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_refusal_leads_from_the_cell_to_the_call_and_not_through_vbl(notebook: Notebook) -> None:
+    notebook.fine(FLOW + "\nruntime = vbl.open('work.db')")
+    cell = notebook.run("def begin():\n    return runtime.start(flow, 1, 2, 3)\n\nbegin()")
+    assert cell.error.startswith("InvalidInput: workflow flow: too many positional arguments")
+    lines = cell.traceback.splitlines()
+    assert [line.rpartition(" in ")[2] for line in lines if line.startswith("  File ")] == ["<module>", "begin"]
+    assert lines[-1] == "  It takes (n: int) -> int"
