@@ -298,6 +298,47 @@ def test_a_run_that_has_undone_its_steps_is_not_retried(trial: Trial) -> None:
     assert run.refresh().seq == seq
 
 
+@pytest.mark.parametrize("why", ["a mistake in the code", "nobody decided"])
+def test_nor_is_one_that_has_undone_them_for_another_reason_than_a_step(trial: Trial, why: str) -> None:
+    async def body() -> None:
+        async with vbl.saga() as saga:
+            await work(1)
+            saga.undo(refund, "a")
+            if why == "nobody decided":
+                await vbl.approve("go on", timeout=10, on_timeout="fail")
+            raise KeyError("a mistake")
+
+    run = trial.start(saga_of(body))
+    assert run.wait() == "failed"
+    assert undone(run) == [{"step": "refund", "ok": True}]
+    before = run.facts()
+    with pytest.raises(vbl.Conflict, match="undone") as refused:
+        run.retry()
+    assert refused.value.code == "undone"
+    assert run.facts() == before
+
+
+def test_what_was_undone_and_got_over_is_no_reason_to_refuse_a_retry(trial: Trial) -> None:
+    async def body() -> int:
+        try:
+            async with vbl.saga() as saga:
+                saga.undo(refund, "a")
+                await fail()
+        except vbl.StepFailed:
+            pass
+        await work(1)
+        if not mended:
+            raise KeyError("a mistake")
+        return 3
+
+    mended: list[bool] = []
+    run = trial.start(saga_of(body))
+    assert run.wait() == "failed"
+    mended.append(True)
+    run.retry()
+    assert run.result() == 3
+
+
 def test_an_undo_must_be_a_step_that_can_be_called_so(trial: Trial) -> None:
     class Desk:
         async def method(self) -> None: ...

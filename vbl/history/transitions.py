@@ -119,10 +119,12 @@ def retry(state: RunState, actor: str | None, reason: str | None) -> list[Payloa
         step = (state.error or {}).get("step")
         if step is not None and (gate := state.gates.get(step)) is not None:
             # nobody decided in time: what the code did since it began to ask is void, and it asks again
+            _refuse_undone(state, gate.asked_after)
             return [RunRetried(actor=actor, reason=reason, from_seq=gate.asked_after)]
         failed = state.steps.get(step) or state.children.get(step) if step is not None else None
         if failed is None or failed.status != "failed":
             # a mistake in the code: what it did since it digested its last input is void, the input stays
+            _refuse_undone(state, state.applied)
             return [RunRetried(actor=actor, reason=reason, from_seq=state.applied)]
         _refuse_undone(state, failed.ended_seq or state.seq)
         return [RunRetried(actor=actor, reason=reason, step=step, from_seq=failed.ended_seq)]
@@ -138,11 +140,12 @@ def retry(state: RunState, actor: str | None, reason: str | None) -> list[Payloa
 
 
 def _refuse_undone(state: RunState, failed_at: int) -> None:
-    """A saga has taken back what the failed step was to build on: going on from there would be a lie."""
-    undone = [told["step"] for told in state.undone if state.steps[told["step"]].asked_seq > failed_at]
-    if undone:
+    """A saga has taken back what was to be built on: going on from there would be a lie. So it has where undos were
+    asked for behind what failed the run, and where the run failed as soon as the last of them had ended."""
+    steps = [state.steps[told["step"]] for told in state.undone]
+    if any(step.asked_seq > failed_at or step.ended_seq == state.applied for step in steps):
         raise Conflict(
-            f"run {state.run_id} has undone what it did before it failed ({', '.join(undone)})",
+            f"run {state.run_id} has undone what it did before it failed ({', '.join(step.key for step in steps)})",
             "Start it anew: a retry would go on as if that still held",
             code="undone",
         )
