@@ -134,6 +134,9 @@ def test_costs_are_summed_a_row_a_step_and_model_and_together() -> None:
     assert "together418.5k2.1k9.0k$0.0412" in said
     assert spent(USAGE).told == "$0.0412 · 18.5k tokens in, 2.1k out, 49 % cached"
     assert spent([]).told == ""
+    assert "For 2 of 4 calls neither the provider nor the step said a price." in said
+    assert "price" not in text(costs(USAGE[:2]))
+    assert "For all calls" in text(costs(USAGE[2:]))
     assert "No step of this run has told" in text(costs([]))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vbl.drawing.markup import Markup, tag
+from vbl.drawing.markup import Markup, join, tag
 from vbl.history.narration import money
 from vbl.history.steps import name_of
 
@@ -61,7 +61,9 @@ def costs(usage: Sequence[Mapping[str, Any]]) -> Markup:
     texts = [tag("th", title, scope="col") for title in ("step", "model")]
     numbers = [tag("th", title, scope="col", class_="num") for title in ("calls", "tokens in", "out", "cached", "cost")]
     body = [_row(name, model, used) for (name, model), used in dearest]
-    return tag(
+    silent = sum(_number(one, "usd") is None for one in usage)
+    calls = "all calls" if silent == len(usage) else f"{silent} of {len(usage)} calls"
+    table = tag(
         "div",
         tag(
             "table",
@@ -75,6 +77,7 @@ def costs(usage: Sequence[Mapping[str, Any]]) -> Markup:
         role="region",
         aria_label="What the steps used",
     )
+    return join([table, tag("p", f"For {calls} neither the provider nor the step said a price.") if silent else None])
 
 
 def _row(name: str, model: str, used: Spent) -> Markup:
