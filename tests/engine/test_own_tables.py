@@ -354,6 +354,59 @@ def test_what_a_body_leaves_in_the_connection_is_not_met_by_the_next(trial: Tria
 # Where there is no transaction --------------------------------------------------------------------------------------
 
 
+def test_a_connection_that_a_body_keeps_is_closed(trial: Trial) -> None:
+    """Else what writes by it later would write outside of any transaction, and to tables of vbl."""
+    kept: list[apsw.Connection] = []
+
+    @vbl.transaction
+    def keeps() -> None:
+        kept.append(vbl.connection())
+
+    @vbl.workflow(name="keeping")
+    async def keeping() -> None:
+        await keeps.aio()
+
+    trial.start(keeping).result()
+    with pytest.raises(apsw.ConnectionClosedError):
+        kept[0].execute("insert into ledger (amount) values (1)")
+    assert trial.start(pay, [1]).result() == 1
+
+
+def test_a_thread_that_a_body_leaves_cannot_write_on(trial: Trial) -> None:
+    told, said = threading.Event(), list[str]()
+
+    @vbl.transaction
+    def leaves() -> None:
+        threading.Thread(target=writes_later, args=(vbl.connection(),)).start()
+
+    def writes_later(connection: apsw.Connection) -> None:
+        told.wait(20)
+        try:
+            connection.execute("insert into ledger (amount) values (1)")
+        except apsw.Error as error:
+            said.append(type(error).__name__)
+        else:
+            said.append("written")
+
+    @vbl.workflow(name="leaving")
+    async def leaving() -> None:
+        await leaves.aio()
+
+    trial.start(leaving).result()
+    told.set()
+    trial.until(lambda: said)
+    assert said == ["ConnectionClosedError"]
+    assert ledger(trial) == []
+
+
+def test_a_refused_statement_says_what_may_be_written(trial: Trial) -> None:
+    run = trial.start(does, ["delete from events"])
+    with pytest.raises(vbl.RunFailed, match="not authorized"):
+        run.result()
+    [failed] = of(run, "STEP_FAILED")
+    assert failed.payload["error"]["kind"] == "bug"
+
+
 def test_outside_a_run_it_is_the_function() -> None:
     with pytest.raises(vbl.NotInWorkflow, match=r"vbl\.connection\(\)"):
         statements(["select 1"])

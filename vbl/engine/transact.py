@@ -226,12 +226,14 @@ class Transactions:
         journal.commit(attempt.run_id, lambda state: self._completed(bench, state, attempt))
 
     def _discard_spent(self, attempt: Attempt) -> None:
-        """The next body is not to meet what this one left in the connection. One that was taken away is not ours."""
+        """The next body is not to meet what this one left in the connection, nor this one's threads the next. One that
+        was taken away is not ours."""
         with self._lock:
             bench = self._bench
             if bench is not None and not attempt.stopped and bench.spent:
                 self._bench = self._journal = None
-                bench.close()
+                while not bench.revoke():
+                    time.sleep(0.002)  # a thread that the body left is in a statement, which has been told to end
 
     def _completed(self, bench: Workbench, state: RunState, attempt: Attempt) -> Iterable[Draft]:
         """Inside the transaction: the body, then the event of its completion. What it raises undoes both."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import threading
 from collections.abc import Generator
 from pathlib import Path
@@ -33,12 +34,18 @@ class Workbench(Sqlite):
         self._ended = False
         self._renaming = False
         super().__init__(path, durability=durability, create=False, wait_ms=1_000, vfs=vfs)
+        self._references = self._referred_to()
+
+    def _referred_to(self) -> int:
+        return sys.getrefcount(self._db)
 
     @property
     def spent(self) -> bool:
-        """Whether it cannot be used again: closed, or in a state of the last body's."""
+        """Whether it cannot be used again: closed, in a state of the last body's, or still in somebody's hands, who
+        could write by it outside of any transaction, or in that of the next body."""
         with contextlib.suppress(apsw.ConnectionClosedError):
-            return self._worn or self._db.in_transaction or self._db.txn_state() != apsw.SQLITE_TXN_NONE
+            kept = self._referred_to() > self._references
+            return kept or self._worn or self._db.in_transaction or self._db.txn_state() != apsw.SQLITE_TXN_NONE
         return True
 
     @contextlib.contextmanager
@@ -46,8 +53,8 @@ class Workbench(Sqlite):
         """The connection, inside the open transaction, for tables of the user's own. What is vbl's cannot be written,
         and the transaction cannot be ended: a commit is turned into a rollback, which is found out afterwards.
 
-        Raises UsageError where the body has ended the transaction all the same, and the StorageError of a database that
-        could not be written or read in the body.
+        Raises UsageError where the body has ended the transaction all the same, or reached for what is not its own, and
+        the StorageError of a database that could not be written or read in the body.
         """
         db, self._ended = self._db, False
         db.set_rollback_hook(self._rolled_back)
@@ -57,6 +64,12 @@ class Workbench(Sqlite):
             yield db
         except (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.CorruptError) as error:
             raise translate(error, self.path) from error
+        except apsw.AuthError as error:
+            raise UsageError(
+                f"a statement of the transaction was refused: {error}",
+                "Write to tables of your own alone: vbl's, other files, settings and the transaction's end are refused",
+                code="not_yours",
+            ) from error
         finally:
             with contextlib.suppress(apsw.ConnectionClosedError):
                 db.authorizer = db.row_trace = db.exec_trace = None
