@@ -281,11 +281,11 @@ class WorkflowLoop(asyncio.AbstractEventLoop):
             self._leave(entered)
 
     def _enter(self) -> asyncio.AbstractEventLoop | None:
-        visit = _here.visit
-        outer = visit if visit is not None else asyncio_events._get_running_loop()
-        asyncio_events._set_running_loop(self)
-        if sys.get_asyncgen_hooks().firstiter is not _first_iteration:
+        outer = None
+        if _here.visit is None:
+            outer = asyncio_events._get_running_loop()
             _adopt_generators()
+        asyncio_events._set_running_loop(self)
         return outer
 
     def _leave(self, outer: asyncio.AbstractEventLoop | None) -> None:
@@ -346,6 +346,7 @@ def visiting(outer: asyncio.AbstractEventLoop) -> Generator[None, None, None]:
     """Settle many workflow loops from `outer`, which is made the running one again at the end: that costs a system
     call each time on some Pythons. Nothing that asks for the running loop may be done in between."""
     _here.visit = outer
+    _adopt_generators()
     try:
         yield
     finally:
@@ -356,8 +357,9 @@ def visiting(outer: asyncio.AbstractEventLoop) -> Generator[None, None, None]:
 def _adopt_generators() -> None:
     """Take in the async generators of this thread: those of workflows belong to their runs, the others to whoever had
     the hooks before. Set once a thread, because each setting is an audit event."""
-    _here.hooks = sys.get_asyncgen_hooks()
-    sys.set_asyncgen_hooks(firstiter=_first_iteration, finalizer=_finalization)
+    if sys.get_asyncgen_hooks().firstiter is not _first_iteration:
+        _here.hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=_first_iteration, finalizer=_finalization)
 
 
 def _first_iteration(agen: Any) -> None:

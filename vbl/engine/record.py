@@ -28,17 +28,13 @@ _REPEATED_INPUT_BYTES = 2_048
 class Record:
     """The events of one run, as they are proposed. `at` is the instant of the tick, microseconds since 1970."""
 
-    __slots__ = ("facts", "history", "narrating")
+    __slots__ = ("facts", "history", "narrating", "state")
 
     def __init__(self, history: History, *, narrating: bool) -> None:
         self.history = history
+        self.state: RunState = history.state  # with everything proposed so far
         self.narrating = narrating
         self.facts: list[Fact] = []
-
-    @property
-    def state(self) -> RunState:
-        """The state with everything proposed so far."""
-        return self.history.state
 
     def append(self, type: str, at: int, payload: dict[str, Any], text: str | None = None) -> Fact:
         """Propose an event; time never runs backwards within a run."""
@@ -65,13 +61,13 @@ class Record:
     ) -> Attempt:
         """Attempt `number` of a step begins."""
         history, step, key, text = self.history, call.step, call.key, call.input_text
-        attempt = Attempt(history.state.run_id, key, number, call=call, alone=alone)
+        attempt = Attempt(self.state.run_id, key, number, call=call, alone=alone)
+        own = f'"{self.state.run_id}:{call.key_text[1:]}'  # the text of the attempt's idempotency key
         if idempotency_key is not None:
-            attempt.idempotency_key = idempotency_key
+            attempt.idempotency_key, own = idempotency_key, dumps(idempotency_key)
         payload: dict[str, Any] = {"v": 1, "step": key, "attempt": number, "idempotency_key": attempt.idempotency_key}
-        parts = f'{{"v":1,"step":{call.key_text},"attempt":{number}'
-        parts += f',"idempotency_key":{dumps(attempt.idempotency_key)}'
-        before = history.state.steps.get(key)
+        parts = f'{{"v":1,"step":{call.key_text},"attempt":{number},"idempotency_key":{own}'
+        before = self.state.steps.get(key)
         if before is None or before.void or len(text) <= _REPEATED_INPUT_BYTES:
             payload["input"] = call.input_plain
             parts = f'{parts},"input":{text}'

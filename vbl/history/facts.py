@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vbl.history.events import Payload
@@ -83,8 +83,10 @@ def is_input(type: str, payload: dict[str, Any]) -> bool:
             return False
 
 
-class Fact(NamedTuple):
-    """An event as the fold and the engine see it: the payload is plain JSON data, resolved."""
+@dataclass(slots=True)
+class Fact:
+    """An event as the fold and the engine see it: the payload is plain JSON data, resolved. Never changed; not frozen,
+    because that would cost as much as all the rest of it, several times a step."""
 
     seq: int
     type: str

@@ -6,7 +6,7 @@ time it comes. What a retry made void (the failure, and what the code did becaus
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from vbl.history.facts import Fact, is_input
@@ -148,7 +148,7 @@ def _void(script: Script, asked: set[str], ended: set[str], late: dict[str, Fact
     over |= {_subject(fact) for fact in script.inputs if fact.type == "STEP_FAILED" and holds(fact)}
     known = [late.pop(key) for key in list(late) if key not in over]
     inputs = [*script.inputs, *(fact for fact in known if fact.type == "STEP_COMPLETED")]
-    inputs = [fact._replace(at=retry.at) if fact.seq == failed_at else fact for fact in inputs if holds(fact)]
+    inputs = [replace(fact, at=retry.at) if fact.seq == failed_at else fact for fact in inputs if holds(fact)]
     script.inputs = sorted(inputs, key=lambda fact: fact.seq)
     ended.clear()
     ended.update(str(_subject(f)) for f in script.inputs if _kind(f.type) in ("step", "call"))

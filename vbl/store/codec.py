@@ -10,7 +10,8 @@ import inspect
 import types
 import typing
 from collections.abc import Hashable
-from typing import Any, NamedTuple, cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
@@ -35,7 +36,8 @@ from vbl.store.payloads import (
 )
 
 
-class Recorded(NamedTuple):
+@dataclass(slots=True)
+class Recorded:
     """A value in its three forms, the blob that holds its text where that is long, and its shape where it is large."""
 
     text: str

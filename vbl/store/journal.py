@@ -71,7 +71,7 @@ def birth(at: int, run_id: str, workflow: str, version: str, text: str, plain: d
 
 def chained(before: bytes, seq: int, type: str, at: int, text: str) -> bytes:
     """The digest that an event carries: of the one before it and of its own content."""
-    return blake2b(b"%b%d %b %d %b" % (before, seq, type.encode(), at, text.encode()), digest_size=16).digest()
+    return blake2b(before + f"{seq} {type} {at} {text}".encode(), digest_size=16).digest()
 
 
 _OF_GATES = frozenset(
