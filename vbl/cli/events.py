@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vbl.cli.terminal import Terminal, fit, run_argument, shared
+from vbl.cli.words import clock
 from vbl.history.narration import narrate, offset
+from vbl.history.tones import tone_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,30 +20,7 @@ if TYPE_CHECKING:
 
 SENTENCE = 40
 """Where the sentence of an event would have fewer columns, its type is left out."""
-_STYLES = {
-    "RUN_CREATED": "strong",
-    "RUN_STARTED": "strong",
-    "RUN_RESUMED": "warn",
-    "RUN_COMPLETED": "good",
-    "RUN_FAILED": "bad",
-    "RUN_BLOCKED": "bad",
-    "RUN_CANCELLED": "warn",
-    "CANCEL_REQUESTED": "warn",
-    "STEP_COMPLETED": "good",
-    "STEP_FAILED": "bad",
-    "STEP_INTERRUPTED": "warn",
-    "RETRY_SCHEDULED": "warn",
-    "CHECKPOINT_WRITTEN": "dim",
-    "APPROVAL_REQUESTED": "warn",
-    "APPROVAL_GRANTED": "good",
-    "APPROVAL_DENIED": "bad",
-    "APPROVAL_EXPIRED": "warn",
-    "APPROVAL_ESCALATED": "warn",
-    "DECISION_REFUSED": "warn",
-    "SIGNAL_RECEIVED": "good",
-    "WAIT_EXPIRED": "warn",
-    "CHILD_FINISHED": "good",
-}
+_BEGINNINGS = ("RUN_CREATED", "RUN_STARTED")
 
 
 def sieve_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -114,10 +92,9 @@ def print_event(terminal: Terminal, event: Event, since: int | None) -> None:
 
         terminal.emit(event_document(event))
         return
-    style = _STYLES.get(event.type, "")
+    style = "strong" if event.type in _BEGINNINGS else tone_of(event)
     if since is None:
-        clock = time.strftime("%H:%M:%S", time.localtime(event.at / 1_000_000))
-        head = f"{clock}  {event.run_id}  {event.seq:>4}"
+        head = f"{clock(event.at)}  {event.run_id}  {event.seq:>4}"
     else:
         head = f"{event.seq:>4}  {offset(event.at - since):>12}"
     told = f"{event.type:<18}  "

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 
 from vbl.cli.terminal import STYLES, Terminal, fit
 from vbl.history.narration import duration, narrate, offset, people, preview, printable, tries
+from vbl.history.sieve import went_wrong
 from vbl.history.signs import SIGNS
+from vbl.history.steps import name_of
+from vbl.history.tones import tone_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -96,8 +99,10 @@ class Watch:
                 self._waiting(event)
         if event.type in QUIET or (event.type == "STEP_FAILED" and not p["final"]):
             return []  # a failure that is not final is told by the RETRY_SCHEDULED beside it
-        sign, style = _SIGNS.get(event.type, ("", ""))
-        return [(sign, narrate(event), style)]
+        sign = _SIGNS.get(event.type, "")
+        if sign == "completed" and went_wrong(event):  # a child that failed, a step that was settled as failed
+            sign = "failed"
+        return [(sign, narrate(event), tone_of(event))]
 
     def _waiting(self, event: Event) -> None:
         """What the run hears from outside, and no longer waits for."""
@@ -128,7 +133,7 @@ class Watch:
         step = event.payload["step"]
         doing = self.doing.pop(step, None)
         self.done += 1
-        name = step.split("#", 1)[0].split("[", 1)[0]
+        name = name_of(step)
         again = event.payload["attempt"] > 1
         self.completions[name] += not again
         if self.completions[name] > REPEATED and not again:
@@ -146,35 +151,36 @@ class Watch:
 
 
 _SIGNS = {
-    "STEP_FAILED": ("failed", "bad"),
-    "RUN_FAILED": ("failed", "bad"),
-    "RUN_BLOCKED": ("blocked", "bad"),
-    "RETRY_SCHEDULED": ("retrying", "warn"),
-    "STEP_INTERRUPTED": ("failed", "warn"),
-    "RUN_RESUMED": ("running", "warn"),
-    "RUN_PAUSED": ("paused", "warn"),
-    "RUN_UNPAUSED": ("running", ""),
-    "CANCEL_REQUESTED": ("cancelled", "warn"),
-    "STEP_CANCELLED": ("cancelled", "dim"),
-    "RUN_CANCELLED": ("cancelled", "warn"),
-    "TIMER_FIRED": ("waiting", ""),
-    "APPROVAL_REQUESTED": ("waiting_for_approval", "warn"),
-    "APPROVAL_GRANTED": ("completed", "good"),
-    "APPROVAL_DENIED": ("failed", "warn"),
-    "APPROVAL_EXPIRED": ("failed", "warn"),
-    "APPROVAL_ESCALATED": ("waiting_for_approval", "warn"),
-    "APPROVAL_REMINDED": ("waiting_for_approval", ""),
-    "APPROVAL_CLOSED": ("cancelled", "dim"),
-    "DECISION_REFUSED": ("failed", "warn"),
-    "SIGNAL_AWAITED": ("waiting", ""),
-    "SIGNAL_RECEIVED": ("completed", ""),
-    "WAIT_EXPIRED": ("failed", "warn"),
-    "WAIT_CANCELLED": ("cancelled", "dim"),
-    "CHILD_STARTED": ("running", ""),
-    "CHILD_FINISHED": ("completed", ""),
-    "CHILD_CANCELLED": ("cancelled", "dim"),
-    "STEP_RESOLVED": ("completed", ""),
+    "STEP_FAILED": "failed",
+    "RUN_FAILED": "failed",
+    "RUN_BLOCKED": "blocked",
+    "RETRY_SCHEDULED": "retrying",
+    "STEP_INTERRUPTED": "failed",
+    "RUN_RESUMED": "running",
+    "RUN_PAUSED": "paused",
+    "RUN_UNPAUSED": "running",
+    "CANCEL_REQUESTED": "cancelled",
+    "STEP_CANCELLED": "cancelled",
+    "RUN_CANCELLED": "cancelled",
+    "TIMER_FIRED": "waiting",
+    "APPROVAL_REQUESTED": "waiting_for_approval",
+    "APPROVAL_GRANTED": "completed",
+    "APPROVAL_DENIED": "failed",
+    "APPROVAL_EXPIRED": "failed",
+    "APPROVAL_ESCALATED": "waiting_for_approval",
+    "APPROVAL_REMINDED": "waiting_for_approval",
+    "APPROVAL_CLOSED": "cancelled",
+    "DECISION_REFUSED": "failed",
+    "SIGNAL_AWAITED": "waiting",
+    "SIGNAL_RECEIVED": "completed",
+    "WAIT_EXPIRED": "failed",
+    "WAIT_CANCELLED": "cancelled",
+    "CHILD_STARTED": "running",
+    "CHILD_FINISHED": "completed",
+    "CHILD_CANCELLED": "cancelled",
+    "STEP_RESOLVED": "completed",
 }
+"""The status whose sign stands before the line of an event."""
 
 
 class Plain:

@@ -15,6 +15,7 @@ import click
 from vbl.cli.overview import GROUPS, MINUTES, Overview, beside, look, overview_document
 from vbl.cli.screen import LOOK_S, Canvas, Pace, Screen, moving, sigterm_as_ctrl_c
 from vbl.cli.terminal import Terminal, columns, fit, shared
+from vbl.cli.words import clock
 from vbl.clock import SYSTEM
 from vbl.history.narration import duration, money, people
 from vbl.history.state import Status
@@ -201,10 +202,10 @@ def _share(parts: list[Part], room: int) -> None:
 
 def _head(terminal: Terminal, seen: Overview, now: int) -> list[str]:
     """Which file, who moves it, how fast, and how many runs there are of each kind."""
-    clock = time.strftime("%H:%M:%S", time.localtime(now / 1_000_000))
+    at = clock(now)
     path = fit(str(seen.path), terminal.width - 20)
-    gap = " " * max(terminal.width - len(clock) - columns(path) - 9, 1)
-    first = f"{terminal.paint('vbl top', 'strong')}  {path}{gap}{terminal.paint(clock, 'dim')}"
+    gap = " " * max(terminal.width - len(at) - columns(path) - 9, 1)
+    first = f"{terminal.paint('vbl top', 'strong')}  {path}{gap}{terminal.paint(at, 'dim')}"
     told: list[str] = []
     for group in GROUPS:
         count = seen.count(group)

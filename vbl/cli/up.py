@@ -11,7 +11,6 @@ import queue
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,10 @@ import click
 
 from vbl.cli.terminal import Terminal, fit, shared, target_argument
 from vbl.cli.ui import TOKEN, greet, serving
+from vbl.cli.words import clock
 from vbl.errors import UsageError
 from vbl.history.narration import narrate
+from vbl.history.tones import tone_of
 
 if TYPE_CHECKING:
     from vbl.engine.definitions import Workflow
@@ -249,17 +250,5 @@ class Log:
 
             self.terminal.emit(fact_document(run_id, fact))
             return
-        clock = time.strftime("%H:%M:%S", time.localtime(fact.at / 1_000_000))
         room = max(self.terminal.width - 31, 40) if sys.stderr.isatty() else 1_000
-        self.terminal.note(f"{clock}  {run_id}  {fit(narrate(fact), room)}", _STYLES.get(fact.type, ""))
-
-
-_STYLES = {
-    "APPROVAL_REQUESTED": "warn",
-    "APPROVAL_ESCALATED": "warn",
-    "RUN_FAILED": "bad",
-    "RUN_BLOCKED": "bad",
-    "RUN_COMPLETED": "good",
-    "STEP_FAILED": "warn",
-    "STEP_INTERRUPTED": "warn",
-}
+        self.terminal.note(f"{clock(fact.at)}  {run_id}  {fit(narrate(fact), room)}", tone_of(fact))

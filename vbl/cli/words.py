@@ -21,12 +21,17 @@ FIELD = 13
 """So many columns stand before the value of a field."""
 
 
+def clock(at: int) -> str:
+    """The time of day on the clock of the reader, to the second."""
+    return time.strftime("%H:%M:%S", time.localtime(at / 1_000_000))
+
+
 def local(at: int) -> str:
     """An instant on the clock of the reader, to the second; the date where it is not today."""
     then = time.localtime(at / 1_000_000)
     today = time.localtime()
     same_day = (then.tm_year, then.tm_yday) == (today.tm_year, today.tm_yday)
-    return time.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S", then)
+    return clock(at) if same_day else time.strftime("%Y-%m-%d %H:%M:%S", then)
 
 
 def save(terminal: Terminal, path: Path, text: str) -> None:

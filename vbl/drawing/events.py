@@ -17,35 +17,12 @@ from vbl.drawing.sheet import RunSheet
 from vbl.drawing.times import clock
 from vbl.history.facts import Fact
 from vbl.history.narration import narrate, offset, printable
-from vbl.history.sieve import went_wrong
+from vbl.history.tones import tone_of
 
 PAGE = 200
 """Events of one page."""
 LONG = 400
 """From so many events on, rows that are out of sight are not laid out."""
-
-_TONES = {
-    "RUN_COMPLETED": "good",
-    "STEP_COMPLETED": "good",
-    "APPROVAL_GRANTED": "good",
-    "SIGNAL_RECEIVED": "good",
-    "RUN_FAILED": "bad",
-    "RUN_BLOCKED": "bad",
-    "STEP_FAILED": "bad",
-    "RUN_RESUMED": "warn",
-    "RUN_CANCELLED": "warn",
-    "RUN_PAUSED": "warn",
-    "CANCEL_REQUESTED": "warn",
-    "STEP_INTERRUPTED": "warn",
-    "RETRY_SCHEDULED": "warn",
-    "APPROVAL_REQUESTED": "warn",
-    "APPROVAL_DENIED": "bad",
-    "APPROVAL_EXPIRED": "warn",
-    "APPROVAL_ESCALATED": "warn",
-    "DECISION_REFUSED": "warn",
-    "WAIT_EXPIRED": "warn",
-    "CHECKPOINT_WRITTEN": "dim",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +162,7 @@ def event_row(reading: Reading, fact: Fact, detail: Markup | None = None) -> Mar
         hx_swap="innerHTML" if fetch else None,
     )  # fmt: skip
     back = tag("a", f"↖ {cause}", href=f"#e{cause}", class_="cause", title=_title(sheet, cause)) if cause else None
-    tone = "bad" if went_wrong(fact) and fact.type not in _TONES else _TONES.get(fact.type)
+    tone = tone_of(fact)
     named = f"event {kind_of(fact.type)}" + (f" is-{tone}" if tone else "")
     return tag("li", opened, back, id=f"e{fact.seq}", class_=named, data_row=True)
 

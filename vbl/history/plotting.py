@@ -6,13 +6,13 @@ sentences in it are those of `history.narration`. Pure.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from vbl.history.narration import EXPIRY, cause, duration, people, tries
 from vbl.history.state import RunState, apply
+from vbl.history.steps import name_of
 from vbl.history.timeline import Bar, Lane, Mark, Outcome, Stand, Timeline, Wait
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class _Draft:
 
     def lane(self, key: str, name: str | None = None) -> Lane:
         if key not in self.lanes:
-            self.lanes[key] = Lane(key, name or _NUMBERING.sub("", key))
+            self.lanes[key] = Lane(key, name or name_of(key))
         return self.lanes[key]
 
     def wait(self, wait: Wait, name: object = None) -> None:
@@ -147,9 +147,6 @@ class _Draft:
         for wait in self.open.values():
             self.keep(wait)
 
-
-_NUMBERING = re.compile(r"#\d+$|\[.*$", re.DOTALL)
-"""What a second call of a step, or an item of a map, adds to the step's name."""
 
 _NOT_A_SIGN = frozenset(
     {
