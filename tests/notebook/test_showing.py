@@ -106,6 +106,13 @@ def test_any_run_is_shown(facts: list[Fact], after: int, supervised: bool) -> No
     assert about.id in checked(drawn("state", about.state))
 
 
+def test_a_run_says_what_its_steps_used() -> None:
+    history = History().started().step("draft")
+    assert "tokens" not in checked(drawn("run", sheet(history)))
+    history.add("STEP_COMPLETED", step="draft", attempt=1, usage={"input_tokens": 1_200, "output_tokens": 90})
+    assert "1.2k tokens in, 90 out" in checked(drawn("run", sheet(history)))
+
+
 def test_a_run_says_why_it_waits_and_a_failed_one_with_what(trial: Trial) -> None:
     asked = trial.start(letter, "Dear Bob")
     asked.wait("waiting_for_approval")

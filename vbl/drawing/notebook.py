@@ -23,7 +23,7 @@ from vbl.drawing.prose import struck
 from vbl.drawing.runs import RunRow, runs_table
 from vbl.drawing.sheet import RunSheet
 from vbl.drawing.status import badge, gate_badge
-from vbl.history.narration import duration, money, people, preview
+from vbl.history.narration import duration, people, preview
 from vbl.history.questions import Gate
 from vbl.history.state import RunState
 
@@ -64,12 +64,11 @@ def _head(sheet: RunSheet) -> Markup:
     steps = [step for step in state.steps.values() if not step.void]
     attempts = sum(step.attempt for step in steps)
     elapsed = duration((sheet.now if state.finished_at is None else state.finished_at) - state.created_at)
-    usd = spent(state.usage).usd
     said = [
         elapsed,
         _counted(len(steps), "step"),
         _counted(attempts, "attempt") if attempts > len(steps) else None,
-        money(usd) if usd else None,
+        spent(state.usage).told,
     ]
     return tag(
         "header",
