@@ -91,6 +91,15 @@ def test_it_fires_at_its_times_once_and_in_order(trial: Trial) -> None:
     assert_sound(trial)
 
 
+def test_a_schedule_waits_for_its_next_instant_and_asks_nobody_for_a_signal(trial: Trial) -> None:
+    made = trial.schedule(digest, EVERY_5)
+    trial.settle()
+    answer = trial.run(made.run_id or "").why()
+    assert (answer.waits_for, answer.until) == ("timer", NEW_YEAR + 5 * MINUTE)
+    assert "vbl signal" not in answer.hint
+    assert answer.hint == "vbl schedules"
+
+
 @pytest.mark.slow
 def test_nine_o_clock_in_berlin_through_both_changes_of_the_clock(trial: Trial) -> None:
     trial.schedule(digest, "30 2 * * *", tz="Europe/Berlin")

@@ -20,6 +20,7 @@ from cronsim import CronSim, CronSimError
 from pydantic import BaseModel, ConfigDict
 
 from vbl.errors import UsageError
+from vbl.history.reasons import SCHEDULE
 
 Overlap = Literal["skip", "queue", "replace"]
 Missed = Literal["skip", "once", "all"]
@@ -116,7 +117,7 @@ class Book(BaseModel):
 
 SIGNAL = "schedule"
 """The name of the signal that carries a Word."""
-WORKFLOW = "vbl.schedule"
+WORKFLOW = SCHEDULE
 """The name of the workflow whose runs are the schedules."""
 
 

@@ -15,6 +15,8 @@ from vbl.history.state import ChildState, GateState, RunState, StepState, WaitSt
 
 T = TypeVar("T")
 
+SCHEDULE = "vbl.schedule"
+"""The workflow that a schedule is. The signal that it waits for is no message for anybody to send."""
 NAMED = 3
 """So many things of one kind are named; the rest is counted."""
 
@@ -32,14 +34,16 @@ class Reason:
 
 def open_things(state: RunState, now: int, children: Mapping[str, str]) -> list[Reason]:
     """Everything that can move the run, what a person can do first. `children` holds the statuses that are known."""
+    schedule = state.workflow == SCHEDULE
     return [
         *steps(state, now),
         *gates(state, now),
-        *signals(state, now),
+        *([] if schedule else signals(state, now)),
         *kin(state, children),
         *backoff(state, now),
         *times(state, now),
         *clean_up(state, now),
+        *(words(state) if schedule else []),
     ]
 
 
@@ -120,6 +124,11 @@ def _signal(wait: WaitState, run_id: str, now: int) -> Reason:
     detail = f"signal {printable(wait.name)}, for {duration(now - wait.asked_at)} now{ends}"
     data = " JSON" if wait.json_schema is not None else ""
     return Reason("signal", detail, wait.expires_at, f"vbl signal {run_id} {shlex.quote(wait.name)}{data}")
+
+
+def words(state: RunState) -> list[Reason]:
+    """What a schedule hears besides its instants."""
+    return [Reason("signal", "what `vbl schedules` says to it", None, "vbl schedules")] if state.open_waits else []
 
 
 def open_children(state: RunState) -> list[ChildState]:
