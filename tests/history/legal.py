@@ -252,12 +252,20 @@ class Writer:
             self.add("RUN_FAILED", error={**ERROR, "step": self.chance.choice(failed) if failed else None}, undone=[])
 
     def completed(self, key: str) -> None:
-        self.add("STEP_COMPLETED", step=key, attempt=self.state.steps[key].attempt, output=self.names)
+        self.add("STEP_COMPLETED", step=key, attempt=self.state.steps[key].attempt, output=self.names, **self.used())
+
+    def used(self) -> dict[str, Any]:
+        """What an attempt used of models: mostly nothing; one call, or several."""
+        calls = [
+            {"provider": "p", "model": "m", "input_tokens": n, "usd": n / 8}
+            for n in range(self.chance.choice((0, 0, 0, 1, 3)))
+        ]
+        return {"usage": {"calls": calls} if len(calls) > 1 else calls[0]} if calls else {}
 
     def failed(self, key: str) -> None:
         step = self.state.steps[key]
         final = self.chance.random() < 0.5
-        self.add("STEP_FAILED", step=key, attempt=step.attempt, error=ERROR, final=final)
+        self.add("STEP_FAILED", step=key, attempt=step.attempt, error=ERROR, final=final, **self.used())
         if not final:
             at = self.now + self.chance.randint(0, 60) * SECOND
             self.add("RETRY_SCHEDULED", step=key, attempt=step.attempt + 1, at=at, reason="transient", max_attempts=5)

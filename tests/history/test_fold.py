@@ -55,6 +55,15 @@ def test_no_signal_is_lost_or_taken_twice(facts: list[Fact]) -> None:
 
 
 @given(histories())
+def test_what_was_used_is_every_recorded_call_and_costs_their_sum(facts: list[Fact]) -> None:
+    told = [(fact.payload["step"], fact.payload["usage"]) for fact in facts if fact.payload.get("usage")]
+    calls = [{"step": step, **call} for step, usage in told for call in usage.get("calls", [usage])]
+    state = fold(facts)
+    assert state.usage == calls
+    assert state.usd == (sum(call["usd"] for call in calls) if calls else None)
+
+
+@given(histories())
 def test_a_gate_is_decided_once_and_says_by_whom(facts: list[Fact]) -> None:
     for state in states(facts):
         for gate in state.gates.values():
