@@ -184,12 +184,30 @@ def test_a_gate_in_full(vbl_here: Here, file: Path) -> None:
         "refund  open",
         "an invoice",
         "of two lines",
-        'refund(amount=5, to="eve"); the arguments may be edited',
+        "call       refund; the arguments may be edited\n             amount: 5\n             to: eve\n",
     ):
         assert part in out
     assert "amount: a whole number, why: text (may be left out)" in vbl_here("gate", gate_of(file, "answers")).out
     document = vbl_here("gate", f"{run_of(file, 'refunds')}:refund", "--json").document
     assert (document["id"], document["status"], document["votes"]) == (gate, "open", [])
+
+
+def test_a_gate_shows_each_argument_to_its_end_and_what_it_was_before_an_edit(vbl_here: Here, tmp_path: Path) -> None:
+    before, after = "Dear Ada,\n" + "all is well. " * 40 + "Bob", "Dear Ada,\nno. Bob"
+    path = tmp_path / "long.db"
+
+    @vbl.workflow(name="long")
+    async def long() -> None:
+        await vbl.approve(refund.call(5, before), edit=True, need=2)
+
+    with Trial(path) as trial:
+        trial.start(long).wait("waiting_for_approval", timeout=20)
+    out = vbl_here("gate", "@last:refund", db=path).out
+    assert "             to: Dear Ada,\n                 all is well. " in out
+    assert out.count("all is well.") == 40
+    vbl_here("approve", "@last:refund", "--as", "ada", "--edit", f'{{"to": "{after!r}"}}'.replace("'", ""))
+    out = vbl_here("gate", "@last:refund").out
+    assert "             to: Dear Ada,\n                 no. Bob\n               was: Dear Ada,\n" in out
 
 
 @pytest.mark.parametrize("command", ["gate", "approve", "deny"])

@@ -138,8 +138,9 @@ def _prompted(terminal: Terminal, one: Field) -> Any:
 
     about = f" ({one.about})" if one.about else ""
     choices = f" [{', '.join(map(str, one.choices))}]" if one.choices else ""
-    label = printable(f"{one.name or 'answer'}: {one.kind}{choices}{about}")
     optional = not one.required
+    spared = ", Enter leaves it out" if optional else ""
+    label = printable(f"{one.name or 'answer'}: {one.kind}{choices}{about}{spared}")
     while True:
         text: str = click.prompt(label, default="" if optional else None, show_default=False, err=True)
         if optional and not text:

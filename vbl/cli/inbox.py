@@ -112,11 +112,9 @@ def say_gate(terminal: Terminal, gate: Gate) -> None:
     if gate.problem is not None:
         field(terminal, "again", gate.problem, "warn")
     if gate.call is not None:
-        may = "; the arguments may be edited" if gate.edit else ""
-        field(terminal, "call", f"{gate.sentence}{may}")
+        _call(terminal, gate, gate.call)
     if gate.show is not None:
-        lines = gate.show.splitlines() if isinstance(gate.show, str) else dumps(gate.show, indent=2).splitlines()
-        for number, line in enumerate(lines):
+        for number, line in enumerate(_lines(gate.show)):
             field(terminal, "" if number else "shows", line)
     if gate.schema is not None:
         from vbl.history.schemas import described
@@ -131,6 +129,27 @@ def say_gate(terminal: Terminal, gate: Gate) -> None:
         field(terminal, gate.status, f"by {gate.decided_by or 'time'}, {local(gate.decided_at)}{reason}", style)
     if gate.status == "open":
         field(terminal, "next", f"vbl approve {gate.id}   or   vbl deny {gate.id}", "strong")
+
+
+def _call(terminal: Terminal, gate: Gate, call: dict[str, Any]) -> None:
+    """The call with each of its arguments in full, for that is what is approved; below an edited one, what it was."""
+    asked: dict[str, Any] = (gate.asked or {}).get("input") or {}
+    field(terminal, "call", f"{call['step']}{'; the arguments may be edited' if gate.edit else ''}")
+    for name, value in call["input"].items():
+        _argument(terminal, name, value)
+        if name in asked and asked[name] != value:
+            _argument(terminal, "  was", asked[name], "dim")
+
+
+def _argument(terminal: Terminal, name: str, value: Any, style: str = "") -> None:
+    first, *rest = _lines(value)
+    for line in (f"{name}: {first}", *(f"    {line}" for line in rest)):
+        field(terminal, "", line, style)
+
+
+def _lines(value: Any) -> list[str]:
+    """A value in full: a text as it is, anything else as JSON."""
+    return (value.splitlines() if isinstance(value, str) else dumps(value, indent=2).splitlines()) or [""]
 
 
 def _said(vote: dict[str, Any]) -> str:
