@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 FIRST_WAIT_S = 0.002
 LAST_WAIT_S = 0.05
 """Who waits looks at the file after a moment, then less and less often."""
-_SILENT_S = 5.0
-"""A holder of the file beats each second; one that has not for so long is named."""
 
 
 class Access:
@@ -80,7 +78,7 @@ class Access:
     def silent(self) -> str | None:
         """Words on a holder of the file that gives no sign of life any more; None where it does."""
         silent_s = holder.silent_s(self.path)
-        if silent_s < _SILENT_S:
+        if silent_s < holder.SILENT_S:
             return None
         return f"{holder.describe(self.path)} holds the file and has not answered for {silent_s:.0f} s"
 

@@ -6,10 +6,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-MICROSECOND = 1
-MILLISECOND = 1_000
 SECOND = 1_000_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -36,6 +34,6 @@ def instant(at: int | None) -> str | None:
     if at is None:
         return None
     try:
-        return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        return (EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z")
     except OverflowError:
         return None

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from tests.history.hand import SECOND, START, History
 from tests.history.legal import histories
 from vbl.drawing.chart import FOLDED, PAGE, chart, lanes
-from vbl.drawing.hatches import SIGN, fill
+from vbl.drawing.hatches import fill
 from vbl.drawing.lanes import CHUNK, LAST_SHAPES, MOST_SHAPES
 from vbl.drawing.ruler import clock_ticks, elapsed_ticks
 from vbl.history.axis import axis
 from vbl.history.plotting import timeline
-from vbl.history.rows import TONES, rows
+from vbl.history.rows import ENDS, TONES, rows
 from vbl.history.timeline import Outcome, Stand, Timeline
 
 VOID = re.compile(r"<(br|hr|img|input|link|meta|wbr)\b[^>]*>")
@@ -79,7 +79,7 @@ def test_a_backoff_is_hatched_and_says_how_long_it_was():
 def test_every_kind_has_a_tone_and_every_one_of_a_tone_its_own_pattern_or_sign():
     kinds = [*Outcome, *Stand]
     assert set(TONES) == set(kinds)
-    looks = [(TONES[kind], fill(kind, "x"), SIGN.get(kind) if isinstance(kind, Outcome) else None) for kind in kinds]
+    looks = [(TONES[kind], fill(kind, "x"), ENDS.get(kind) if isinstance(kind, Outcome) else None) for kind in kinds]
     assert len(set(looks)) == len(kinds)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from vbl.cli.terminal import columns, fit
 from vbl.history.axis import Axis, axis
 from vbl.history.narration import duration
-from vbl.history.rows import TITLES, TONES, Row, rows
+from vbl.history.rows import ENDS, TITLES, TONES, Row, rows
 from vbl.history.timeline import Lane, Outcome, Stand, Timeline
 
 NAME_WIDTH = 24
@@ -42,15 +42,6 @@ FILL: dict[Outcome | Stand, tuple[str, str]] = {
     Stand.CHILD: ("▓", "%"),
 }
 """What fills an attempt or a wait: the character and its ASCII form."""
-
-END: dict[str, tuple[str, str]] = {
-    Outcome.FAILED: ("✗", "x"),
-    Outcome.INTERRUPTED: ("↯", "!"),
-    Outcome.LOST: ("↯", "!"),
-    Outcome.RUNNING: ("▸", ">"),
-    Outcome.CANCELLED: ("⊘", "-"),
-}
-"""The last cell of an attempt that did not simply complete."""
 
 
 @dataclass(slots=True)
@@ -135,8 +126,8 @@ def _attempts(pen: Pen, cells: list[tuple[str, str]], lane: Lane) -> None:
     for bar in lane.bars:
         left, right = pen.fill(cells, Outcome.CANCELLED if bar.void else bar.outcome, bar.start_at, bar.end_at)
         style = cells[left][1]
-        if bar.outcome in END and not bar.void:
-            cells[right - 1] = (END[bar.outcome][0 if pen.unicode else 1], style)
+        if bar.outcome in ENDS and not bar.void:
+            cells[right - 1] = (ENDS[bar.outcome][0 if pen.unicode else 1], style)
         if len(lane.bars) > 1 and right - left > 2:
             cells[left] = (str(bar.attempt)[-1], style)
 

@@ -19,6 +19,7 @@ from vbl.cli.words import clock
 from vbl.clock import SYSTEM
 from vbl.history.narration import duration, money, people
 from vbl.history.state import Status
+from vbl.store import holder
 
 if TYPE_CHECKING:
     from vbl.client import Client
@@ -32,8 +33,6 @@ STALE_S = 5.0
 """After so long the file is read again although nobody wrote: rates fall, and days pass."""
 ROOMY = 90
 """From so many columns on, less important things are said too."""
-SILENT_S = 5.0
-"""A supervisor gives a sign of life each second; one that has not for so long is told of."""
 TITLES = {"needs-you": "needs you", "running": "running", "held-up": "held up", "failed": "failed"}
 STYLES = {"needs-you": "warn", "running": "live", "held-up": "", "failed": "bad"}
 _BARS = ("▁▂▃▄▅▆▇█", "_.-=+*#@")
@@ -224,7 +223,7 @@ def _supervisor(terminal: Terminal, seen: Overview, now: int) -> str:
         return terminal.paint("  no supervisor is alive, nothing moves: vbl up FILE.py", "warn")
     loaded = f"{len(info.workflows)} workflow{'' if len(info.workflows) == 1 else 's'}"
     told = f"  supervised by process {info.pid} ({info.program}) for {duration(now - info.since_at)}, {loaded}"
-    if seen.silent_s < SILENT_S:
+    if seen.silent_s < holder.SILENT_S:
         return fit(told, terminal.width)
     silent = duration(round(seen.silent_s * 1e6))
     told = f"  process {info.pid} ({info.program}) holds the file, no sign of life for {silent}"

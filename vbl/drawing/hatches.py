@@ -13,15 +13,6 @@ from vbl.history.timeline import Outcome, Stand
 
 Kind = Outcome | Stand
 
-SIGN: dict[Kind, str] = {
-    Outcome.FAILED: "✗",
-    Outcome.INTERRUPTED: "↯",
-    Outcome.LOST: "↯",
-    Outcome.RUNNING: "▸",
-    Outcome.CANCELLED: "⊘",
-}
-"""What stands at the end of an attempt that did not simply complete."""
-
 _HATCH: dict[Kind, tuple[int, str]] = {
     Outcome.FAILED: (6, "M-1,1l2,-2M0,6l6,-6M5,7l2,-2"),
     Outcome.INTERRUPTED: (6, "M0,0l3,3l-3,3M3,0l3,3l-3,3"),

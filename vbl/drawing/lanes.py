@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from vbl.drawing.density import columns, strip
-from vbl.drawing.hatches import SIGN, Kind, fill, named
+from vbl.drawing.hatches import Kind, fill, named
 from vbl.drawing.markup import Markup, join, tag
 from vbl.drawing.ruler import percent, shown_marks
 from vbl.drawing.times import local
 from vbl.history.axis import Axis
 from vbl.history.narration import duration, offset, printable
-from vbl.history.rows import TONES, Row
+from vbl.history.rows import ENDS, TONES, Row
 from vbl.history.timeline import Bar, Lane, Mark, Outcome, Stand, Timeline, Wait
 
 TEXT = 200
@@ -131,10 +131,10 @@ def _attempt(pen: Pen, lane: Lane, bar: Bar) -> Markup:
         parts.append(tag("svg", number, class_=None if wide else "t2", **place))
     if bar.void:
         parts.append(tag("line", x1=percent(left), x2=percent(left + width), y1=12, y2=12, class_="struck"))
-    if kind in SIGN:
+    if kind in ENDS:
         at = {"x": percent(left + width), "dx": -3, "text_anchor": "end"}
         middle = {"x": percent(left + width / 2), "text_anchor": "middle"}
-        parts.append(tag("text", SIGN[kind], y=16, class_="sign", **(at if wide else middle)))
+        parts.append(tag("text", ENDS[kind][0], y=16, class_="sign", **(at if wide else middle)))
     void = " void" if bar.void else ""
     return pen.shape(_told(pen, lane, bar), bar.seq, f"attempt {kind} {TONES[kind]}{void}", *parts)
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
 
+from vbl.clock import SECOND
 from vbl.drawing.markup import Markup, tag
 from vbl.drawing.times import there
 from vbl.history.axis import Axis, Piece
 from vbl.history.narration import duration
 from vbl.history.timeline import Mark, Stand, Timeline
 
-SECOND = 1_000_000
 MINUTE, HOUR, DAY = 60 * SECOND, 3_600 * SECOND, 86_400 * SECOND
 STEPS = (
     *(size * 10**power for power in range(6) for size in (1, 2, 5)),

@@ -6,13 +6,11 @@ draws. Pure but for that machine's time zone.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 
-from vbl.clock import instant
+from vbl.clock import EPOCH, instant
 from vbl.drawing.markup import Markup, tag
 from vbl.history.narration import duration
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def clock(at: int, now: int | None = None, *, zone: tzinfo | None = None) -> Markup:
@@ -40,6 +38,6 @@ def countdown(until: int, now: int, *, past: str = "now") -> Markup:
 def there(at: int, zone: tzinfo | None = None) -> datetime | None:
     """The instant in a zone, by default that of the machine; None for what no calendar holds."""
     try:
-        return (_EPOCH + timedelta(microseconds=at)).astimezone(zone)
+        return (EPOCH + timedelta(microseconds=at)).astimezone(zone)
     except (OverflowError, ValueError, OSError):
         return None

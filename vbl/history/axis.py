@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from vbl.history.timeline import SECOND, Timeline, Wait
+from vbl.clock import SECOND
+from vbl.history.timeline import Timeline, Wait
 
 
 @dataclass(frozen=True, slots=True)

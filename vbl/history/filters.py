@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from vbl.clock import EPOCH, SECOND
 from vbl.errors import UsageError
 from vbl.history.state import Status
 
@@ -27,9 +28,7 @@ PRESETS: dict[str, tuple[Status, ...]] = {
 """What `is:` takes, and the statuses that each stands for; `all` is every one."""
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_SECOND = 1_000_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST, _LAST = (edge.replace(tzinfo=UTC) - _EPOCH for edge in (datetime.min, datetime.max))
+_FIRST, _LAST = (edge.replace(tzinfo=UTC) - EPOCH for edge in (datetime.min, datetime.max))
 _TERM = re.compile(r'\s*(?:([A-Za-z]+):)?("(?:[^"\\]|\\.)*"|[^\s"]\S*)')
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|min|h|d|w)")
 _RUN_ID = re.compile(r"r_[0-9a-z]{1,16}")
@@ -149,7 +148,7 @@ def moment(text: str) -> Moment:
     if _SPAN.fullmatch(text):
         return span(text)
     instant = datetime.fromisoformat(text)
-    after = (instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)) - _EPOCH
+    after = (instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)) - EPOCH
     if not _FIRST <= after <= _LAST:  # in another zone there is a bit more
         raise ValueError(text)
     return after // timedelta(microseconds=1)
@@ -158,7 +157,7 @@ def moment(text: str) -> Moment:
 def span(text: str) -> Age:
     """An age alone. Raises ValueError for what is none, and for one that is too long to be counted."""
     match = _SPAN.fullmatch(text)
-    us = float(match[1]) * _UNITS[match[2]] * _SECOND if match is not None else math.inf
+    us = float(match[1]) * _UNITS[match[2]] * SECOND if match is not None else math.inf
     if us > _LONGEST:
         raise ValueError(text)
     return Age(round(us))
@@ -172,15 +171,15 @@ def instant(moment: Moment, now: int) -> int:
 def age(us: int) -> str:
     """A span as it is typed: the largest unit that says it exactly."""
     for unit in ("w", "d", "h", "m"):
-        if us and us % (_UNITS[unit] * _SECOND) == 0:
-            return f"{us // (_UNITS[unit] * _SECOND)}{unit}"
-    return f"{us // _SECOND}" + f".{us % _SECOND:06}".rstrip("0").rstrip(".") + "s"
+        if us and us % (_UNITS[unit] * SECOND) == 0:
+            return f"{us // (_UNITS[unit] * SECOND)}{unit}"
+    return f"{us // SECOND}" + f".{us % SECOND:06}".rstrip("0").rstrip(".") + "s"
 
 
 def _said(moment: Moment) -> str:
     if isinstance(moment, Age):
         return age(moment.us)
-    return (_EPOCH + timedelta(microseconds=moment)).isoformat().replace("+00:00", "Z")
+    return (EPOCH + timedelta(microseconds=moment)).isoformat().replace("+00:00", "Z")
 
 
 def _said_statuses(statuses: tuple[Status, ...]) -> list[str]:

@@ -10,13 +10,15 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from vbl.clock import SECOND
+
 if TYPE_CHECKING:
     from vbl.history.facts import Event, Fact
 
 PREVIEW = 72
 """Characters of a value that fit into a line."""
 
-_LATE = 1_000_000
+LATE = SECOND
 """A lateness of so many microseconds is worth a word."""
 EXPIRY = {"deny": "denies it", "approve": "approves it", "fail": "fails it"}
 """What the end of a gate's time does to it."""
@@ -241,7 +243,7 @@ def people(to: Iterable[str]) -> str:
 
 def _late(p: _Fields) -> str:
     late_us = _field(p, "late_us", 0)
-    return f", {duration(late_us)} late" if late_us >= _LATE else ""
+    return f", {duration(late_us)} late" if late_us >= LATE else ""
 
 
 def _resolved(p: _Fields, at: int) -> str:

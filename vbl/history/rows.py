@@ -52,6 +52,15 @@ TONES: dict[Outcome | Stand, str] = {
 }
 """How an attempt or a wait is coloured; its shape tells the same."""
 
+ENDS: dict[Outcome, tuple[str, str]] = {
+    Outcome.FAILED: ("✗", "x"),
+    Outcome.INTERRUPTED: ("↯", "!"),
+    Outcome.LOST: ("↯", "!"),
+    Outcome.RUNNING: ("▸", ">"),
+    Outcome.CANCELLED: ("⊘", "-"),
+}
+"""What stands at the end of an attempt that did not simply complete, and its ASCII form."""
+
 
 @dataclass(slots=True)
 class Row:

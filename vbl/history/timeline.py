@@ -14,11 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from vbl.history.narration import LATE
 from vbl.history.state import Status
-
-SECOND = 1_000_000
-LATE = SECOND
-"""A wait that ends so much later than planned says so."""
 
 
 class Outcome(StrEnum):

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+SILENT_S = 5.0
+"""A holder of the file beats each second; one that has not for so long is told of."""
+
 
 @dataclass(frozen=True, slots=True)
 class SupervisorInfo:
