@@ -393,7 +393,7 @@ def test_a_retried_step_has_its_whole_policy_before_it(trial: Trial) -> None:
 def test_priority_comes_first_among_what_is_due(trial: Trial) -> None:
     trial.down()
     runs = {priority: trial.start(fine, priority=priority) for priority in (0, 5, -3, 9)}
-    assert trial._journal.due("fine", trial.clock.now(), 3) == [  # pyright: ignore[reportPrivateUsage]
+    assert trial._journal.due("fine", trial.clock.now(), 3)[0] == [  # pyright: ignore[reportPrivateUsage]
         trial._journal.key_of(runs[p].id)  # pyright: ignore[reportPrivateUsage]
         for p in (9, 5, 0)
     ]

@@ -49,9 +49,8 @@ class Lookout:
         self._blocked: list[int] = []
 
     def begin(self) -> None:
-        """Start the round and the poll."""
+        """Start the round; `poll` is left to whoever waits for the loop."""
         self._round()
-        self._poll()
 
     @property
     def crowded(self) -> bool:
@@ -74,9 +73,12 @@ class Lookout:
             self._supervisor.fail(error)
         return True
 
-    def _poll(self) -> None:
+    def poll(self) -> bool:
+        """Take notice of other people's events, where somebody else has committed; whether that gave the loop something
+        to do."""
+        version = self._data_version
         self._safely(self._look_if_changed)
-        self._loop.call_later(POLL_S, self._poll)
+        return self._data_version != version or self._supervisor.stopped.is_set()
 
     def _look_if_changed(self) -> None:
         version = self._supervisor.store.changed()
@@ -126,7 +128,7 @@ class Lookout:
         now = supervisor.clock.now()
         self._more_due = False
         for name in list(REGISTRY):
-            due = supervisor.journal.due(name, now, MAX_ACTIVE + len(supervisor.broken))
+            due, following = supervisor.journal.due(name, now, MAX_ACTIVE + len(supervisor.broken))
             for key in due:
                 if key in supervisor.broken:
                     continue
@@ -135,7 +137,6 @@ class Lookout:
                     break
                 supervisor.activate(key)
             self._more_due = self._more_due or len(due) >= MAX_ACTIVE
-            following = supervisor.journal.next_due(name, now)
             if following is not None:
                 self.plan(following)
         self._admit()

@@ -26,12 +26,13 @@ from vbl.engine.garbage import rare_collections
 from vbl.engine.kinship import Kinship
 from vbl.engine.lease import Lease
 from vbl.engine.listeners import Listeners
-from vbl.engine.lookout import Lookout
+from vbl.engine.lookout import POLL_S, Lookout
 from vbl.engine.loop import visiting
 from vbl.engine.outcomes import Failed, Outcome, Stopped
 from vbl.engine.quarantine import Quarantine
 from vbl.engine.telling import born
 from vbl.engine.transact import Transactions
+from vbl.engine.watchful import Watchful
 from vbl.errors import EpochLost, StorageError, VblError
 from vbl.history.facts import Fact
 from vbl.history.state import StepState
@@ -153,7 +154,8 @@ class Supervisor:
             log.debug("the supervisor stopped by itself meanwhile")
 
     def _run_thread(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._watchful = Watchful(POLL_S)
+        self._loop = asyncio.SelectorEventLoop(self._watchful)
         try:
             with rare_collections():
                 self._loop.run_until_complete(self._main())
@@ -189,6 +191,7 @@ class Supervisor:
         checkpointer.start()
         try:
             self._lookout.begin()
+            self._watchful.look = self._lookout.poll
             self._ready.set()
             await self.stopped.wait()
         finally:

@@ -214,23 +214,19 @@ class Journal:
             raise NotFound(f"there is no run {run_id}", "List them: vbl ls", code="run_not_found")
         return row[0]
 
-    def due(self, workflow: str, now: int, limit: int) -> list[int]:
-        """The runs (keys) of a workflow that are due, the highest priority first, then the earliest."""
+    def due(self, workflow: str, now: int, limit: int) -> tuple[list[int], int | None]:
+        """The runs (keys) of a workflow that are due, the highest priority first, then the earliest; and when the next
+        one is due, after now, or None where none will be."""
         found: list[int] = []
+        moments: list[int] = []
         for (priority,) in self.store.all("priorities", (workflow, workflow)):
             if len(found) < limit:
                 rows = self.store.all("due", (workflow, priority, now, limit - len(found)))
                 found += [key for (key,) in rows]
-        return found
-
-    def next_due(self, workflow: str, now: int) -> int | None:
-        """When the next run of a workflow is due, after now; None where none will be."""
-        moments: list[int] = []
-        for (priority,) in self.store.all("priorities", (workflow, workflow)):
             row = self.store.one("next_due", (workflow, priority, now))
             if row is not None and row[0] is not None:
                 moments.append(row[0])
-        return min(moments, default=None)
+        return found, min(moments, default=None)
 
     # Writing ------------------------------------------------------------------------------------------------------
 

@@ -71,7 +71,7 @@ class _Watched(Supervisor):
             return "other people's events"
         if self._lookout.admission.pending:
             return "queues to be looked at"
-        due = {key for name in list(REGISTRY) for key in self.journal.due(name, clock.now(), 100)}
+        due = {key for name in list(REGISTRY) for key in self.journal.due(name, clock.now(), 100)[0]}
         left = due - self.quarantine.waiting - self.broken
         return f"{len(left)} due runs" if left else ""
 
@@ -305,7 +305,7 @@ class Trial(Client):
 
     def _next_instant(self) -> int | None:
         now = self.clock.now()
-        due = [self._journal.next_due(name, now) for name in list(REGISTRY)]
+        due = [self._journal.due(name, now, 0)[1] for name in list(REGISTRY)]
         place = self._supervisor.next_place if self._supervisor is not None else None
         moments = [self.clock.next_instant, place, *due]
         return min((moment for moment in moments if moment is not None), default=None)
