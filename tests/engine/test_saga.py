@@ -174,6 +174,24 @@ def test_nested_sagas_undo_from_the_inside_out(trial: Trial) -> None:
     assert WORLD.notes == ["inner", "outer"]
 
 
+def test_a_run_that_got_over_a_failed_saga_says_what_it_has_undone(trial: Trial) -> None:
+    async def body() -> str:
+        try:
+            async with vbl.saga() as saga:
+                saga.undo(refund, "a")
+                saga.undo(refund, "broken")
+                await fail()
+        except vbl.StepFailed:
+            return "nothing booked"
+
+    run = trial.start(saga_of(body))
+    assert run.result() == "nothing booked"
+    assert [(told["step"], told["ok"]) for told in undone(run)] == [("refund#2", False), ("refund", True)]
+    assert run.events()[-1].payload.undone == undone(run)
+    replay(run)
+    assert_sound(trial)
+
+
 def test_undos_are_registered_from_tasks_side_by_side(trial: Trial) -> None:
     async def body() -> None:
         async with vbl.saga() as saga:

@@ -191,9 +191,9 @@ class Record:
             else:
                 if recorded.blob is not None:
                     self.history.blobs.append(recorded.blob)
-                self.append(
-                    "RUN_COMPLETED", at, {"v": 1, "output": recorded.plain}, f'{{"v":1,"output":{recorded.text}}}'
-                )
+                more = f',"undone":{dumps(execution.undone)}' if undone else ""
+                text = f'{{"v":1,"output":{recorded.text}{more}}}'
+                self.append("RUN_COMPLETED", at, {"v": 1, "output": recorded.plain, **undone}, text)
                 return
         described = failure(error).record()
         if isinstance(error, StepFailed):

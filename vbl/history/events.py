@@ -102,11 +102,12 @@ class RunResumed(Payload):
 
 class RunCompleted(Payload):
     """Written by the supervisor when the workflow function returned.
-    Effect: the run is finished with this output.
+    Effect: the run is finished with this output; `undone` says what sagas that it got over have undone.
     Rejected when the run is finished."""
 
     TYPE = EventType.RUN_COMPLETED
     output: Any = None
+    undone: list[dict[str, Any]] = []
 
 
 class RunFailed(Payload):

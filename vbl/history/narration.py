@@ -312,7 +312,7 @@ _TELL: dict[str, Callable[[_Fields, int], str]] = {
     "RUN_STARTED": lambda p, at: f"run started by supervisor {p['epoch']}",
     "RUN_RESUMED": lambda p, at: f"run resumed by supervisor {p['epoch']}: {p['reason']}",
     "RUN_COMPLETED": lambda p, at: (
-        "run completed" + (f": {preview(p['output'])}" if _field(p, "output") is not None else "")
+        "run completed" + (f": {preview(p['output'])}" if _field(p, "output") is not None else "") + _undone(p)
     ),
     "RUN_FAILED": _failed,
     "RUN_BLOCKED": _blocked,
