@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -60,13 +61,24 @@ class Notebook:
     def start(self) -> None:
         """Give it a kernel, where everything is to be run anew."""
         import nbformat
+        from jupyter_client.kernelspec import KernelSpecManager
+        from jupyter_client.manager import AsyncKernelManager
         from nbclient import NotebookClient
 
+        # sockets in a folder of its own: ports that one kernel has chosen can be another one's by the time it binds
+        files = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="vbl-"))
+        manager = AsyncKernelManager(
+            kernel_name="python3",  # this very Python, whatever kernels the person at this machine has
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
+            transport="ipc",
+            connection_file=f"{files}/kernel.json",
+        )
         self.document = nbformat.v4.new_notebook()
         self.client = NotebookClient(
             self.document,
+            km=manager,
             timeout=DEADLINE_S,
-            kernel_name="python3",
+            startup_timeout=DEADLINE_S,
             resources={"metadata": {"path": str(self.folder)}},
             allow_errors=True,
         )
@@ -78,7 +90,7 @@ class Notebook:
             "IPYTHONDIR": str(self.folder / "profile"),
             "JPY_SESSION_NAME": str(self.folder / "work.ipynb"),  # as a Jupyter server does
         }
-        self.stack.enter_context(self.client.setup_kernel(env=env, cwd=str(self.folder)))
+        self.stack.enter_context(self.client.setup_kernel(env=env, cwd=str(self.folder), cleanup_kc=True))
 
     @property
     def pid(self) -> int:
