@@ -405,8 +405,10 @@ def test_metrics_are_the_numbers_of_the_file(api: Api, work: vbl.Runtime, path: 
     assert int(values["vbl_events_total"]) == api.get("/file")["cursor"]
     assert int(values["vbl_wal_bytes"]) == path.with_name(path.name + "-wal").stat().st_size
     assert values['vbl_queue_waiting{queue="sums"}'] == "0"
-    assert api.get(f"/runs/{paid.id}")["usd"] == 0.0004
-    (used,) = api.get(f"/runs/{paid.id}/state")["usage"]
+    found = api.get(f"/runs/{paid.id}")
+    assert found["usd"] == 0.0004
+    assert found["usage"] == api.get(f"/runs/{paid.id}/state")["usage"]
+    (used,) = found["usage"]
     assert used == {"step": "pay", "provider": "p", "model": "m-1", "input_tokens": 812, "usd": 0.0004}
     for line in answer.text.splitlines():
         assert re.fullmatch(r'# (HELP|TYPE) \w+ .+|\w+(\{\w+="(?:[^"\\]|\\.)*"\})? [0-9.]+', line), line

@@ -102,6 +102,7 @@ def run(call: Call) -> Document:
         "input": sheet.state.input,
         "output": sheet.state.output,
         "error": sheet.state.error,
+        "usage": sheet.state.usage,
         "why": documents.why_document(sheet.answer),
         "gates": documents.gate_documents(sheet.state),
     }

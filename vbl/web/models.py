@@ -88,11 +88,12 @@ class GateBrief(Answer):
 
 
 class RunInFull(Run):
-    """A run with what went in, what came out, and what it waits for."""
+    """A run with what went in, what came out, what it used of models, and what it waits for."""
 
     input: Any
     output: Any
     error: dict[str, Any] | None
+    usage: list[dict[str, Any]]
     why: Why
     gates: list[GateBrief]
 
@@ -140,7 +141,7 @@ class State(Answer):
     signals: dict[str, int]
     children: list[dict[str, Any]]
     attempts: Any
-    usage: Any
+    usage: list[dict[str, Any]]
     output: Any
     error: dict[str, Any] | None
 
