@@ -14,6 +14,7 @@ from datetime import timedelta
 from pydantic import BaseModel, Field
 
 import vbl
+from vbl.agents import record_usage
 
 rest: Callable[[float], Awaitable[None]] = asyncio.sleep
 """How long things take, in seconds; pictures.py puts the sleep of its own clock here."""
@@ -73,6 +74,15 @@ async def troubled(times: int, error: Exception) -> None:
         raise error
 
 
+def paid(model: str, read: int, written: int, cached: int = 0) -> None:
+    """The model has answered: that costs something."""
+    dear = {"small-2": (0.25, 2.0), "large-2": (3.0, 15.0)}[model]
+    usd = (read * dear[0] + written * dear[1]) / 1e6
+    record_usage(
+        provider="example", model=model, input_tokens=read, output_tokens=written, cached_tokens=cached, usd=usd
+    )
+
+
 MODEL = vbl.Retry(max_attempts=5, delay=2, factor=2, jitter=0)
 PATIENT = vbl.Retry(max_attempts=6, delay=2400, factor=2, max_delay=7200, jitter=0)
 TEXTS = {
@@ -128,6 +138,7 @@ async def think(messages: list[dict[str, str]], hard: int = 0) -> str:
     """One turn of the model."""
     await troubled(hard, Busy("429 Too Many Requests: 40,000 tokens a minute are used up", 6))
     await rest(5.5)
+    paid("large-2", 3_120 + 40 * len(messages), 96, 2_048)
     return (
         "The customer is **annoyed**, and right. Order 7 arrived broken, the policy says *in full*.\n\n"
         "- pay back 40 EUR\n- no need for a picture: the carrier has reported it\n- answer today"
@@ -138,6 +149,7 @@ async def think(messages: list[dict[str, str]], hard: int = 0) -> str:
 async def draft_reply(ticket: Ticket, notes: str) -> Reply:
     """The model writes the answer."""
     await rest(9)
+    paid("large-2", 4_410 + len(notes), 214, 2_048)
     return Reply(
         to=ticket.customer,
         subject=f"Re: {ticket.subject}",
@@ -155,6 +167,7 @@ async def check_claim(claim: str, hard: int = 0) -> dict[str, object]:
     """Holds a sentence of the draft against what was read."""
     await troubled(hard, Overloaded("529 Overloaded"))
     await rest(3 + len(claim) % 4)
+    paid("small-2", 1_204 + len(claim), 31)
     return {"claim": claim, "true": True, "source": "policy: refunds"}
 
 
@@ -210,6 +223,7 @@ async def summarise(document: str, hard: int = 0) -> str:
     """A document in one line."""
     await troubled(hard, Busy("429 Too Many Requests", 3))
     await rest(2 + len(document) % 5)
+    paid("small-2", 2_900 + 310 * (len(document) % 7), 18)
     return f"{document}: nothing that cannot wait"
 
 
