@@ -457,7 +457,13 @@ def test_two_who_make_the_key_at_once_agree() -> None:
     assert len(set(found)) == 1
 
 
-@pytest.mark.parametrize("given", [{"valid_for": 0}, {"valid_for": -1}, {"valid_for": math.nan}, {"decision": "maybe"}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"valid_for": 0}, {"valid_for": -1}, {"valid_for": math.nan}, {"valid_for": "a day"}, {"valid_for": True},
+        {"decision": "maybe"},
+    ],
+)  # fmt: skip
 def test_a_link_that_makes_no_sense_is_refused(file: File, given: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         file.client.link(file.asks(), **({"decision": "approve", "by": "ada"} | given))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from vbl import config, links
 from vbl.access import Access
-from vbl.clock import Clock
+from vbl.clock import Clock, microseconds
 from vbl.errors import Conflict, InvalidInput, NotEntitled, NotFound, UsageError
 from vbl.handle import Run
 from vbl.history import gates, questions
@@ -280,16 +280,14 @@ class Decisions:
         """A signed text that carries one decision about one gate."""
         if verdict not in ("approve", "deny"):
             raise UsageError(f"a link to {verdict!r}", 'It is to "approve" or to "deny"')
-        seconds = valid_for.total_seconds() if isinstance(valid_for, datetime.timedelta) else float(valid_for)
-        if not 0 < seconds < 1e10:
-            raise UsageError(f"valid_for={valid_for!r} is no number of seconds above zero", "For example 86400")
+        valid_us = microseconds(valid_for, "valid_for", above_zero=True)
         known = self.gate(gate)
         now = self._access.clock.now()
         state = self._access.journal.load(self._access.journal.key_of(known.run_id))[0].state
         gates.open_gate(state, known.id, now)
         return links.signed(
             links.Link(
-                known.id, verdict, gates.person(by or config.actor()), now + round(seconds * 1e6), self._asked(known),
+                known.id, verdict, gates.person(by or config.actor()), now + valid_us, self._asked(known),
                 _stands(state.gates[known.id]), links.nonce(),
             ),
             links.key(),

@@ -5,7 +5,6 @@ The same for everyone who starts one: a client, a schedule, a workflow that star
 
 from __future__ import annotations
 
-import datetime
 import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -91,15 +90,6 @@ def checked_text(what: str, value: object) -> None:
     """Raises UsageError for what no file can hold as a name: not text, empty, or no UTF-8."""
     if not isinstance(value, str) or not value or "\0" in value or has_surrogate(value):
         raise UsageError(f"{what} {value!r} cannot be used", "Give text that UTF-8 can hold, and that is not empty")
-
-
-def seconds_from_now(deadline: object) -> float:
-    """A deadline given as a number of seconds or a timedelta. Raises UsageError for what is none."""
-    if isinstance(deadline, datetime.timedelta):
-        deadline = deadline.total_seconds()
-    if isinstance(deadline, bool) or not isinstance(deadline, (int, float)) or not 0 < deadline < 1e11:
-        raise UsageError(f"deadline={deadline!r} must be a number of seconds above zero", "For example deadline=3600")
-    return float(deadline)
 
 
 def tag_list(tags: Iterable[str] | dict[str, str] | None) -> list[str]:

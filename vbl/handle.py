@@ -11,10 +11,11 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from vbl import config
 from vbl.access import FIRST_WAIT_S, LAST_WAIT_S, Access
+from vbl.clock import microseconds
 from vbl.errors import NotFound, RunBlocked, RunCancelled, RunFailed, UsageError, VblError
 from vbl.given import checked_text
 from vbl.history.facts import Event, EventType, Fact
@@ -50,14 +51,6 @@ def _seconds(timeout: object) -> float:
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or math.isnan(timeout):
         raise UsageError(f"timeout={timeout!r} is no number of seconds", "For example timeout=30")
     return timeout
-
-
-def _clean_up_time(within: object) -> int:
-    """Whole microseconds."""
-    number = isinstance(within, (int, float)) and not isinstance(within, bool)
-    if not number or not 0 <= cast("float", within) < 1e11:
-        raise UsageError(f"within={within!r} is no number of seconds, zero or more", "For example within=60")
-    return round(cast("float", within) * 1e6)
 
 
 class Run:
@@ -231,7 +224,7 @@ class Run:
         """
         from vbl.history.transitions import CLEAN_UP_US, cancel
 
-        span = CLEAN_UP_US if within is None else _clean_up_time(within)
+        span = CLEAN_UP_US if within is None else microseconds(within, "within")
         return self._decide(cancel, by, reason, span)
 
     def signal(self, name: str, data: Any = None, *, key: str | None = None, by: str | None = None) -> Status:

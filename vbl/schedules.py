@@ -13,7 +13,7 @@ from typing import Any, cast, get_args
 
 from vbl import config
 from vbl.access import Access
-from vbl.clock import SYSTEM
+from vbl.clock import SYSTEM, microseconds
 from vbl.errors import Conflict, NotFound, UsageError
 from vbl.given import Startable, checked_priority, input_of, tag_list, workflow_name
 from vbl.handle import Run
@@ -320,7 +320,8 @@ def specify(
     for what, value, known in (("overlap", overlap, get_args(Overlap)), ("missed", missed, get_args(Missed))):
         if value not in known:
             raise UsageError(f"{what}={value!r}", f"It is {', '.join(known[:-1])} or {known[-1]}")
-    line, zone, grace_us = planning.check_line(cron), planning.check_zone(tz), round(_grace(grace) * 1e6)
+    line, zone = planning.check_line(cron), planning.check_zone(tz)
+    grace_us = microseconds(grace, "grace", below=_LONGEST_S)
     _, plain, blobs = input_of(workflow, args, kwargs)
     called = _checked_name(named if name is None else name)
     if blobs:
@@ -346,13 +347,6 @@ def _checked_name(name: object) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[^\s\x00-\x1f=](?:[^\x00-\x1f\ud800-\udfff]{0,198}\S)?", name):
         raise UsageError(f"a schedule cannot be called {name!r}", "Use letters, digits and - _ . : /, at most 200")
     return name
-
-
-def _grace(given: object) -> float:
-    seconds = given.total_seconds() if isinstance(given, datetime.timedelta) else given
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < _LONGEST_S:
-        raise UsageError(f"grace={given!r} is no number of seconds, zero or more", "For example grace=300")
-    return float(seconds)
 
 
 def _tag(name: str) -> str:

@@ -11,8 +11,9 @@ from typing import Any, cast
 
 from vbl import ids
 from vbl.access import Access
+from vbl.clock import microseconds
 from vbl.errors import KeyTaken
-from vbl.given import Startable, checked_priority, checked_text, input_of, seconds_from_now, tag_list, workflow_name
+from vbl.given import Startable, checked_priority, checked_text, input_of, tag_list, workflow_name
 from vbl.handle import Run
 from vbl.history.state import Summary
 from vbl.store.journal import Draft, birth
@@ -96,7 +97,7 @@ class Starter:
             plain,
             key=key,
             tags=tag_list(tags),
-            deadline=None if deadline is None else now + round(seconds_from_now(deadline) * 1e6),
+            deadline=None if deadline is None else now + microseconds(deadline, "deadline", above_zero=True),
             priority=checked_priority(priority),
             queue=queue,
             lane=lane,

@@ -11,9 +11,9 @@ from collections.abc import Coroutine, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from vbl import ids
+from vbl.clock import microseconds
 from vbl.engine.context import execution
 from vbl.engine.definitions import REGISTRY, Workflow
-from vbl.engine.signals import seconds
 from vbl.errors import RunCancelled, RunFailed, UsageError
 from vbl.given import checked_priority, input_of, tag_list, workflow_name
 from vbl.store.codec import Codec
@@ -148,10 +148,9 @@ def start(
     scope = execution("vbl.start")
     if on_close not in ("cancel", "leave"):
         raise UsageError(f"vbl.start(on_close={on_close!r})", 'It is "cancel" or "leave"')
-    within = seconds(deadline, "vbl.start(deadline=…)")
     order = _ordered(workflow, args, kwargs)._replace(
         on_close=on_close,
-        deadline_us=None if within is None else round(within * 1e6),
+        deadline_us=None if deadline is None else microseconds(deadline, "vbl.start, deadline"),
         priority=None if priority is None else checked_priority(priority),
         tags=tuple(tag_list(tags)),
     )

@@ -10,7 +10,6 @@ import asyncio
 import copy
 import functools
 import inspect
-import math
 import sys
 import types
 import typing
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from vbl import config
+from vbl.clock import seconds
 from vbl.engine.context import CURRENT, Attempt
 from vbl.engine.probe import checked_probe
 from vbl.engine.version import version_of
@@ -66,7 +66,7 @@ class Step(Generic[P, R]):
         self.function = function
         self.name = _checked_name(function.__name__ if name is None else name)
         self.retry = _policy(retry)
-        self.timeout = _seconds(timeout, f"step {self.name}")
+        self.timeout = None if timeout is None else seconds(timeout, f"step {self.name}, timeout", above_zero=True)
         if effect not in (None, "pure", "read", "write"):
             raise UsageError(f"step {self.name}: effect={effect!r}", 'It is "pure", "read" or "write"')
         if isolation not in (None, "process"):
@@ -97,7 +97,7 @@ class Step(Generic[P, R]):
         if retry is not None:
             other.retry = _policy(retry)
         if timeout is not None:
-            other.timeout = _seconds(timeout, f"step {self.name}")
+            other.timeout = seconds(timeout, f"step {self.name}, timeout", above_zero=True)
         return other
 
     @property
@@ -167,15 +167,6 @@ def _policy(retry: Retry | bool | None) -> Retry:
     if isinstance(retry, Retry):  # pyright: ignore[reportUnnecessaryIsInstance]
         return retry
     raise UsageError(f"retry={retry!r} is not a policy", "Write retry=True or retry=vbl.Retry(max_attempts=5)")
-
-
-def _seconds(value: float | None, what: str) -> float | None:
-    if value is None:
-        return None
-    number = value.total_seconds() if hasattr(value, "total_seconds") else value  # type: ignore[union-attr]
-    if not isinstance(number, (int, float)) or isinstance(number, bool) or not math.isfinite(number) or number <= 0:
-        raise UsageError(f"{what}: timeout={value!r} must be a number of seconds above zero", "For example timeout=30")
-    return float(number)
 
 
 @overload

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from vbl.clock import microseconds
 from vbl.engine.context import execution
-from vbl.engine.signals import seconds
 from vbl.errors import ApprovalExpired, NotApproved, UsageError
 from vbl.history.gates import call_digest
 from vbl.store.codec import Codec
@@ -282,13 +282,14 @@ def approve(
             'For example vbl.approve("send_reply", show=…) or vbl.approve(send_reply.call(reply))',
         )
     options = _options(name, call, show, to, on_timeout, need, not_starter, edit)
-    if (limit := seconds(timeout, "vbl.approve(timeout=…)")) is not None:
-        options["timeout_us"] = round(limit * 1e6)
-    if (valid := seconds(valid_for, "vbl.approve(valid_for=…)")) is not None:
-        options["valid_us"] = round(valid * 1e6)
-    options["escalate"] = sorted(((_micros(after, "escalate"), _people(whom)) for after, whom in escalate))
+    if timeout is not None:
+        options["timeout_us"] = microseconds(timeout, "vbl.approve, timeout")
+    if valid_for is not None:
+        options["valid_us"] = microseconds(valid_for, "vbl.approve, valid_for")
+    steps = [(microseconds(after, "vbl.approve, escalate"), _people(whom)) for after, whom in escalate]
+    options["escalate"] = sorted(steps)
     several = [cast("Duration", remind)] if isinstance(remind, (int, float, datetime.timedelta)) else list(remind)
-    options["remind"] = sorted(_micros(one, "remind") for one in several)
+    options["remind"] = sorted(microseconds(one, "vbl.approve, remind") for one in several)
     if on_timeout == "escalate" and not (options["escalate"] and timeout is not None):
         raise UsageError(
             'vbl.approve(on_timeout="escalate") needs a timeout and whom to escalate to',
@@ -353,7 +354,3 @@ def _people(to: str | Sequence[str] | None) -> list[str]:
         if not isinstance(cast("object", one), str) or not one.strip() or "\n" in one or one == "group:":
             raise UsageError(f"vbl.approve(to={to!r}): {one!r} is nobody", 'For example to=["ada", "group:ops"]')
     return [] if "me" in people else list(dict.fromkeys(people))
-
-
-def _micros(after: Duration, what: str) -> int:
-    return round(cast("float", seconds(after, f"vbl.approve({what}=…)")) * 1e6)

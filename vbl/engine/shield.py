@@ -12,6 +12,7 @@ import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from vbl.clock import seconds
 from vbl.engine.context import CURRENT, Attempt, execution
 from vbl.engine.loop import SHIELDS, RunTask
 from vbl.errors import UsageError
@@ -44,11 +45,8 @@ def shield(timeout: float | datetime.timedelta | None = None) -> Shield:
     time, NotInWorkflow outside of workflow code.
     """
     scope = execution("vbl.shield")
-    seconds = timeout.total_seconds() if isinstance(timeout, datetime.timedelta) else timeout
-    valid = seconds is None or (isinstance(cast("object", seconds), (int, float)) and 0 < seconds < 1e12)
-    if not valid or isinstance(seconds, bool):
-        raise UsageError(f"vbl.shield(timeout={timeout!r}): a number of seconds above zero", "For example timeout=30")
-    return Shield(scope, seconds)
+    within = None if timeout is None else seconds(timeout, "vbl.shield, timeout", above_zero=True)
+    return Shield(scope, within)
 
 
 class Shield:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from pydantic import ValidationError
 
+from vbl.clock import EPOCH, microseconds
 from vbl.engine.context import execution
 from vbl.errors import InvalidInput, UsageError
 from vbl.store.codec import Codec
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from vbl.history.facts import Fact
 
 T = TypeVar("T")
-_LONGEST_S = 1e11
 
 
 @overload
@@ -42,7 +42,8 @@ def wait(name: str, type: Any = Any, *, timeout: float | datetime.timedelta | No
     if not isinstance(cast("object", name), str) or not name:
         raise UsageError(f"vbl.wait({name!r}): a signal has a name", 'For example await vbl.wait("payment")')
     codec = _codec(type, name)
-    return scope.waiting(_signal(scope, name, codec, seconds(timeout, "vbl.wait")))
+    within = None if timeout is None else microseconds(timeout, "vbl.wait, timeout")
+    return scope.waiting(_signal(scope, name, codec, within))
 
 
 def _codec(type: Any, name: str) -> Codec:
@@ -58,11 +59,11 @@ def _kept_codec(type: Any, name: str) -> Codec:
     return Codec(type, f"signal {name}")
 
 
-async def _signal(scope: Execution, name: str, codec: Codec, timeout: float | None) -> Any:
+async def _signal(scope: Execution, name: str, codec: Codec, within: int | None) -> Any:
     number = scope.number_wait()  # here, not at the call: the wait that began first has the lowest, and is served first
     payload: dict[str, Any] = {"v": 1, "wait": number, "name": name}
-    if timeout is not None:
-        payload["expires_at"] = scope.loop.now + round(timeout * 1e6)
+    if within is not None:
+        payload["expires_at"] = scope.loop.now + within
     if (schema := codec.json_schema()) is not None:
         payload["json_schema"] = schema
     scope.ask("SIGNAL_AWAITED", number, payload)
@@ -85,11 +86,8 @@ def sleep_until(when: datetime.datetime) -> Awaitable[None]:
             f"vbl.sleep_until({when!r}): a datetime with a time zone is needed",
             'For example datetime(2026, 12, 24, 18, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin"))',
         )
-    at = round((when - _EPOCH) / datetime.timedelta(microseconds=1))
+    at = round((when - EPOCH) / datetime.timedelta(microseconds=1))
     return scope.waiting(_until(scope, at))
-
-
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 async def _until(scope: Execution, at: int) -> None:
@@ -107,13 +105,3 @@ async def _until(scope: Execution, at: int) -> None:
 def _reach(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def seconds(value: float | datetime.timedelta | None, what: str) -> float | None:
-    """A time from now on, as a number of seconds or a timedelta. Raises UsageError for what is none."""
-    number = value.total_seconds() if isinstance(value, datetime.timedelta) else value
-    if number is None:
-        return None
-    if isinstance(number, bool) or not isinstance(cast("object", number), (int, float)) or not 0 <= number < _LONGEST_S:
-        raise UsageError(f"{what}: {value!r} is no number of seconds, zero or more", "For example timeout=3600")
-    return float(number)
