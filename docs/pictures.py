@@ -171,7 +171,7 @@ PICTURES = (
 PAGES = {
     "runs": "/runs",
     "run": "/runs/{run}",
-    **{f"run-{tab}": f"/runs/{{run}}?tab={tab}" for tab in ("events", "state", "graph", "code")},
+    **{f"run-{tab}": f"/runs/{{run}}?tab={tab}" for tab in ("events", "state", "graph", "code", "costs")},
     "children": "/runs/{parent}?tab=children",
     "inbox": "/inbox",
     "queues": "/queues",

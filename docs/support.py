@@ -149,7 +149,7 @@ async def think(messages: list[dict[str, str]], hard: int = 0) -> str:
 async def draft_reply(ticket: Ticket, notes: str) -> Reply:
     """The model writes the answer."""
     await rest(9)
-    paid("large-2", 4_410 + len(notes), 214, 2_048)
+    paid("large-2", 4_410 + 37 * (ticket.number % 60), 150 + ticket.number % 97, 2_048)
     return Reply(
         to=ticket.customer,
         subject=f"Re: {ticket.subject}",
