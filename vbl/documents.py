@@ -41,6 +41,11 @@ def milliseconds(us: int) -> int:
     return round(us / 1_000)
 
 
+def standing_document(run: Run) -> dict[str, Any]:
+    """A run as it stands after something was done to it, with what it waits for now."""
+    return {**run_document(run.refresh()), "why": why_document(run.why())}
+
+
 def run_document(run: Run) -> dict[str, Any]:
     """A run as `vbl ls` knows it."""
     return {

@@ -31,6 +31,7 @@ from vbl.clock import instant
 from vbl.engine.ambient import file
 from vbl.errors import UsageError, VblError
 from vbl.history.gates import sentence, standing
+from vbl.history.narration import assignees
 from vbl.history.retry import Kind, kind_of_status, retry_after_of
 from vbl.history.state import RunState
 from vbl.history.waits import GateState
@@ -239,7 +240,7 @@ async def show(gate: str | None, run: str, event: str) -> str | None:
     if told is None:
         return "nobody has to answer any more"
     title = _plain(f"{told['workflow']} asks" if event != "APPROVAL_REMINDED" else f"{told['workflow']} still asks")
-    asked = ", ".join(told.get("to") or ["anybody"])
+    asked = assignees(told.get("to") or ())
     words = command(title, _plain("\n".join([f"Asked of {asked}: {told['text']}", *told["commands"]])))
     assert words is not None
     code = await _called(words)

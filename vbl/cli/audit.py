@@ -10,7 +10,7 @@ from vbl.cli.terminal import Terminal, dumps, run_argument, shared
 from vbl.cli.words import field, local
 from vbl.clock import instant
 from vbl.errors import StorageError
-from vbl.history.narration import narrate
+from vbl.history.narration import assignees, narrate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +122,7 @@ def _ended(fact: Fact, ran: set[str]) -> list[str]:
 
 
 def _requested(gate: Gate, p: dict[str, Any]) -> list[str]:
-    who = ", ".join(p.get("to") or []) or "anybody"
+    who = assignees(p.get("to") or ())
     lines = [f"asked of {who} by {gate.workflow}" + (f", {p['need']} needed" if p.get("need", 1) > 1 else "")]
     if p.get("problem"):
         lines.append(f"again, because {p['problem']}")

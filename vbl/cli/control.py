@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vbl.cli.terminal import Terminal, run_argument, shared
+from vbl.cli.words import say_standing
 
 if TYPE_CHECKING:
     from vbl.handle import Run
@@ -33,17 +34,7 @@ def _steer(
             if question:
                 terminal.confirm(question.format(run=f"{run.workflow} {run.id}"))
             act(run, reason, more)
-            run.refresh()
-            answer = run.why()
-            if terminal.as_json:
-                from vbl.documents import run_document, why_document
-
-                terminal.document(run_document(run) | {"why": why_document(answer)})
-                return
-            from vbl.cli.words import say_why
-
-            terminal.line(f"{terminal.paint(run.id, 'strong')}  {run.workflow}  {terminal.status(run.last_status)}")
-            say_why(terminal, answer)
+            say_standing(terminal, run)
 
     for option in options:
         option(command)

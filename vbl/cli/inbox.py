@@ -10,7 +10,7 @@ import click
 from vbl.cli.terminal import Terminal, dumps, shared
 from vbl.cli.words import field, local
 from vbl.documents import gate_document, question_document
-from vbl.history.narration import duration, printable
+from vbl.history.narration import assignees, duration, printable
 
 if TYPE_CHECKING:
     from vbl.history.questions import Gate, Question
@@ -62,7 +62,7 @@ def _brief(terminal: Terminal, question: Question, now: int) -> None:
 
 
 def _asked(terminal: Terminal, gate: Gate, now: int) -> None:
-    who = ", ".join(gate.to) or "anybody"
+    who = assignees(gate.to)
     need = f", {gate.need} of them" if gate.need > 1 else ""
     barred = ", not who started the run" if gate.not_starter else ""
     field(terminal, "of", f"{who}{need}{barred}")

@@ -8,7 +8,7 @@ import click
 
 from vbl.cli.given import value
 from vbl.cli.terminal import Terminal, run_argument, shared
-from vbl.cli.words import say_why
+from vbl.cli.words import say_standing
 from vbl.errors import UsageError
 
 
@@ -45,12 +45,4 @@ def command(
     with terminal.connect() as client:
         run = client.run(ref)
         run.resolve(by=person, reason=reason, **said)
-        run.refresh()
-        answer = run.why()
-        if terminal.as_json:
-            from vbl.documents import run_document, why_document
-
-            terminal.document(run_document(run) | {"why": why_document(answer)})
-            return
-        terminal.line(f"{terminal.paint(run.id, 'strong')}  {run.workflow}  {terminal.status(run.last_status)}")
-        say_why(terminal, answer)
+        say_standing(terminal, run)

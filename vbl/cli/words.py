@@ -13,6 +13,7 @@ from vbl.history.narration import cause, people, printable
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from vbl.handle import Run
     from vbl.history.state import RunState
     from vbl.history.why import Why
 
@@ -57,6 +58,18 @@ def say_why(terminal: Terminal, answer: Why) -> None:
         field(terminal, "until", local(answer.until))
     for number, line in enumerate(answer.hint.splitlines()):
         field(terminal, "" if number else "next", line, "strong")
+
+
+def say_standing(terminal: Terminal, run: Run) -> None:
+    """How a run stands after something was done to it, and what it waits for now."""
+    if terminal.as_json:
+        from vbl.documents import standing_document
+
+        terminal.document(standing_document(run))
+        return
+    answer = run.refresh().why()
+    terminal.line(f"{terminal.paint(run.id, 'strong')}  {run.workflow}  {terminal.status(run.last_status)}")
+    say_why(terminal, answer)
 
 
 def field(terminal: Terminal, name: str, text: str, style: str = "") -> None:

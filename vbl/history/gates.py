@@ -15,7 +15,7 @@ from typing import Any
 
 from vbl.errors import Conflict, InvalidInput, NotEntitled, NotFound, UsageError
 from vbl.history.events import ApprovalDenied, ApprovalGranted, DecisionRefused, Payload
-from vbl.history.narration import duration, preview
+from vbl.history.narration import assignees, duration, preview
 from vbl.history.schemas import described, fitting
 from vbl.history.state import RunState
 from vbl.history.waits import GateState
@@ -195,10 +195,10 @@ def entitled(state: RunState, gate: GateState, actor: str, groups: Groups) -> st
     unknown = [group for group in asked if not groups.get(group)]
     if unknown:
         raise NotEntitled(
-            f"{_named(gate)} asks {asked_of(gate)}, not {actor}, and group {unknown[0]} has no members here",
+            f"{_named(gate)} asks {assignees(gate.to)}, not {actor}, and group {unknown[0]} has no members here",
             f"Say who is in it: VBL_GROUPS='{unknown[0]}=ada,bob', or {unknown[0]} = [\"ada\"] in groups.toml",
         )
-    raise NotEntitled(f"{_named(gate)} asks {asked_of(gate)}, not {actor}", f"See who may decide: vbl gate {gate.id}")
+    raise NotEntitled(f"{_named(gate)} asks {assignees(gate.to)}, not {actor}", f"See who may decide: vbl gate {gate.id}")
 
 
 def barred(state: RunState, gate: str, actor: str, groups: Groups) -> str | None:
@@ -209,11 +209,6 @@ def barred(state: RunState, gate: str, actor: str, groups: Groups) -> str | None
     except NotEntitled as error:
         return error.message
     return f"{actor} has approved it as it stands; somebody else has to" if actor in standing(asked).voters else None
-
-
-def asked_of(gate: GateState) -> str:
-    """Those who may decide, in words."""
-    return ", ".join(gate.to) or "anybody"
 
 
 def _named(gate: GateState) -> str:
@@ -314,7 +309,6 @@ __all__ = [
     "GROUP",
     "Groups",
     "Standing",
-    "asked_of",
     "barred",
     "call_digest",
     "canonical",

@@ -241,6 +241,11 @@ def people(to: Iterable[str]) -> str:
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names) or "anybody"
 
 
+def assignees(to: Iterable[str]) -> str:
+    """The same as they are written in a workflow: `anybody`, `ada, group:ops`."""
+    return ", ".join(to) or "anybody"
+
+
 def _late(p: _Fields) -> str:
     late_us = _field(p, "late_us", 0)
     return f", {duration(late_us)} late" if late_us >= LATE else ""

@@ -253,7 +253,7 @@ def resolve(call: Call) -> Document:
 
 
 def _after(run: Run) -> Document:
-    return {**documents.run_document(run.refresh()), "why": documents.why_document(run.why())}
+    return documents.standing_document(run)
 
 
 def approve(call: Call) -> Document:
