@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -224,6 +225,21 @@ def test_a_struck_key_is_marked_as_one() -> None:
     assert payload("sent with [key] as key").count('<mark class="struck"') == 1
     assert prose("**sent** with [key] as key").count('<mark class="struck"') == 1
     assert payload({"header": "Bearer [key]"}).count('<mark class="struck"') >= 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "pay \u202eRUE 01\u202c now",
+        "**pay** \u2066`\u2067x`\n\n```\n\u202dcode\n```\n",
+        {"a \u202ename": "\u2068 a text", "more": ["line\nline \u2069"]},
+        [{"role": "user", "content": "\u202bsaid"}],
+    ],
+)
+def test_nothing_in_a_value_turns_the_direction_of_what_is_read(value: Any) -> None:
+    drawn = payload(value)
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", drawn)
+    assert re.search(r"\\u20(2[a-e]|6[6-9])", drawn)
 
 
 @pytest.mark.parametrize(

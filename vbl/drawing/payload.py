@@ -18,7 +18,7 @@ from vbl.drawing.tree import Tree, is_short, scalar
 from vbl.history.narration import preview
 
 LARGE = 64 * 1024
-"""Bytes of JSON from which on a value is drawn on demand only."""
+"""Bytes of compact JSON from which on a value is drawn on demand only."""
 LARGEST = 1024 * 1024
 """Bytes of JSON that are put into a page at all; the rest is cut, and says so."""
 
@@ -31,8 +31,7 @@ def payload(
     says that the value never changes, so that a page that renews itself keeps what was fetched."""
     if is_short(value):
         return tag("div", scalar(value), class_="payload short")
-    text = as_json(value)
-    size = len(text.encode("utf-8", "surrogatepass"))
+    size = _size(value)
     if size > LARGE and not full:
         return _named(value, size, whole, command)
     kind, body = _drawn(value)
@@ -41,11 +40,17 @@ def payload(
         _bar(kind, size, whole, command),
         body,
         _as_text(value) if kind == "markdown" else None,
-        _raw(text, size) if kind != "value" else None,
+        _raw(as_json(value), size) if kind != "value" else None,
         class_="payload",
         data_kind=kind.split(",")[0],
         data_keep=full and lasting,
     )
+
+
+def _size(value: Any) -> int:
+    """Bytes of the value as compact JSON, as it is recorded; many times cheaper to say than to indent."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=repr)
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def as_json(value: Any) -> str:

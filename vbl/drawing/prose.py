@@ -1,7 +1,8 @@
 """Text as people wrote it: `prose(text)` draws Markdown where it is Markdown, and plain text as it stands.
 
 Nothing in a text becomes an element of its own: HTML in it is text, links keep harmless schemes only, pictures are not
-fetched. Keys that were struck before they were recorded are shown as what they are.
+fetched. Keys that were struck before they were recorded are shown as what they are, and so are the characters that turn
+the direction of what follows, for a person decides by what he reads.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ STRUCK = "[key]"
 MOST = 200_000
 """Characters of Markdown that are laid out; a longer text is shown as it stands."""
 
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _SIGNS_OF_MARKDOWN = re.compile(
     r"^#{1,6} \S|^```|^ {0,3}[-*+] \S.*\n+ {0,3}[-*+] \S|^ {0,3}1[.)] \S.*\n+ {0,3}2[.)] \S|^\|.*\|\s*\n\|[ :|-]+\||"
     r"\*\*\S[^*\n]*\*\*|\[[^\[\]\n]+\]\(https?://|^> \S",
@@ -47,13 +49,18 @@ def is_markdown(text: str) -> bool:
 
 def markdown(text: str) -> Markup:
     """The text laid out: HTML in it is shown, not obeyed; pictures become their words, headings no headings of ours."""
-    laid_out = trusted(reader().render(clean(text)))  # its html option is off: it escapes whatever it did not make
-    return tag("div", laid_out, class_="prose")
+    laid_out = reader().render(clean(upright(text)))  # its html option is off: it escapes whatever it did not make
+    return tag("div", trusted(laid_out), class_="prose")
+
+
+def upright(text: str) -> str:
+    """The text in the order in which it is recorded: what would turn it (https://trojansource.codes) is spelled out."""
+    return _TURNS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def struck(text: str) -> Markup:
     """The text with each place marked where a key stood."""
-    first, *rest = text.split(STRUCK)
+    first, *rest = upright(text).split(STRUCK)
     return join([first, *((_mark(), piece) for piece in rest)])
 
 

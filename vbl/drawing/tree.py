@@ -13,7 +13,7 @@ from typing import Any, cast
 from vbl.drawing.chat import chat, is_chat, is_message
 from vbl.drawing.images import image
 from vbl.drawing.markup import Child, Markup, join, tag
-from vbl.drawing.prose import is_markdown, plain, prose, struck
+from vbl.drawing.prose import is_markdown, plain, prose, struck, upright
 from vbl.history.narration import preview
 
 MOST_NODES = 2_000
@@ -68,7 +68,7 @@ class Tree:
         return tag("ul", rows, class_="tree")
 
     def _node(self, name: str, value: Any) -> Child:
-        label = tag("span", name, class_="k")
+        label = tag("span", upright(name), class_="k")
         special = self._special(value)
         if special is not None:
             return [label, special]
