@@ -82,3 +82,16 @@ def test_the_list_begins_on_the_first_screen_however_wide_it_is(site: Site, tab:
         assert row["y"] < 400, width
         assert overview["height"] < (90 if width >= 600 else 130), width  # two lines, on a phone three
         assert tab.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_long_names_widen_no_phone(site: Site, tab: Page) -> None:
+    name = "a-rather-long-tag-of-a-team=with-a-value-that-nobody-would-break"
+    run = site.client.start("a_workflow_with_a_name_that_goes_on_and_on", key="k" * 80, tags=[name, "x" * 90])
+    site.ui()
+    tab.set_viewport_size({"width": 390, "height": 844})
+    tab.goto(site.link)
+    for path in ("/runs", f"/runs/{run.id}"):
+        tab.goto(site.url + path)
+        assert tab.evaluate("document.scrollingElement.scrollWidth") <= 390, path
+        ends = tab.locator(".chip").evaluate_all("all => all.map(one => one.getBoundingClientRect().right)")
+        assert max(ends) <= 390, path

@@ -200,8 +200,8 @@ def _origin(sheet: RunSheet, root: str, links: bool) -> list[tuple[str, Child]]:
 
 def _tag(name: str, root: str, links: bool) -> Markup:
     if not links:
-        return tag("span", name, class_="chip")
-    return tag("a", name, class_="chip", href=address(root, Filter(tags=(name,))))
+        return tag("span", name, class_="chip", title=name)
+    return tag("a", name, class_="chip", title=name, href=address(root, Filter(tags=(name,))))
 
 
 def _code(sheet: RunSheet) -> list[tuple[str, Child]]:

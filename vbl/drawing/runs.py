@@ -97,9 +97,9 @@ def _cells(row: RunRow, now: int, root: str, links: bool) -> dict[str, Child]:
 
 def _named(row: RunRow, root: str, links: bool) -> list[Child]:
     tags = [
-        tag("a", f"#{one}", href=address(root, Filter(tags=(one,))), class_="chip")
+        tag("a", f"#{one}", href=address(root, Filter(tags=(one,))), class_="chip", title=one)
         if links
-        else tag("span", f"#{one}", class_="chip")
+        else tag("span", f"#{one}", class_="chip", title=one)
         for one in row.tags
     ]
     named = tag("span", row.key, class_="mono") if row.key else None
