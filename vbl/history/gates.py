@@ -198,7 +198,9 @@ def entitled(state: RunState, gate: GateState, actor: str, groups: Groups) -> st
             f"{_named(gate)} asks {assignees(gate.to)}, not {actor}, and group {unknown[0]} has no members here",
             f"Say who is in it: VBL_GROUPS='{unknown[0]}=ada,bob', or {unknown[0]} = [\"ada\"] in groups.toml",
         )
-    raise NotEntitled(f"{_named(gate)} asks {assignees(gate.to)}, not {actor}", f"See who may decide: vbl gate {gate.id}")
+    raise NotEntitled(
+        f"{_named(gate)} asks {assignees(gate.to)}, not {actor}", f"See who may decide: vbl gate {gate.id}"
+    )
 
 
 def barred(state: RunState, gate: str, actor: str, groups: Groups) -> str | None:

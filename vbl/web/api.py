@@ -205,28 +205,28 @@ def cancel(call: Call) -> Document:
     """Ask for the cancel of a run."""
     found = call.run
     found.cancel(call.by(), call.body.reason, within=call.body.within_s)
-    return _after(found)
+    return documents.standing_document(found)
 
 
 def pause(call: Call) -> Document:
     """Hold a run."""
     found = call.run
     found.pause(call.by(), call.body.reason)
-    return _after(found)
+    return documents.standing_document(found)
 
 
 def unpause(call: Call) -> Document:
     """Let a paused run go on."""
     found = call.run
     found.unpause(call.by(), call.body.reason)
-    return _after(found)
+    return documents.standing_document(found)
 
 
 def retry(call: Call) -> Document:
     """Open a failed run again at its failed step, or try a blocked one again."""
     found = call.run
     found.retry(call.by(), call.body.reason)
-    return _after(found)
+    return documents.standing_document(found)
 
 
 def signal(call: Call) -> Document:
@@ -234,7 +234,7 @@ def signal(call: Call) -> Document:
     body: a.Signal = call.body
     found = call.run
     found.signal(body.name, body.data, key=body.key, by=call.by())
-    return _after(found)
+    return documents.standing_document(found)
 
 
 def resolve(call: Call) -> Document:
@@ -249,11 +249,7 @@ def resolve(call: Call) -> Document:
         reason=body.reason,
         **said,
     )
-    return _after(found)
-
-
-def _after(run: Run) -> Document:
-    return documents.standing_document(run)
+    return documents.standing_document(found)
 
 
 def approve(call: Call) -> Document:
