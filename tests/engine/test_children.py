@@ -602,6 +602,88 @@ def test_a_retry_of_the_parent_retries_the_child_that_failed_it(trial: Trial) ->
     assert_sound(trial)
 
 
+@vbl.workflow
+async def lingers_then_breaks(value: int) -> int:
+    done = await once_broken(value)
+    await vbl.sleep(10)
+    return done
+
+
+@vbl.workflow
+async def breaks_at_ten(value: int) -> int:
+    await vbl.sleep(10)
+    if "mended" not in WORLD.notes:
+        raise ValueError("no")
+    return value
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_retry_retries_every_child_that_failed_and_not_only_the_one_that_was_told_first(
+    trial: Trial, grouped: bool
+) -> None:
+    async def parent() -> list[int]:
+        calls = [twice(1), breaks_at_ten(2), breaks_at_ten(3), breaks_at_ten(4)]
+        if not grouped:
+            return await asyncio.gather(*calls)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(call) for call in calls]
+        return [task.result() for task in tasks]
+
+    run = begun(trial, parent)
+    assert run.wait() == "failed"
+    trial.settle()
+    children = {child.id: child.status for child in run.children()}
+    assert list(children.values()) == ["completed", "failed", "failed", "failed"]
+    WORLD.note("mended")
+    run.retry()
+    assert "failed" not in {trial.run(id).status for id in children}
+    assert run.result() == [2, 2, 3, 4]
+    assert {child.id: child.status for child in run.children()} == dict.fromkeys(children, "completed")
+    assert_kin_agree(trial)
+    assert_sound(trial)
+    assert replay(run) == [2, 2, 3, 4]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_child_that_was_retried_by_itself_does_not_stand_in_the_way_of_its_parents_retry(
+    trial: Trial, ended: bool
+) -> None:
+    async def parent() -> int:
+        return await lingers_then_breaks(2)
+
+    run = begun(trial, parent)
+    assert run.wait() == "failed"
+    child = only_child(trial, run)
+    WORLD.note("mended")
+    child.retry()
+    trial.settle()
+    if ended:
+        assert child.result() == 2
+    else:
+        assert child.status == "waiting"
+    run.retry()
+    assert run.result() == 2
+    assert only_child(trial, run).id == child.id
+    assert_kin_agree(trial)
+    assert replay(run) == 2
+
+
+def test_a_retry_of_a_run_that_a_task_group_failed_runs_its_failed_steps_again(trial: Trial) -> None:
+    async def parent() -> list[int]:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(once_broken(n)) for n in (1, 2)]
+        return [task.result() for task in tasks]
+
+    run = trial.start(workflow(parent))
+    assert run.wait() == "failed"
+    assert run.state().error is not None
+    assert "unhandled errors in a TaskGroup" in run.state().error["message"]
+    WORLD.note("mended")
+    run.retry()
+    assert run.result() == [1, 2]
+    assert replay(run) == [1, 2]
+
+
 def test_a_retry_of_a_parent_that_failed_by_itself_uses_its_children_again(trial: Trial) -> None:
     async def parent() -> int:
         found = await twice(2)

@@ -6,7 +6,7 @@ once; the models in `history.events` are the schema, and a test holds the two ag
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from vbl.engine.advance import Ask, Execution
 from vbl.engine.calls import StepCall
@@ -197,9 +197,20 @@ class Record:
                 return
         described = failure(error).record()
         if isinstance(error, StepFailed):
-            described = {**described, "kind": error.kind, "step": error.step, "message": str(error)}
-        elif isinstance(error, RunFailed) and error.call is not None:
-            described = {**described, "kind": error.error.get("kind", described["kind"]), "step": error.call}
-        elif isinstance(error, ApprovalExpired):
-            described = {**described, "step": error.gate}
-        self.append("RUN_FAILED", at, {"v": 1, "error": described, **undone})
+            described["message"] = str(error)
+        self.append("RUN_FAILED", at, {"v": 1, "error": {**described, **_failed_by(error)}, **undone})
+
+
+def _failed_by(error: BaseException) -> dict[str, Any]:
+    """The step, the child or the gate by which a run failed, which a retry tries again, and the kind of its error; in
+    a group of errors the first of them."""
+    if isinstance(error, StepFailed):
+        return {"kind": error.kind, "step": error.step}
+    if isinstance(error, RunFailed) and error.call is not None:
+        return {"kind": error.error["kind"], "step": error.call} if "kind" in error.error else {"step": error.call}
+    if isinstance(error, ApprovalExpired):
+        return {"step": error.gate}
+    if isinstance(error, BaseExceptionGroup):
+        found = [_failed_by(one) for one in cast("BaseExceptionGroup[BaseException]", error).exceptions]
+        return next((said for said in found if said), dict[str, Any]())
+    return {}

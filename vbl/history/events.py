@@ -156,8 +156,8 @@ class RunUnpaused(Payload):
 
 class RunRetried(Payload):
     """Written by a client.
-    Effect: a failed run is open again: the failure of `step`, and what the code did because of it, is void; a
-    blocked run is tried again.
+    Effect: a failed run is open again: the failure of `step`, and what the code did because of it, is void, and so are
+    the failures of the steps and children `also`, which came after it; a blocked run is tried again.
     Rejected when the run is neither failed nor blocked nor backing off."""
 
     TYPE = EventType.RUN_RETRIED
@@ -165,6 +165,7 @@ class RunRetried(Payload):
     reason: str | None = None
     step: str | None = None
     from_seq: int | None = None
+    also: list[str] = []
 
 
 class CancelRequested(Payload):

@@ -135,11 +135,13 @@ def _void(script: Script, asked: set[str], ended: set[str], late: dict[str, Fact
     _keep_void(script, failed_at)
     script.commands = [c for c in script.commands if c.seq <= failed_at and c.type != "RUN_FAILED"]
     there = {(_kind(c.type), c.subject) for c in script.commands}
-    stays = retried.get("step") is None
+    stays, also = retried.get("step") is None, retried.get("also", ())
 
     def holds(fact: Fact) -> bool:
         if fact.seq == failed_at:
             return stays
+        if fact.seq > failed_at and fact.type in ("STEP_FAILED", "CHILD_FINISHED") and _subject(fact) in also:
+            return False
         if fact.seq < failed_at or fact.type in ("CANCEL_REQUESTED", "SIGNAL_RECEIVED"):
             return True
         return (_kind(fact.type), _subject(fact)) in there

@@ -284,8 +284,9 @@ def _run_retried(state: RunState, fact: Fact) -> None:
         state.placed = False
         state.outcome = state.error = state.output = state.finished_at = None
     if failed_at is not None:
-        void_after(state, failed_at, key, fact.at)
-        void_waits(state, failed_at, key)
+        again = {key, *fact.payload.get("also", ())}
+        void_after(state, failed_at, again, fact.at)
+        void_waits(state, failed_at, again)
     elif key in state.backing_off:
         reopen(state, state.steps[key], fact.at)
 

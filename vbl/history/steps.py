@@ -5,7 +5,7 @@ Pure, like the rest of the fold.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -229,9 +229,9 @@ def _timer_cancelled(state: RunState, fact: Fact) -> None:
     state.open_timers.discard(number)
 
 
-def void_after(state: RunState, failed_at: int, failed: str | None, at: int) -> None:
-    """Undo what the code did behind the input at `failed_at`, and that input too where it is the failure of step
-    `failed`; completions of earlier steps stay."""
+def void_after(state: RunState, failed_at: int, failed: Collection[str | None], at: int) -> None:
+    """Undo what the code did behind the input at `failed_at`, and the failures of the steps `failed`; completions of
+    earlier steps stay."""
     for step in state.steps.values():
         if step.void:
             continue
@@ -241,7 +241,7 @@ def void_after(state: RunState, failed_at: int, failed: str | None, at: int) -> 
             _close(state, step)
             step.void = True
             step.status = "completed" if completed else "cancelled"
-        elif step.key == failed or (step.status == "cancelled" and (step.ended_seq or 0) > failed_at):
+        elif step.key in failed or (step.status == "cancelled" and (step.ended_seq or 0) > failed_at):
             if _succeeded_late(step):
                 step.status, step.ended_seq, step.error = "completed", step.late_seq, None
                 state.last_input = max(state.last_input, step.late_seq or 0)

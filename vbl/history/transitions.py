@@ -126,8 +126,10 @@ def retry(state: RunState, actor: str | None, reason: str | None) -> list[Payloa
             # a mistake in the code: what it did since it digested its last input is void, the input stays
             _refuse_undone(state, state.applied)
             return [RunRetried(actor=actor, reason=reason, from_seq=state.applied)]
-        _refuse_undone(state, failed.ended_seq or state.seq)
-        return [RunRetried(actor=actor, reason=reason, step=step, from_seq=failed.ended_seq)]
+        failed_at = failed.ended_seq or state.seq
+        _refuse_undone(state, failed_at)
+        also = _failed_after(state, failed_at)
+        return [RunRetried(actor=actor, reason=reason, step=step, from_seq=failed_at, also=also)]
     if state.blocked is not None:
         return [RunRetried(actor=actor, reason=reason, step=state.blocked.get("step"))]
     if status is Status.RETRYING:
@@ -137,6 +139,14 @@ def retry(state: RunState, actor: str | None, reason: str | None) -> list[Payloa
         f"run {state.run_id} is {status}: only a failed, a blocked or a backing-off run can be retried",
         f"See what it waits for: vbl why {state.run_id}",
     )
+
+
+def _failed_after(state: RunState, failed_at: int) -> list[str]:
+    """The steps and children beside the one that failed the run whose failure came after it: several may fail at once,
+    and the code hears of the first."""
+    asked = [*state.steps.items(), *state.children.items()]
+    failed = [(key, one) for key, one in asked if one.status == "failed" and not one.void]
+    return [key for key, one in failed if one.asked_seq < failed_at < (one.ended_seq or 0)]
 
 
 def _refuse_undone(state: RunState, failed_at: int) -> None:

@@ -6,7 +6,7 @@ name gets the oldest signal that none took.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -236,9 +236,9 @@ def _child_cancelled(state: RunState, fact: Fact) -> None:
         state.open_children.discard(child.call)
 
 
-def void_waits(state: RunState, failed_at: int, failed: str | None) -> None:
-    """Undo what the code asked for behind the input at `failed_at`: a retry asks again. The failed child's end is
-    undone too, where that is what failed the run."""
+def void_waits(state: RunState, failed_at: int, failed: Collection[str | None]) -> None:
+    """Undo what the code asked for behind the input at `failed_at`: a retry asks again. The ends of the children
+    `failed` are undone too."""
     for gate in state.gates.values():
         if gate.asked_seq > failed_at:
             gate.void = True
@@ -268,7 +268,7 @@ def void_waits(state: RunState, failed_at: int, failed: str | None) -> None:
             child.void = True
             state.open_children.discard(child.call)
             state.due_children.discard(child.call)
-        elif child.call == failed:
+        elif child.call in failed:
             child.status, child.ended_seq = "open", None
             state.open_children.add(child.call)
             state.due_children.discard(child.call)

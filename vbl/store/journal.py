@@ -273,8 +273,14 @@ class Journal:
                 kin += self._also(
                     child, lambda it: [] if it.finished or it.cancel else cancel(it, "parent", None, until), orphan=True
                 )
-        elif history.rows[0][1] == "RUN_RETRIED" and (child := state.children.get(said.get("step") or "")) is not None:
-            kin += self._also(child.id, lambda it: retry(it, state.actor, "its parent was retried"))
+        elif history.rows[0][1] == "RUN_RETRIED":
+            for key in (said.get("step"), *said.get("also", ())):
+                if (child := state.children.get(key or "")) is not None:
+                    # one that somebody has retried already is on its way, or has ended anew
+                    kin += self._also(
+                        child.id,
+                        lambda it: retry(it, state.actor, "its parent was retried") if it.error is not None else [],
+                    )
         return [history, *kin]
 
     def _also(self, run_id: str, what: Callable[[RunState], list[Payload]], *, orphan: bool = False) -> list[History]:
