@@ -237,6 +237,43 @@ def test_neither_key_nor_prompt_nor_reply_is_in_what_was_used(trial: Trial, serv
     assert used(run, "STEP_COMPLETED") == [{"provider": "compatible", "model": "m-1 [key]", "input_tokens": 1}]
 
 
+def test_what_anthropic_reads_from_and_writes_to_its_cache_went_in(
+    trial: Trial, server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VBL_MODEL_URL")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
+    counts = {"input_tokens": 10, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 20, "output_tokens": 5}
+    body = {"model": "c-1", "content": [{"type": "text", "text": "yes"}], "stop_reason": "end_turn", "usage": counts}
+    server.script(Answer(200, body))
+    run = trial.start(paying.asking, "why")
+    run.result()
+    assert costs(trial, run) == [("one", "anthropic", "c-1", 130, 5, 100, None)]
+
+
+@pytest.mark.parametrize(
+    ("body", "model"),
+    [
+        (
+            {"usage": {"prompt_tokens": -1, "completion_tokens": True, "cost": "much", "prompt_tokens_details": []}},
+            "m-0",
+        ),
+        ({"usage": {"prompt_tokens": 10**30, "completion_tokens": 1.5, "cost": 10**400}}, "m-0"),
+        ({"usage": {"cost": float("nan")}, "model": 7}, "m-0"),
+        ({"usage": [1], "model": ""}, "m-0"),
+        ({"usage": None, "model": "\ud800 m"}, "? m"),
+        ({"model": "m" * 10_000}, "m" * 200),
+    ],
+)
+def test_what_a_provider_says_is_taken_only_for_what_it_can_be(
+    trial: Trial, server: ModelServer, body: dict[str, Any], model: str
+) -> None:
+    server.script(Answer(200, {"choices": [{"message": {"content": "yes"}}], **body}))
+    run = trial.start(paying.asking, "why")
+    run.result()
+    assert costs(trial, run) == [("one", "compatible", model, None, None, None, None)]
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
