@@ -272,6 +272,51 @@ def test_an_edit_in_the_editor(vbl_here: Here, file: Path, tmp_path: Path, monke
     assert vbl_here("approve", gate_of(file, "answers"), "--editor", "--json", code=2).error["code"] == "usage"
 
 
+def test_an_editor_that_saves_nothing_approves_nothing(
+    vbl_here: Here, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, before = gate_of(file, "refunds"), history(file)
+    editor = tmp_path / "editor.sh"
+    editor.write_text("#!/bin/sh\n")
+    editor.chmod(0o700)
+    monkeypatch.setenv("EDITOR", str(editor))
+    monkeypatch.delenv("VISUAL", raising=False)
+    assert "nothing was saved" in vbl_here("approve", gate, "--editor", db=file, code=2).err
+    vbl_here("approve", gate, "--editor", "--edit", '{"amount": 7}', code=2)
+    monkeypatch.delenv("EDITOR")
+    assert "no terminal" in vbl_here("approve", gate, "--editor", code=2).err
+    assert history(file) == before
+
+
+@pytest.mark.slow
+def test_who_edits_in_an_editor_approves_the_call_that_it_showed(
+    vbl_here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @vbl.workflow(name="two of them")
+    async def workflow() -> None:
+        await vbl.approve(refund.call(5, "eve"), edit=True, need=2)
+
+    file = tmp_path / "two.db"
+    with vbl.open(file) as runtime:
+        runtime.start(workflow).wait("waiting_for_approval", timeout=20)
+    gate = gate_of(file, "two of them")
+    editor = tmp_path / "editor.py"
+    editor.write_text(
+        f"#!{sys.executable}\n"
+        "import os, pathlib, sys, vbl\n"
+        f"with vbl.connect({str(file)!r}) as client:\n"
+        f"    client.approve({gate!r}, by='bob', edit={{'to': 'mallory'}})\n"
+        "shown = pathlib.Path(sys.argv[1])\n"
+        "shown.write_text(shown.read_text().replace('5', '8'))\n"
+        "os.utime(shown, (2e9, 2e9))\n"
+    )
+    editor.chmod(0o700)
+    monkeypatch.setenv("EDITOR", str(editor))
+    monkeypatch.delenv("VISUAL", raising=False)
+    refused = vbl_here("approve", gate, "--as", "ada", "--editor", "--json", db=file, code=4)
+    assert refused.error["code"] == "call_changed"
+
+
 def test_data_from_the_command_line(vbl_here: Here, file: Path, tmp_path: Path) -> None:
     gate, before = gate_of(file, "answers"), history(file)
     ended = vbl_here("approve", gate, "--json", db=file, code=2)

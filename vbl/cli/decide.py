@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -56,10 +58,14 @@ def approve(
                 raise UsageError("a link says who decides, and what", "Leave out --as, --edit, --editor and --data")
             _report(terminal, client.decide(ref, reason=reason, decision="approve"))
             return
+        if editor and edit is not None:
+            raise UsageError("--edit and --editor say the same in two ways", "Leave one of them out")
         gate = client.gate(ref)
         changes = _edited(gate) if editor else None if edit is None else _object(value(edit, "--edit"), "--edit")
         given = value(data, "--data") if data is not None else _answer(terminal, gate)
-        _report(terminal, client.approve(gate, by=person, reason=reason, edit=changes, data=given, via="terminal"))
+        seen = gate.call["digest"] if editor and gate.call is not None else None
+        decided = client.approve(gate, by=person, reason=reason, edit=changes, data=given, via="terminal", seen=seen)
+        _report(terminal, decided)
 
 
 @click.command(short_help="Deny what a gate asks.")
@@ -92,16 +98,20 @@ def _report(terminal: Terminal, gate: Gate) -> None:
     say_gate(terminal, gate)
 
 
-def _edited(gate: Gate) -> dict[str, Any] | None:
-    """What was changed in an editor; None where nothing was."""
+def _edited(gate: Gate) -> dict[str, Any]:
+    """What was changed in an editor. Raises UsageError where it was left without saving: that approves nothing."""
     if gate.call is None:
         raise UsageError(f"gate {gate.id} is about no call: there is nothing to edit", f"Look: vbl gate {gate.id}")
+    if not (sys.stdin.isatty() or os.environ.get("VISUAL") or os.environ.get("EDITOR")):
+        raise UsageError("there is no terminal for an editor", "Give the changes by --edit JSON, or set EDITOR")
     import json
 
     before = gate.call["input"]
     text: str | None = click.edit(json.dumps(before, indent=2, ensure_ascii=False) + "\n", extension=".json")
     if text is None:
-        return None
+        raise UsageError(
+            "nothing was saved in the editor, and nothing is approved", f"Approve it as it is: vbl approve {gate.id}"
+        )
     after = _object(value(text), "what was edited")
     return {name: item for name, item in after.items() if name not in before or before[name] != item}
 
