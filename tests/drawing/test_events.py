@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -184,7 +185,7 @@ def test_nothing_that_was_recorded_becomes_markup() -> None:
 
 def test_what_stands_for_an_id_in_a_strangers_file_leads_and_types_nothing_else() -> None:
     history = History().started().add("CHILD_STARTED", call="c", child="../x/cancel?", workflow="w")
-    history.facts[0] = history.facts[0]._replace(payload={**history.facts[0].payload, "run_id": "r; rm -rf ~"})
+    history.facts[0] = replace(history.facts[0], payload={**history.facts[0].payload, "run_id": "r; rm -rf ~"})
     drawn = event_detail(reading(history, address="/vbl/runs/r_1"), history.facts[2])
     assert 'href="/vbl/runs/..%2Fx%2Fcancel%3F"' in drawn
     assert "vbl events &#x27;r; rm -rf ~&#x27; --after 2" in drawn

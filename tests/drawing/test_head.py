@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.drawing.sheets import EVIL, sheet
@@ -72,7 +73,7 @@ def test_code_that_has_changed_since_is_said_to_have() -> None:
 
 def test_a_run_that_was_created_by_name_says_nothing_of_a_change() -> None:
     history = History().started()
-    history.facts[0] = history.facts[0]._replace(payload={**history.facts[0].payload, "version": ""})
+    history.facts[0] = replace(history.facts[0], payload={**history.facts[0].payload, "version": ""})
     assert "changed since" not in text(head(sheet(history, newest={"source": "x", "version": "v2"})))
 
 
