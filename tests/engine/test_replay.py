@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import vbl
 from tests.engine import corpus
 from tests.engine.checks import assert_as_known, assert_sound, body_runs, completed
 from tests.engine.corpus import SHAPES, Shape
@@ -188,6 +189,17 @@ def test_a_run_whose_workflow_is_unknown_cannot_be_replayed(trial: Trial) -> Non
     del REGISTRY["sequence"]
     with pytest.raises(NotFound, match="sequence"):
         replay(run)
+
+
+def test_a_run_whose_result_could_not_be_recorded_is_replayed_as_it_was(trial: Trial) -> None:
+    @vbl.workflow
+    async def unheard_of() -> object:
+        await corpus.work(1)
+        return object()
+
+    run = trial.start(unheard_of)
+    assert run.wait() == "failed"
+    assert replay(run) is None
 
 
 def test_a_run_that_was_cancelled_before_it_began_has_nothing_to_replay(trial: Trial) -> None:

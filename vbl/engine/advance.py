@@ -23,11 +23,11 @@ from vbl.engine.definitions import Step, Workflow
 from vbl.engine.loop import Timer, WorkflowLoop
 from vbl.engine.sync import Thread
 from vbl.engine.variables import Variables
-from vbl.errors import Divergence, NotInWorkflow, Parked, StepFailed, UsageError
+from vbl.errors import Divergence, NotInWorkflow, Parked, StepFailed, UsageError, ValueNotStorable
 from vbl.history.facts import Fact
 from vbl.history.script import Command, Script, subject_of
 from vbl.store.journal import History
-from vbl.store.payloads import Blob, Json, dumps, same
+from vbl.store.payloads import Blob, Json, Recorder, dumps, same
 
 if TYPE_CHECKING:
     from vbl.engine.children import Order
@@ -494,6 +494,8 @@ class Execution:
         return asks
 
     def _match(self, command: Command, ask: Ask) -> None:
+        if command.type == "RUN_FAILED" and ask.type == "RUN_COMPLETED" and not self._recordable():
+            return
         if command.type != ask.type or command.subject != ask.subject:
             raise self._differs(command, str(Command(0, ask.type, ask.subject)), ask)
         if ask.call is not None:
@@ -506,6 +508,15 @@ class Execution:
         if not agrees:
             said = f"{ask.type} {ask.subject} with {_short(now)}"
             raise self._differs(command, said, ask, f" with {_short(recorded)}")
+
+    def _recordable(self) -> bool:
+        """Whether what the function returned can be kept; where it cannot, the run has failed of it."""
+        assert self.main is not None
+        try:
+            self.workflow.signature.result.record(self.main.result(), Recorder())
+        except ValueNotStorable:
+            return False
+        return True
 
     def _differs(self, command: Command, now: str, ask: Ask, detail: str = "") -> Divergence:
         where = f"  at {ask.where}" if ask.where else ""
