@@ -142,6 +142,25 @@ def test_imports_point_one_way(path: Path) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Wherever in them the imports stand; two may name each other in annotations."""
+    left = {
+        dotted(path): {name for name, line in imports(path) if is_module(name) and line not in annotation_lines(path)}
+        - {dotted(path)}
+        for path in modules()
+    }
+
+    def tied() -> set[str]:
+        """Without those who import nobody, and those whom nobody imports."""
+        imported = set[str]().union(*left.values())
+        return {module for module, needed in left.items() if needed and module in imported}
+
+    while len(within := tied()) < len(left):
+        left = {module: left[module] & within for module in within}
+    assert not left, "\n".join(f"{module} -> {', '.join(sorted(needed))}" for module, needed in sorted(left.items()))
+
+
+@functools.cache
 def annotation_lines(path: Path) -> set[int]:
     """The lines that stand under `if TYPE_CHECKING:`."""
     return {

@@ -17,11 +17,11 @@ from vbl import notebook
 from vbl.access import Access
 from vbl.errors import VblError
 from vbl.feed import Feed
-from vbl.handle import Run
 from vbl.history.narration import narrate, offset
 
 if TYPE_CHECKING:
     from vbl.drawing.sheet import RunSheet
+    from vbl.handle import Run
 
 LOOK_S = 0.1
 """How often the file is looked at."""
@@ -139,7 +139,7 @@ class Watch:
 
 def _again(run: Run, access: Access) -> Run:
     """The same run over another connection. Raises NotFound where retention has struck it."""
-    return Run(access, access.summary(access.journal.key_of(run.id)))
+    return type(run)(access, access.summary(access.journal.key_of(run.id)))
 
 
 def _moves(sheet: RunSheet) -> bool:
