@@ -262,6 +262,26 @@ def test_escalation_adds_people_and_takes_nobody_away(trial: Trial) -> None:
     assert run.result() == [True, "ada"]
 
 
+@pytest.mark.parametrize("options", [{}, {"timeout": 60, "on_timeout": "escalate"}], ids=["in time", "at the end"])
+def test_an_escalation_to_me_lets_anybody_decide(trial: Trial, options: dict[str, Any]) -> None:
+    run = begun(trial, asking(to="ada", escalate=[(60, "me"), (60, "bob")], **options))
+    trial.advance(60)
+    gate = open_gate(run, "ask")
+    assert gate.to == []
+    trial.approve(gate.id, by="eve")
+    assert run.result() == [True, "eve"]
+    assert_sound(trial)
+
+
+def test_those_who_are_asked_later_count_for_a_quorum(trial: Trial) -> None:
+    run = begun(trial, asking(to="ada", need=2, escalate=[(60, "bob")]))
+    gate = open_gate(run, "ask").id
+    trial.approve(gate, by="ada")
+    trial.advance(60)
+    trial.approve(gate, by="bob")
+    assert run.result() == [True, "bob"]
+
+
 @pytest.mark.parametrize("down", [False, True])
 def test_a_time_out_that_escalates_gives_one_more_time_then_denies(trial: Trial, down: bool) -> None:
     run = begun(trial, asking(to="ada", timeout=60, on_timeout="escalate", escalate=[(1_000, "bob"), (2_000, "eve")]))

@@ -97,7 +97,7 @@ def _told(gate: Gate, fact: Fact) -> list[str]:
         case "DECISION_REFUSED":
             return [f"refused: {p['decision']} by {p['actor']}{_where(p)}: {p['why']}"]
         case "APPROVAL_ESCALATED":
-            return [f"escalated to {', '.join(p['to'])}"]
+            return [f"escalated to {assignees(p['to'])}"]
         case "APPROVAL_REMINDED":
             return ["reminded those who were asked"]
         case "APPROVAL_EXPIRED":

@@ -288,6 +288,7 @@ def approve(
         options["valid_us"] = microseconds(valid_for, "vbl.approve, valid_for")
     steps = [(microseconds(after, "vbl.approve, escalate"), _people(whom)) for after, whom in escalate]
     options["escalate"] = sorted(steps)
+    _demand_enough(need, [options.get("to", []), *(whom for _, whom in steps)])
     several = [cast("Duration", remind)] if isinstance(remind, (int, float, datetime.timedelta)) else list(remind)
     options["remind"] = sorted(microseconds(one, "vbl.approve, remind") for one in several)
     if on_timeout == "escalate" and not (options["escalate"] and timeout is not None):
@@ -322,11 +323,6 @@ def _options(
             "vbl.approve(edit=True) is about the arguments of a call", "Ask with vbl.approve(step.call(…))"
         )
     people = _people(to)
-    named = [one for one in people if not one.startswith("group:")]
-    if people and len(named) == len(people) and need > len(people):
-        raise UsageError(
-            f"vbl.approve(need={need}) asks only {', '.join(people)}", "Ask as many persons as are needed, or a group"
-        )
     options: dict[str, Any] = {}
     if show is not None:
         options["show"] = _shown(name, show)
@@ -337,6 +333,16 @@ def _options(
     if need != 1:
         options["need"] = need
     return options
+
+
+def _demand_enough(need: int, asked: list[list[str]]) -> None:
+    """Raises UsageError where those who are asked sooner or later are too few."""
+    persons = {one for people in asked for one in people}
+    if all(asked) and need > len(persons) and not any(one.startswith("group:") for one in persons):
+        raise UsageError(
+            f"vbl.approve(need={need}) asks only {', '.join(sorted(persons))}",
+            "Ask as many persons as are needed, or a group",
+        )
 
 
 def _shown(name: str, show: Any) -> Json:

@@ -37,7 +37,8 @@ def _of_gate(gate: GateState, at: int, now: int) -> Payload:
         if outcome != "escalate":
             return ApprovalExpired(gate=gate.id, outcome=outcome, late_us=now - gate.expires_at)
         if gate.escalated < len(steps):
-            people = [one for step in steps[gate.escalated :] for one in step["to"]]
+            rest = [step["to"] for step in steps[gate.escalated :]]
+            people = [one for to in rest for one in to] if all(rest) else []  # one of them is anybody
             extended = max(now, gate.expires_at) + request["timeout_us"]
             return ApprovalEscalated(gate=gate.id, to=people, expires_at=extended, late_us=now - gate.expires_at)
         return ApprovalExpired(gate=gate.id, outcome="deny", late_us=now - gate.expires_at)

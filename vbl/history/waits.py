@@ -127,7 +127,7 @@ def _approval_escalated(state: RunState, fact: Fact) -> None:
     p = fact.payload
     gate = state.gates[p["gate"]]
     if gate.to:  # where anybody may decide, naming somebody takes nothing away from the others
-        gate.to = [*gate.to, *(one for one in p["to"] if one not in gate.to)]
+        gate.to = [*gate.to, *(one for one in p["to"] if one not in gate.to)] if p["to"] else []
     gate.escalated += 1
     if p.get("expires_at") is not None:
         gate.expires_at, gate.escalated = p["expires_at"], len(gate.request.get("escalate", []))
