@@ -261,10 +261,11 @@ class Client:
         run: Run | str | None = None,
         to: str | None = None,
         limit: int | None = 100,
+        after: str | None = None,
     ) -> list[Gate]:
         """Questions to people, the oldest first: of a status (None for all: open, granted, denied, expired, closed), of
-        a run, that the person `to` may decide."""
-        return self._decisions.gates(status, self.run(run) if isinstance(run, str) else run, to, limit)
+        a run, that the person `to` may decide; those behind the gate `after` (an id, for the next page)."""
+        return self._decisions.gates(status, self.run(run) if isinstance(run, str) else run, to, limit, after)
 
     def gate(self, ref: str) -> Gate:
         """The gate with that id or unique prefix, or RUN:NAME. Raises NotFound, UsageError where several fit."""

@@ -97,18 +97,22 @@ class Decisions:
 
     # Reading -------------------------------------------------------------------------------------------------------
 
-    def gates(self, status: str | None, run: Run | None, to: str | None, limit: int | None) -> list[Gate]:
-        """Gates, the oldest first; of a status, of a run, that a person may decide."""
+    def gates(
+        self, status: str | None, run: Run | None, to: str | None, limit: int | None, after: str | None = None
+    ) -> list[Gate]:
+        """Gates, the oldest first; of a status, of a run, that a person may decide, behind one of them."""
         if status is not None and status not in STATUSES:
             raise UsageError(f"status {status!r} is none that a gate has", f"It is one of {', '.join(STATUSES)}")
         store = self._access.store
+        id, place = self._place(after)
         if run is not None:
             rows = store.all("gates_of", (self._access.journal.key_of(run.id),))
+            rows = [row for row in rows if row[2] > place[2]]
         elif status == "open":
-            rows = store.all("open_gates", (-1 if to is not None or limit is None else limit,))
+            rows = store.all("open_gates", (place[0], id, -1 if to is not None or limit is None else limit))
         else:
             chosen = status is not None or to is not None
-            rows = store.all("all_gates", (-1 if chosen or limit is None else limit,))
+            rows = store.all("all_gates", (*place, -1 if chosen or limit is None else limit))
         found = Gates(self._access.clock)
         states: dict[int, RunState] = {}
         for row in rows:
@@ -118,6 +122,16 @@ class Decisions:
                 break
             found.append(self._gate(row, states))
         return found
+
+    def _place(self, after: str | None) -> tuple[str, tuple[int, int, int]]:
+        """The id and the place of a gate among all (when it was requested, run, seq); in front of all without one."""
+        if after is None:
+            return "", (-1, -1, -1)
+        id = self.gate(after).id
+        row = self._access.store.one("place_of_gate", (id,))
+        if row is None:  # retention has struck its run meanwhile
+            raise NotFound(f"gate {id} is gone from {self._access.path}", "List them: vbl inbox", code="gate_not_found")
+        return id, (row[0], row[1], row[2])
 
     def _asks(self, assignees: str, person: str | None) -> bool:
         if person is None or not assignees:

@@ -239,6 +239,30 @@ def test_children_are_read_page_by_page(api: Api, work: vbl.Runtime) -> None:
 # Changing ----------------------------------------------------------------------------------------------------------
 
 
+def test_gates_are_paged_by_their_cursor(api: Api, work: vbl.Runtime) -> None:
+    runs = [settle(work.start(asks, str(number)), "waiting_for_approval") for number in range(5)]
+    wanted = [gate["id"] for gate in api.get("/gates")["items"]]
+    assert len(wanted) == 5
+    api.post(f"/gates/{wanted[1]}/approve")
+
+    def pages(**query: Any) -> Iterator[list[str]]:
+        after: dict[str, str] = {}
+        while True:
+            page = api.get("/gates", limit=2, **query, **after)
+            yield [gate["id"] for gate in page["items"]]
+            if page["next"] is None:
+                return
+            after = {"after": page["next"]}
+
+    assert list(pages(status="all")) == [wanted[:2], wanted[2:4], wanted[4:]]
+    assert list(pages()) == [[wanted[0], wanted[2]], wanted[3:]]
+    behind = api.get("/gates", after=wanted[1], limit=2)["items"]
+    assert [gate["id"] for gate in behind] == wanted[2:4], "one that was decided meanwhile is a place all the same"
+    (own,) = api.get("/gates", run=runs[2].id)["items"]
+    assert api.get("/gates", run=runs[2].id, after=own["id"]) == {"items": [], "next": None}
+    api.get("/gates", 404, after="g_none")
+
+
 def test_a_run_is_started_once_for_a_key(api: Api) -> None:
     one = api.post("/runs", 201, workflow="half", input={"number": 4}, key="k", tags=["env=dev"])
     two = api.post("/runs", 201, workflow="half", input={"number": 4}, key="k")

@@ -41,8 +41,8 @@ limit 2
 -- name: open_gates
 select id, run, seq, name, status, assignees, requested_at, expires_at, decided_at, decided_by
 from gates
-where status = 'open'
-order by requested_at
+where status = 'open' and (requested_at, id) > (?, ?)
+order by requested_at, id
 limit ?
 
 -- name: open_gates_counted
@@ -52,8 +52,14 @@ from (select 1 from gates where status = 'open' limit ?)
 -- name: all_gates
 select id, run, seq, name, status, assignees, requested_at, expires_at, decided_at, decided_by
 from gates
+where (requested_at, run, seq) > (?, ?, ?)
 order by requested_at, run, seq
 limit ?
+
+-- name: place_of_gate
+select requested_at, run, seq
+from gates
+where id = ?
 
 -- name: gates_of
 select id, run, seq, name, status, assignees, requested_at, expires_at, decided_at, decided_by

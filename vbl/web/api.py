@@ -152,8 +152,10 @@ def gates(call: Call) -> Document:
     """Questions to people, the oldest first."""
     asked: a.GatesQuery = call.query
     status = None if asked.status == "all" else asked.status
-    found = call.desk.client.gates(status, run=asked.run, to=asked.to, limit=asked.limit)
-    return {"items": [documents.gate_document(gate) for gate in found]}
+    found = call.desk.client.gates(status, run=asked.run, to=asked.to, limit=asked.limit + 1, after=asked.after)
+    page = found[: asked.limit]
+    more = page[-1].id if len(found) > asked.limit else None
+    return {"items": [documents.gate_document(gate) for gate in page], "next": more}
 
 
 def gate(call: Call) -> Document:

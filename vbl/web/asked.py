@@ -63,16 +63,17 @@ class PointQuery(Asked):
 
 
 class GatesQuery(Asked):
-    """Which gates: those of a status, of a run, that a person may decide."""
+    """Which gates: those of a status, of a run, that a person may decide, behind one of them."""
 
     status: Literal["open", "granted", "denied", "expired", "closed", "all"] = "open"
     run: str | None = None
     to: str | None = None
+    after: str | None = None
     limit: Limit = 100
 
 
 class QuestionsQuery(Asked):
-    """Which questions."""
+    """Which questions; the next ones come up as these are settled."""
 
     to: str | None = None
     limit: Limit = 100

@@ -188,9 +188,10 @@ class Gate(Answer):
 
 
 class Gates(Answer):
-    """Gates, the oldest first."""
+    """Gates, the oldest first. `next` is the `after` of the page behind; null at the end."""
 
     items: list[Gate]
+    next: str | None
 
 
 class Question(Answer):
