@@ -407,7 +407,7 @@ class Run:
         """What is said of this run beside another one, by its summary."""
         from vbl.drawing.sheet import Neighbour
 
-        return Neighbour(self.id, self.workflow, self._status.value, self.created_at, self.finished_at)
+        return Neighbour(self.id, self.workflow, self._status.value, self.created_at, self.finished_at, self.usd)
 
     def _parent(self) -> Neighbour | None:
         """The run that started this one; None where there is none, or retention has struck it."""

@@ -35,6 +35,11 @@ async def failing() -> None:
 
 
 @vbl.workflow
+async def family() -> None:
+    await drafts(1.25)
+
+
+@vbl.workflow
 async def free() -> None:
     return None
 
@@ -72,6 +77,14 @@ def test_a_run_says_what_it_used(vbl_here: Vbl, made: tuple[Path, list[str]]) ->
     document: dict[str, Any] = vbl_here("show", ids[0], "--json", db=path).document
     assert document["usd"] == 0.5
     assert document["usage"][1] == {"step": "draft", "provider": "p", "model": "m-2", "input_tokens": 400}
+
+
+def test_a_child_says_what_it_cost_below_its_parent(vbl_here: Vbl, tmp_path: Path) -> None:
+    with Trial(tmp_path / "family.db") as trial:
+        run = trial.start(family)
+        run.result()
+    (child,) = (line for line in vbl_here("show", run.id, db=trial.path).out.splitlines() if "    drafts  r_" in line)
+    assert child.endswith("  $1.25")
 
 
 def test_the_view_answers_questions_of_ones_own(vbl_here: Vbl, made: tuple[Path, list[str]]) -> None:

@@ -112,3 +112,11 @@ def test_the_tree_of_children_leads_to_each_with_its_status() -> None:
     for part in ("fetch", "r_a", "failed", "2 s", "└", "5 s"):
         assert part in text(drawn)
     assert "has started no other" in text(children([], 0))
+
+
+def test_children_say_what_they_cost_where_one_of_them_does() -> None:
+    free, paid = Neighbour("r_a", "fetch", "completed", 0, 1), Neighbour("r_b", "draft", "completed", 0, 1, 0.25)
+    assert "cost" not in text(children([(1, free)], 1))
+    drawn = text(children([(1, free), (1, paid)], 1))
+    assert "cost" in drawn
+    assert drawn.count("$") == drawn.count("$0.2500") == 1

@@ -10,7 +10,7 @@ import click
 from vbl.cli.state import Points, point_options, print_state
 from vbl.cli.terminal import Terminal, fit, run_argument, shared
 from vbl.clock import SYSTEM
-from vbl.history.narration import duration, offset, preview
+from vbl.history.narration import duration, money, offset, preview
 
 if TYPE_CHECKING:
     from vbl.drawing.sheet import RunSheet
@@ -128,7 +128,8 @@ def _tree(terminal: Terminal, run: Run, tree: list[tuple[int, Run]], whole: bool
     for level, child in tree:
         took = duration((now if child.finished_at is None else child.finished_at) - child.created_at)
         name = fit(child.workflow, 32)
-        terminal.line(f"  {'  ' * level}{name}  {child.id}  {terminal.status(child.last_status)}  {took}")
+        said = f"  {'  ' * level}{name}  {child.id}  {terminal.status(child.last_status)}  {took}"
+        terminal.line(f"{said}  {money(child.usd)}".rstrip())
     if not whole and sum(level == 1 for level, _ in tree) == CHILDREN:
         terminal.line(terminal.paint(f"  the first {CHILDREN} of each; all: vbl show {run.id} --all", "dim"))
 

@@ -9,7 +9,7 @@ from vbl.drawing.places import run_at
 from vbl.drawing.sheet import Neighbour
 from vbl.drawing.status import badge
 from vbl.drawing.times import clock
-from vbl.history.narration import duration
+from vbl.history.narration import duration, money
 
 DEPTH = 4
 """So many levels of children are drawn."""
@@ -24,14 +24,16 @@ def children(
     that the tree has been cut."""
     if not tree:
         return tag("p", "This run has started no other.", class_="empty")
-    head = tag("tr", [tag("th", title, scope="col") for title in ("workflow", "run", "status", "created", "took")])
-    rows = [_row(level, one, now, root, links) for level, one in tree]
+    priced = any(one.usd is not None for _, one in tree)
+    titles = ("workflow", "run", "status", "created", "took", *(("cost",) if priced else ()))
+    head = tag("tr", [tag("th", title, scope="col") for title in titles])
+    rows = [_row(level, one, now, root, links, priced) for level, one in tree]
     cut = tag("p", f"Only the first {len(tree)}, {DEPTH} levels deep.", class_="dim") if more else None
     table = tag("table", tag("thead", head), tag("tbody", rows), class_="table")
     return tag("div", table, cut, class_="scroll", tabindex=0, role="region", aria_label="Children")
 
 
-def _row(level: int, one: Neighbour, now: int, root: str, links: bool) -> Markup:
+def _row(level: int, one: Neighbour, now: int, root: str, links: bool, priced: bool) -> Markup:
     took = duration((now if one.finished_at is None else one.finished_at) - one.created_at)
     id = tag("a", one.id, href=run_at(root, one.id), data_open=True) if links else one.id
     branch = tag("span", "\u00a0\u00a0" * (level - 1) + ("└ " if level > 1 else ""), class_="dim", aria_hidden="true")
@@ -42,5 +44,6 @@ def _row(level: int, one: Neighbour, now: int, root: str, links: bool) -> Markup
         tag("td", badge(one.status)),
         tag("td", clock(one.created_at, now)),
         tag("td", took, class_="num"),
+        tag("td", money(one.usd), class_="num") if priced else None,
         data_row=True,
     )

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """Another run beside this one: its parent or a child. Instants are microseconds since 1970 UTC."""
+    """Another run beside this one: its parent or a child. Instants are microseconds since 1970 UTC, `usd` is US dollars
+    where it is known what the run cost."""
 
     id: str
     workflow: str
     status: str
     created_at: int
     finished_at: int | None
+    usd: float | None = None
 
 
 MOST_NEIGHBOURS = 1_000
