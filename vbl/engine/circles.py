@@ -104,11 +104,11 @@ class _Search:
 
 def _told(place: _Place, run_id: str, child: _Run) -> WorkflowError:
     what = f"queue {place.queue}" + (f", lane {place.lane}" if place.lane is not None else "")
-    taken = "its one place" if place.most == 1 else f"its {place.most} places"
+    others = "" if place.most == 1 else f", and all {place.most} are held by runs that wait like this"
     return WorkflowError(
-        f"deadlock: it holds a place in {what}, and waits for its child {child.workflow} ({child.id}), which waits for "
-        f"one; {taken} are all held by runs that wait like this",
-        f"Give {child.workflow} a queue of its own, or the queue more places, and start the supervisor with that; or "
-        f"give this place back: vbl cancel {run_id}",
+        f"deadlock: it holds {'the' if place.most == 1 else 'a'} place in {what}, and waits for its child "
+        f"{child.workflow} ({child.id}), which waits for {'it' if place.most == 1 else 'one'}{others}",
+        f"Give {child.workflow} a queue of its own, or the queue more places, start the supervisor with that, and: "
+        f"vbl retry {run_id}. Or give the place back: vbl cancel {run_id}",
         code="queue_deadlock",
     )
