@@ -95,7 +95,10 @@ def map(step: Step[..., T], items: Iterable[Any], *, limit: int | None = None, t
     """
     scope = execution("vbl.map")
     if not isinstance(cast("object", step), Step):
-        raise UsageError(f"vbl.map({step!r}, …): it calls a step", "Put @vbl.step above the function")
+        raise UsageError(
+            f"vbl.map({step!r}, …): it calls a step",
+            "Put @vbl.step above the function. Workflows are gathered: asyncio.gather(*(child(item) for item in items))",
+        )
     return scope.map(step, items, limit, tolerate)
 
 
