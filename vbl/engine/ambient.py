@@ -97,7 +97,7 @@ def map(step: Step[..., T], items: Iterable[Any], *, limit: int | None = None, t
     if not isinstance(cast("object", step), Step):
         raise UsageError(
             f"vbl.map({step!r}, …): it calls a step",
-            "Put @vbl.step above the function. Workflows are gathered: asyncio.gather(*(child(item) for item in items))",
+            "Put @vbl.step above the function. Workflows are gathered: asyncio.gather(*(child(i) for i in items))",
         )
     return scope.map(step, items, limit, tolerate)
 
