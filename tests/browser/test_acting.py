@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Complaints
@@ -146,3 +147,23 @@ def test_no_script_of_a_payload_runs(site: Site, tab: Page) -> None:
 
 
 TABS = ("events", "state", "graph", "code", "children")
+
+
+def test_who_signs_out_by_the_keys_is_out_in_every_tab(site: Site, tab: Page, complaints: Complaints) -> None:
+    complaints.expected = [" 403 "]
+    run = site.client.start("story", n=1)
+    site.ui()
+    tab.goto(site.link)
+    beside = tab.context.new_page()
+    beside.goto(f"{site.url}/runs/{run.id}")
+    expect(beside.locator("#live")).to_have_attribute("data-state", "live")
+    way_out = tab.get_by_role("button", name="Sign out")
+    way_out.focus()
+    way_out.press("Enter")
+    expect(tab.get_by_role("heading", level=1)).to_have_text("You have signed out")
+    results = Axe().run(tab)
+    assert not results.violations_count, results.generate_report()
+    tab.go_back()
+    expect(tab.get_by_role("heading", level=1)).to_have_text("this browser has no session here")
+    run.pause()
+    expect(beside.get_by_role("heading", level=1)).to_have_text("this browser has no session here")
