@@ -247,7 +247,7 @@ class ActiveRun:
                 self._next_replayed(record, execution)
             elif not self._next_live(record, execution):
                 return
-        if overdue.over_since(record.state, self.host.now()) is not None:
+        if record.state.cancel is not None and overdue.over_since(record.state, self.host.now()) is not None:
             self._end_overdue(record, execution)
 
     def _activate(self, execution: Execution, fact: Fact, value: Any = MISSING) -> None:
@@ -318,7 +318,8 @@ class ActiveRun:
             if fact is not None:
                 self._activate(execution, fact, value)
                 return True
-        self._settle_unanswered(record)
+        if self._unanswered:
+            self._settle_unanswered(record)
         state = record.state
         waits = state.open_timers or state.backing_off or state.due or state.open_gates or state.open_waits
         if waits or state.due_children or state.deadline is not None or state.cancel is not None:
@@ -372,10 +373,10 @@ class ActiveRun:
         step = state.steps.get(landed.key)
         if step is None:
             return None, MISSING
-        if doubt.ended_late(step, landed):
+        ours = step.status == "running" and step.attempt == landed.number and step.probing == landed.probing
+        if not ours and doubt.ended_late(step, landed):
             doubt.keep(record, now, landed)
             return None, MISSING
-        ours = step.status == "running" and step.attempt == landed.number and step.probing == landed.probing
         if not (ours or doubt.still_counts(step, landed)) or state.outcome is not None:
             return None, MISSING
         outcome = landed.outcome
@@ -410,8 +411,6 @@ class ActiveRun:
 
     def _settle_unanswered(self, record: Record) -> None:
         """Block the run where a probe could not say; one question at a time, the other probes are asked again."""
-        if not self._unanswered:
-            return
         unanswered, self._unanswered = self._unanswered, []
         steps = record.state.steps
         open_ = [said for said in unanswered if steps[said.step or ""].probing]
@@ -448,7 +447,8 @@ class ActiveRun:
             landed = self.inbox.popleft()
             self.consumed.append(landed)
             self._record_outcome(record, landed)
-        self._settle_unanswered(record)
+        if self._unanswered:
+            self._settle_unanswered(record)
 
     # Commands ------------------------------------------------------------------------------------------------------
 

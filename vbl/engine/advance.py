@@ -13,7 +13,7 @@ import functools
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from vbl import ids
@@ -52,7 +52,7 @@ class Ask:
     withdrawn: bool = False
     payload: dict[str, Any] | None = None
     text: str | None = None
-    blobs: list[Blob] = field(default_factory=list[Blob])
+    blobs: Iterable[Blob] = ()
 
 
 class Execution:
@@ -378,7 +378,7 @@ class Execution:
         if self.loop.closed:
             raise Parked
         where = call_site() if self.replaying else ""
-        self.asks.append(Ask(type, subject, where=where, payload=payload, text=text, blobs=list(blobs)))
+        self.asks.append(Ask(type, subject, where=where, payload=payload, text=text, blobs=blobs))
 
     def awaits(self, kind: str, subject: str | int, topic: str = "") -> Awaited:
         """What is resolved with the fact that the code waits for: of a gate, a wait or a child."""

@@ -143,7 +143,7 @@ class RunState:
             return Status.BLOCKED
         if self.paused:
             return Status.PAUSED
-        if self.started_at is None or self.waits_for_place:
+        if self.started_at is None or (self.queue is not None and self.waits_for_place):
             return Status.QUEUED
         if self.in_flight or self.due or self.due_children or self.last_input > self.applied or self.reopened:
             return Status.RUNNING
@@ -182,7 +182,7 @@ class RunState:
             return None
         if self.started_at is None:
             return self.created_at if self.queue is None else self.deadline
-        if self.waits_for_place:
+        if self.queue is not None and self.waits_for_place:
             return self.deadline
         if self.due or self.due_children or self.last_input > self.applied or self.reopened:
             return self.at

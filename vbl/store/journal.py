@@ -387,7 +387,7 @@ def _update(history: History) -> tuple[Any, ...]:
     s = history.state
     history.due_at = due_at = s.due_at
     return (
-        s.version, s.status.value, s.at, s.finished_at, s.wake_at, due_at, s.in_flight, s.seq, s.started_at, s.queue,
+        s.version, s.status, s.at, s.finished_at, s.wake_at, due_at, s.in_flight, s.seq, s.started_at, s.queue,
         s.lane, s.usd, history.key,
     )  # fmt: skip
 
