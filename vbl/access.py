@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,14 @@ from vbl.clock import Clock
 from vbl.errors import NotFound
 from vbl.store import holder
 from vbl.store.holder import SupervisorInfo
-from vbl.store.journal import Journal
+from vbl.store.journal import Draft, Journal, draft
 from vbl.store.payloads import loads
 from vbl.store.sqlite import Durability, Sqlite
 
 if TYPE_CHECKING:
     from vbl.given import Startable
+    from vbl.history.events import Payload
+    from vbl.history.state import RunState
 
 FIRST_WAIT_S = 0.002
 LAST_WAIT_S = 0.05
@@ -62,6 +64,18 @@ class Access:
                 code="run_not_found",
             )
         return row
+
+    def commit(self, run_id: str, decide: Callable[[RunState, int], Iterable[Payload]]) -> RunState:
+        """Append what is decided from a run's state at an instant, and tell a supervisor in this process; durable when
+        it returns. Raises what `decide` raises; then nothing is appended."""
+
+        def drafts(state: RunState) -> list[Draft]:
+            at = max(self.clock.now(), state.at)
+            return [draft(at, payload) for payload in decide(state, at)]
+
+        state = self.journal.commit(run_id, drafts)
+        self.nudge()
+        return state
 
     def supervisor(self) -> SupervisorInfo | None:
         """Who moves the runs of this file now; None where nobody does."""

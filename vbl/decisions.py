@@ -22,7 +22,6 @@ from vbl.history.questions import Question, doubt, view
 from vbl.history.state import RunState
 from vbl.history.waits import GateState
 from vbl.notebook import drawn
-from vbl.store.journal import Draft, draft
 from vbl.store.payloads import received
 
 Verdict = Literal["approve", "deny"]
@@ -250,41 +249,23 @@ class Decisions:
         known = self.gate(gate)
         asked = self._asked(known) if link is not None else ""
         actor = gates.person(config.actor() if by is None else by)
-        now = self._access.clock.now
 
-        def decided(state: RunState) -> list[Payload]:
+        def decided(state: RunState, at: int) -> list[Payload]:
             if link is not None:
                 _demand_same(state.gates[known.id], asked, link)
             nonce = link.nonce if link is not None else None
-            said: dict[str, Any] = {
-                "now": max(now(), state.at),
-                "reason": reason,
-                "via": via,
-                "link": nonce,
-                "groups": self.groups,
-            }
+            said: dict[str, Any] = {"now": at, "reason": reason, "via": via, "link": nonce, "groups": self.groups}
             if verdict == "deny":
                 return gates.deny(state, known.id, actor, **said)
             return gates.grant(state, known.id, actor, edit=edit, data=data, seen=seen, **said)
 
         try:
-            state = self._commit(known.run_id, decided)
+            state = self._access.commit(known.run_id, decided)
         except NotEntitled as error:
             refused = gates.refusal(known.id, actor, verdict, error, via)
-            self._commit(known.run_id, lambda state: [] if state.finished else [refused])
+            self._access.commit(known.run_id, lambda state, _: [] if state.finished else [refused])
             raise
         return self._seen(state, state.gates[known.id])
-
-    def _commit(self, run_id: str, what: Callable[[RunState], list[Payload]]) -> RunState:
-        clock = self._access.clock
-
-        def decide(state: RunState) -> list[Draft]:
-            at = max(clock.now(), state.at)
-            return [draft(at, payload) for payload in what(state)]
-
-        state = self._access.journal.commit(run_id, decide)
-        self._access.nudge()
-        return state
 
     # Links ---------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from vbl.given import checked_text
 from vbl.history.facts import Event, EventType, Fact
 from vbl.history.state import RunState, Status, fold
 from vbl.notebook import drawn
-from vbl.store.journal import Draft, chained, draft
+from vbl.store.journal import chained
 from vbl.store.payloads import Resolver, received
 
 if TYPE_CHECKING:
@@ -302,16 +302,12 @@ class Run:
         self, what: Callable[..., list[Payload]], by: str | None, reason: str | None, span: int | None = None
     ) -> Status:
         """Commit what a transition makes of the state; one with a `span` is told the instant that lies so far ahead."""
-        clock = self._access.clock
 
-        def decide(state: RunState) -> list[Draft]:
-            at = max(clock.now(), state.at)
+        def decide(state: RunState, at: int) -> list[Payload]:
             until = () if span is None else (at + span,)
-            return [draft(at, payload) for payload in what(state, by or config.actor(), reason, *until)]
+            return what(state, by or config.actor(), reason, *until)
 
-        status = self._access.journal.commit(self.id, decide).status
-        self._access.nudge()
-        return status
+        return self._access.commit(self.id, decide).status
 
     def why(self) -> Why:
         """What the run waits for, and what would move it on."""

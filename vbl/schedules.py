@@ -18,9 +18,10 @@ from vbl.errors import Conflict, NotFound, UsageError
 from vbl.given import Startable, checked_priority, input_of, tag_list, workflow_name
 from vbl.handle import Run
 from vbl.history import planning, transitions
+from vbl.history.events import Payload
 from vbl.history.planning import SIGNAL, WORKFLOW, Book, Entry, Missed, Overlap, Spec, Word
 from vbl.history.state import RunState, Status
-from vbl.store.journal import Draft, draft
+from vbl.store.journal import Draft
 from vbl.store.payloads import loads
 
 _OPEN = [status.value for status in Status if not status.finished]
@@ -261,9 +262,8 @@ class Scheduling:
 
     def say(self, run: Run, what: Callable[[RunState], Word | None], key: str | None) -> None:
         """Send the schedule a word, made from its state. Raises Conflict where its run is finished."""
-        clock = self._access.clock
 
-        def decide(state: RunState) -> list[Draft]:
+        def decide(state: RunState, _at: int) -> list[Payload]:
             if state.finished or state.cancel is not None:
                 raise Conflict(f"run {state.run_id} is a schedule no more", "Try again", code="run_finished")
             word = what(state)
@@ -271,11 +271,9 @@ class Scheduling:
                 return []
             numbered = None if key is None else f"{key} {len(state.signal_keys) + 1}"
             data = word.model_dump(mode="json")
-            at = max(clock.now(), state.at)
-            return [draft(at, one) for one in transitions.signal(state, SIGNAL, data, numbered, config.actor())]
+            return transitions.signal(state, SIGNAL, data, numbered, config.actor())
 
-        self._access.journal.commit(run.id, decide)
-        self._access.nudge()
+        self._access.commit(run.id, decide)
 
 
 class _Meanwhile(Exception):
