@@ -108,7 +108,8 @@ class Writer:
 
     def supervisor(self) -> list[Any]:
         state = self.state
-        late = [step for step in state.steps.values() if step.status == "cancelled" and step.interrupted]
+        over = ("cancelled", "failed", "retrying")
+        late = [step for step in state.steps.values() if step.status in over and step.interrupted]
         moves: list[Any] = [lambda: self.ended_late(self.chance.choice(late).key)] if late else []
         if state.finished:
             return moves
@@ -265,7 +266,8 @@ class Writer:
     def failed(self, key: str) -> None:
         step = self.state.steps[key]
         final = self.chance.random() < 0.5
-        self.add("STEP_FAILED", step=key, attempt=step.attempt, error=ERROR, final=final, **self.used())
+        unknown = {"unknown": True} if self.likely(0.3) else {}
+        self.add("STEP_FAILED", step=key, attempt=step.attempt, error=ERROR, final=final, **unknown, **self.used())
         if not final:
             at = self.now + self.chance.randint(0, 60) * SECOND
             self.add("RETRY_SCHEDULED", step=key, attempt=step.attempt + 1, at=at, reason="transient", max_attempts=5)
@@ -308,12 +310,13 @@ class Writer:
         self.add("RUN_BLOCKED", reason="unknown_outcome", version="v1", message="m", unblock="u", step=key)
 
     def ended_late(self, key: str) -> None:
-        """A write that the code gave up ends all the same."""
-        attempt = self.state.steps[key].attempt
+        """A write that the code gave up, or whose time was up, ends all the same."""
+        step = self.state.steps[key]
         if self.likely(0.5):
-            self.add("STEP_COMPLETED", step=key, attempt=attempt, output=self.names)
+            self.add("STEP_COMPLETED", step=key, attempt=step.attempt, output=self.names)
         else:
-            self.add("STEP_FAILED", step=key, attempt=attempt, error=ERROR, final=True)
+            final = step.status != "retrying" or self.likely(0.5)
+            self.add("STEP_FAILED", step=key, attempt=step.attempt, error=ERROR, final=final)
 
     def resolved(self, key: str, actor: str) -> None:
         outcome = self.chance.choice(["happened", "did_not_happen", "failed"])
@@ -323,7 +326,8 @@ class Writer:
     def blocked(self) -> None:
         if "v1" in self.state.blocked_by:
             return
-        unknown = [step.key for step in self.state.steps.values() if step.status == "due" and step.interrupted]
+        over = ("due", "retrying")
+        unknown = [step.key for step in self.state.steps.values() if step.status in over and step.interrupted]
         reason, step = ("unknown_outcome", self.chance.choice(unknown)) if unknown else ("diverged", None)
         self.add("RUN_BLOCKED", reason=reason, version="v1", message="m", unblock="u", step=step)
 
