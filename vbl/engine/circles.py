@@ -42,6 +42,10 @@ class _Place(NamedTuple):
 def deadlock(journal: Journal, queue: str, limits: Limits) -> tuple[int, WorkflowError] | None:
     """The run (its key) that is to be blocked, since it and the other holders of the places wait for each other, and
     what it is told. None where one of them can go on."""
+    if limits.key_concurrency is None:
+        first = journal.store.one("holders", (queue, 1))
+        if limits.concurrency is None or first is None or _Run(*first).status != Status.WAITING:
+            return None  # so it is in almost every queue, and this is asked whenever nobody may begin
     holders = [_Run(*row) for row in journal.store.all("holders", (queue, MOST))]
     for place, inside in _full(queue, limits, holders):
         search = _Search(journal, place)
