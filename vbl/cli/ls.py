@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vbl.cli.terminal import Terminal, columns, fit, shared
+from vbl.cli.terminal import Terminal, fit, shared
 from vbl.clock import SYSTEM
 from vbl.history.filters import TERMS, Filter, instant, parse, phrase, span
 from vbl.history.signs import SIGNS
@@ -27,8 +27,6 @@ MOVED = ("queued", "running", "retrying", "waiting")
 """Runs in one of these statuses count on a supervisor."""
 NAMED = 7
 """The column of keys and tags."""
-LEAST_NAMED = 14
-"""They are not cut to fewer columns."""
 SPARED = (4, 3, NAMED, 6, 5)
 """What is left out of a narrow terminal, in this order: took, created, keys and tags, cost, wakes."""
 _PATIENCE_S = 3.0
@@ -207,22 +205,4 @@ def _table(terminal: Terminal, runs: list[Run]) -> None:
             ]
         )
     heads = ["run", "workflow", "status", "created", "took", "wakes", "cost", "key, #tags"]
-    shown = fitting([heads, *rows], [n for n in range(len(heads)) if any(row[n] for row in rows)], terminal.room(0))
-    right = [place for place, n in enumerate(shown) if n in (3, 4, 5, 6)]
-    terminal.table([heads[n] for n in shown], [[row[n] for n in shown] for row in rows], right)
-
-
-def fitting(rows: list[list[str]], shown: list[int], width: int) -> list[int]:
-    """Those of the columns that fit into a width, without the less important ones where they don't. Keys and tags, the
-    last one, are cut to what the others leave."""
-    widths = [max(columns(row[n]) for row in rows) for n in range(len(rows[0]))]
-    least = [min(width, LEAST_NAMED) if n == NAMED else width for n, width in enumerate(widths)]
-    kept = list(shown)
-    for spared in SPARED:
-        if sum(least[n] + 2 for n in kept) - 2 <= width:
-            break
-        kept = [n for n in kept if n != spared]
-    left = width - sum(widths[n] + 2 for n in kept if n != NAMED)
-    for row in rows:
-        row[NAMED] = fit(row[NAMED], max(left, LEAST_NAMED))
-    return kept
+    terminal.table(heads, rows, (3, 4, 5, 6), SPARED, NAMED)

@@ -56,7 +56,7 @@ def _queues(terminal: Terminal, found: list[QueueState]) -> None:
         ]
         for queue in found
     ]
-    terminal.table(heads, rows, (2, 3, 4))
+    terminal.table(heads, rows, (2, 3, 4), spared=(6, 4, 5, 1))
 
 
 def _next(line: QueueState | LaneState) -> str:

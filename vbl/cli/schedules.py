@@ -85,8 +85,7 @@ def _table(terminal: Terminal, found: list[Schedule]) -> None:
         for one in found
     ]
     heads = ["schedule", "workflow", "cron", "zone", "status", "next", "last"]
-    shown = [n for n in range(len(heads)) if any(row[n] for row in rows)]
-    terminal.table([heads[n] for n in shown], [[row[n] for n in shown] for row in rows])
+    terminal.table(heads, rows, spared=(6, 3, 1, 2, 5, 4))
 
 
 def _next(schedule: Schedule, now: int) -> str:

@@ -134,17 +134,46 @@ class Terminal:
         if self.asks and not click.confirm(question, err=True):
             raise VblError("nothing was done", code="declined")
 
-    def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:
-        """Aligned columns under dim heads, those numbered in `right` to the right. Cells may be painted."""
-        cells = [list(row) for row in rows]
-        shown = range(len(heads))
-        widths = [
-            max(columns(heads[n]), *(columns(row[n]) for row in cells)) if cells else columns(heads[n]) for n in shown
-        ]
+    def table(
+        self,
+        heads: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        right: Sequence[int] = (),
+        spared: Sequence[int] = (),
+        cut: int | None = None,
+    ) -> None:
+        """Aligned columns under dim heads, those numbered in `right` to the right. Cells may be painted.
+
+        Those numbered in `spared` are left out where they are empty, and one after the other where the terminal is too
+        narrow for all of them; the one numbered `cut`, which must not be painted, is first cut to LEAST_CUT.
+        """
+        cells = [list(heads), *(list(row) for row in rows)]
+        shown = _fitting(cells, spared, cut, self.room(0))
+        widths = [max(columns(row[n]) for row in cells) for n in shown]
         sides = [n in right for n in shown]
-        self.line(self.paint(_aligned(heads, widths, sides), "dim"))
-        for row in cells:
-            self.line(_aligned(row, widths, sides))
+        head, *lines = (_aligned([row[n] for n in shown], widths, sides) for row in cells)
+        self.line(self.paint(head, "dim"))
+        for line in lines:
+            self.line(line)
+
+
+LEAST_CUT = 14
+"""A column that may be cut has at least so many columns."""
+
+
+def _fitting(rows: list[list[str]], spared: Sequence[int], cut: int | None, width: int) -> list[int]:
+    """The columns that fit into a width; cells of the one that may be cut are cut in their place."""
+    shown = [n for n in range(len(rows[0])) if n not in spared or any(row[n] for row in rows[1:])]
+    widths = {n: max(columns(row[n]) for row in rows) for n in shown}
+    for one in spared:
+        if sum(min(widths[n], LEAST_CUT) + 2 if n == cut else widths[n] + 2 for n in shown) - 2 <= width:
+            break
+        shown = [n for n in shown if n != one]
+    if cut is not None and cut in shown:
+        left = width - sum(widths[n] + 2 for n in shown if n != cut)
+        for row in rows:
+            row[cut] = fit(row[cut], max(left, LEAST_CUT))
+    return shown
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
