@@ -69,6 +69,8 @@ def _asked(terminal: Terminal, gate: Gate, now: int) -> None:
     if gate.expires_at is not None and gate.status == "open":
         left = duration(gate.expires_at - now) if gate.expires_at > now else "no time"
         field(terminal, "expires", f"in {left} ({local(gate.expires_at)}), then: {gate.on_timeout}")
+    if gate.problem is not None:
+        field(terminal, "again", gate.problem, "warn")
 
 
 @click.command(short_help="Show one question in full.")
@@ -109,8 +111,6 @@ def say_gate(terminal: Terminal, gate: Gate) -> None:
     field(terminal, "run", f"{gate.workflow} {gate.run_id}")
     field(terminal, "asked", local(gate.requested_at))
     _asked(terminal, gate, now)
-    if gate.problem is not None:
-        field(terminal, "again", gate.problem, "warn")
     if gate.call is not None:
         _call(terminal, gate, gate.call)
     if gate.show is not None:
