@@ -75,6 +75,8 @@ def told(h: History, **more):
         (History().started().add("RUN_BLOCKED", **(BLOCK | {"reason": "deadlock"})), {}, "code", "line 12 asks for b"),
         (History().started().step("a").done("a").add("RUN_COMPLETED", 2), {"alive": False}, "nothing", "completed after 2 s"),
         (History().started().add("RUN_CANCELLED", 1), {}, "nothing", "cancelled after 1 s"),
+        (History().started().add("CANCEL_REQUESTED", actor="ada", reason="not needed").add("RUN_CANCELLED", 1), {}, "nothing", "cancelled after 1 s by ada (not needed)"),
+        (History().started().add("CANCEL_REQUESTED", actor="ada").add("RUN_COMPLETED", 2), {}, "nothing", "completed after 2 s"),
         (History().started().add("RUN_FAILED", 1, error={"kind": "bug", "type": "E", "message": "x"}), {}, "retry", "failed after 1 s: bug: E: x"),
         (History(deadline=START + 60 * SECOND).started().add("TIMER_SET", timer=1, at=START + 3600 * SECOND), {}, "timer", f"its deadline, in 1 min\n{TIMER}, in 1 h"),
     ],

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vbl.history.narration import EXPIRY, cause, duration, people, printable, tries, utc
 from vbl.history.state import ChildState, GateState, RunState, StepState, WaitState
@@ -194,8 +194,14 @@ def clean_up(state: RunState, now: int) -> list[Reason]:
     cancel = state.cancel
     if cancel is None:
         return []
-    by = f" by {printable(cancel['actor'])}" if cancel.get("actor") else ""
-    why = f" ({printable(cancel['reason'])})" if cancel.get("reason") else ""
     until: int | None = cancel.get("until")
     bound = f"; it may clean up until {utc(until)}, {when(until, now)}" if until is not None else "; it cleans up"
-    return [Reason("clean-up", f"cancelled{by}{why}{bound}", until)]
+    return [Reason("clean-up", f"cancelled{told_of(cancel)}{bound}", until)]
+
+
+def told_of(cancel: Mapping[str, Any] | None) -> str:
+    """By whom a run was cancelled and why, as far as that was said; empty where nobody asked for it."""
+    if cancel is None:
+        return ""
+    by = f" by {printable(cancel['actor'])}" if cancel.get("actor") else ""
+    return by + (f" ({printable(cancel['reason'])})" if cancel.get("reason") else "")

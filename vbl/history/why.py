@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from vbl.history.narration import cause, duration, printable
-from vbl.history.reasons import Reason, gates, in_flight, names, open_things, signals
+from vbl.history.reasons import Reason, gates, in_flight, names, open_things, signals, told_of
 from vbl.history.state import RunState, Status
 
 CELL = "a cell"
@@ -85,7 +85,8 @@ def _finished(state: RunState) -> Why:
     if state.status is Status.FAILED:
         error = f": {printable(cause(state.error))}" if state.error else ""
         return Why(Status.FAILED, "retry", f"failed after {took}{error}", None, f"vbl retry {state.run_id}")
-    return Why(state.status, "nothing", f"{state.status} after {took}")
+    by = told_of(state.cancel) if state.status is Status.CANCELLED else ""
+    return Why(state.status, "nothing", f"{state.status} after {took}{by}")
 
 
 def _blocked(state: RunState) -> Why:
