@@ -20,14 +20,16 @@ from vbl import ids
 from vbl.engine.calls import Awaited, StepCall, StepFuture, Waiting, call_site
 from vbl.engine.context import CURRENT
 from vbl.engine.definitions import Step, Workflow
+from vbl.engine.following import hold, too_little, too_much
 from vbl.engine.loop import Timer, WorkflowLoop
+from vbl.engine.mapping import mapped
 from vbl.engine.sync import Thread
 from vbl.engine.variables import Variables
 from vbl.errors import Divergence, NotInWorkflow, Parked, StepFailed, UsageError, ValueNotStorable
 from vbl.history.facts import Fact
 from vbl.history.script import Command, Script, subject_of
 from vbl.store.journal import History
-from vbl.store.payloads import Blob, Json, Recorder, dumps, same
+from vbl.store.payloads import Blob, Json, Recorder
 
 if TYPE_CHECKING:
     from vbl.engine.children import Order
@@ -307,9 +309,11 @@ class Execution:
             key = self.reserve(step.name) if step.key is None else self._by_hand(step.key)
         return StepCall(self, step, key, args, kwargs)
 
-    def later(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepCall:
-        """A durable call that may be made later: its key and arguments are taken now."""
-        return self._call(step, args, kwargs)
+    def later(
+        self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], key: str | None = None
+    ) -> StepCall:
+        """A durable call that may be made later: its key, where none is given, and its arguments are taken now."""
+        return self._call(step, args, kwargs, key)
 
     def call_blocking(self, step: Step[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A durable call from a sync workflow: its thread waits for the result."""
@@ -462,18 +466,7 @@ class Execution:
 
     def map(self, step: Step[..., Any], items: Iterable[Any], limit: int | None, tolerate: int) -> Any:
         """See vbl.map."""
-        if limit is not None and not _whole(limit, 1):
-            raise UsageError(
-                f"vbl.map(limit={limit!r}): at least one call at a time is needed",
-                "For example limit=8, or leave it out",
-            )
-        if not _whole(tolerate, 0):
-            raise UsageError(
-                f"vbl.map(tolerate={tolerate!r}): a number of failures, zero or more", "For example tolerate=2"
-            )
-        base = self.reserve(step.name)
-        calls = [self._call(step, (item,), {}, f"{base}[{index}]") for index, item in enumerate(items)]
-        running = _mapped(self, calls, limit or len(calls) or 1, tolerate)
+        running = mapped(self, step, items, limit, tolerate)
         return running if self.workflow.is_async else self._blocking(running)
 
     # Replay --------------------------------------------------------------------------------------------------------
@@ -489,25 +482,14 @@ class Execution:
         self.asks = []
         commands = self.script.commands
         while asks and self.matched < len(commands):
-            self._match(commands[self.matched], asks.pop(0))
+            self._hold(commands[self.matched], asks.pop(0))
             self.matched += 1
         return asks
 
-    def _match(self, command: Command, ask: Ask) -> None:
+    def _hold(self, command: Command, ask: Ask) -> None:
         if command.type == "RUN_FAILED" and ask.type == "RUN_COMPLETED" and not self._recordable():
             return
-        if command.type != ask.type or command.subject != ask.subject:
-            raise self._differs(command, str(Command(0, ask.type, ask.subject)), ask)
-        if ask.call is not None:
-            recorded: dict[str, Json] = command.payload.get("input") or {}
-            now = ask.call.input_plain
-            agrees = ask.call.has_input(recorded)
-        else:
-            recorded, now = about(command.payload), about(ask.payload or {})
-            agrees = ask.timer is not None or same(recorded, now)
-        if not agrees:
-            said = f"{ask.type} {ask.subject} with {_short(now)}"
-            raise self._differs(command, said, ask, f" with {_short(recorded)}")
+        hold(command, ask)
 
     def _recordable(self) -> bool:
         """Whether what the function returned can be kept; where it cannot, the run has failed of it."""
@@ -518,32 +500,12 @@ class Execution:
             return False
         return True
 
-    def _differs(self, command: Command, now: str, ask: Ask, detail: str = "") -> Divergence:
-        where = f"  at {ask.where}" if ask.where else ""
-        return Divergence(
-            f"the code asks for something else than the history holds\n"
-            f"  history, event {command.seq}: {command}{detail}\n"
-            f"  code now:           {now}{where}",
-            "Bring the old code back, guard the change by vbl.patched(…), or cancel the run",
-        )
-
     def check_whole(self, extra: list[Ask]) -> None:
         """At the end of a replay: nothing may be left over on either side. Raises Divergence."""
         if self.matched < len(self.script.commands):
-            command = self.script.commands[self.matched]
-            raise Divergence(
-                f"the code asks for less than the history holds\n"
-                f"  history, event {command.seq}: {command}\n"
-                f"  code now:           nothing more",
-                "Bring the old code back, or cancel the run",
-            )
+            raise too_little(self.script.commands[self.matched])
         if self.script.whole and extra:
-            ask = extra[0]
-            raise Divergence(
-                f"the code asks for more than the history holds\n  history:  nothing more\n"
-                f"  code now: {Command(0, ask.type, ask.subject)}" + (f"  at {ask.where}" if ask.where else ""),
-                "Bring the old code back, guard the change by vbl.patched(…), or cancel the run",
-            )
+            raise too_much(extra[0])
         self.replaying = False
 
     def close(self) -> None:
@@ -566,47 +528,3 @@ _LEAVING = {
     "child": ("CHILD_STARTED", "CHILD_CANCELLED", "call"),
 }
 """Of what is waited for: the command that asked for it, the one that gives it up, and the field that names it."""
-
-
-def about(payload: dict[str, Any]) -> dict[str, Any]:
-    """The part of a command's payload in which history and code must agree: names and inputs, not instants."""
-    part = {field: payload[field] for field in ("name", "show", "workflow", "input") if payload.get(field) is not None}
-    if (call := payload.get("call")) is not None and not isinstance(call, str):
-        part["call"] = {"step": call["step"], "input": call["input"]}
-    return part
-
-
-def _whole(number: Any, least: int) -> bool:
-    return type(number) is int and number >= least
-
-
-async def _mapped(execution: Execution, calls: list[StepCall], limit: int, tolerate: int) -> list[Any]:
-    """Run the calls, at most `limit` at a time, in order."""
-    results: list[Any] = [None] * len(calls)
-    waiting = iter(enumerate(calls))
-    failures: list[StepFailed] = []
-
-    async def worker() -> None:
-        for index, call in waiting:
-            try:
-                results[index] = await call
-            except StepFailed as error:
-                failures.append(error)
-                results[index] = error
-                if len(failures) > tolerate:
-                    raise
-
-    tasks = [execution.loop.create_task(worker()) for _ in range(min(limit, len(calls)))]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        for _, call in waiting:
-            call.close()
-    return results
-
-
-def _short(plain: Json) -> str:
-    text = dumps(plain)
-    return text if len(text) <= 200 else text[:197] + "…"
