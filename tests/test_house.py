@@ -61,8 +61,8 @@ ANNOTATIONS = {"client": {"engine"}}
 
 SAME_ROOM = dict.fromkeys(
     (
-        "access", "decisions", "documents", "feed", "finding", "given", "handle", "links", "notebook", "schedules",
-        "starting", "watching",
+        "access", "decisions", "documents", "finding", "given", "handle", "links", "notebook", "schedules", "starting",
+        "tail", "watching",
     ),
     "client",
 )  # fmt: skip

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from vbl.decisions import Decisions, Gate
     from vbl.drawing.throughput import Bucket
     from vbl.engine.definitions import Workflow
-    from vbl.feed import Feed
     from vbl.finding import Count, Finder, Page
     from vbl.history.planning import Missed, Overlap
     from vbl.history.questions import Question
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from vbl.store.doctor import Finding
     from vbl.store.queues import LaneState, QueueState
     from vbl.store.texts import Upto
+    from vbl.tail import Tail
 
 _MANY = 500
 """Runs that are read at once."""
@@ -81,11 +81,11 @@ class Client:
         return Finder(self._access)
 
     @functools.cached_property
-    def _feed(self) -> Feed:
+    def _tail(self) -> Tail:
         """The part that reads events as they were committed."""
-        from vbl.feed import Feed
+        from vbl.tail import Tail
 
-        return Feed(self._access)
+        return Tail(self._access)
 
     @functools.cached_property
     def _decisions(self) -> Decisions:
@@ -201,15 +201,15 @@ class Client:
     def cursor(self, at: int | None = None) -> int:
         """The id of the last event of the file; with an instant, that of an event from which on all that was recorded
         since then follows, and little before it."""
-        return self._feed.cursor(at)
+        return self._tail.cursor(at)
 
     def pace(self, seconds: float = 10.0) -> float:
         """Steps that were completed per second, of late; over less than `seconds` where very much happens."""
-        return self._feed.pace(seconds)
+        return self._tail.pace(seconds)
 
     def events(self, after: int = 0, run: str | None = None, limit: int = 1_000) -> list[Event]:
         """Events behind a cursor, in the order in which they were committed; of one run where it is named."""
-        return self._feed.events(after, None if run is None else self.run(run).id, limit)
+        return self._tail.events(after, None if run is None else self.run(run).id, limit)
 
     def queues(self) -> list[QueueState]:
         """The queues of the file: those of the last supervisor's workflows, and those in which runs are."""

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from vbl import notebook
 from vbl.access import Access
 from vbl.errors import VblError
-from vbl.feed import Feed
 from vbl.history.narration import narrate, offset
+from vbl.tail import Tail
 
 if TYPE_CHECKING:
     from vbl.drawing.sheet import RunSheet
@@ -154,11 +154,11 @@ def _tell(run: Run, access: Access) -> None:
     """A line for each event, until the run ends; Ctrl-C ends the telling, not the run."""
     after = 0
     with access.beside() as own:
-        feed, handle, seen = Feed(own), _again(run, own), -1
+        tail, handle, seen = Tail(own), _again(run, own), -1
         while True:
             if (version := own.store.changed()) != seen:
                 seen, finished = version, handle.status.finished
-                while events := feed.events(after, run.id):
+                while events := tail.events(after, run.id):
                     after = events[-1].id
                     for event in events:
                         sys.stdout.write(f"{offset(event.at - run.created_at):>11}  {narrate(event)}\n")

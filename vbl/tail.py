@@ -17,7 +17,7 @@ _MARGIN = 1_000
 """So many events are read in front of an instant, lest one be missed that was committed out of its turn."""
 
 
-class Feed:
+class Tail:
     """The events of one file."""
 
     def __init__(self, access: Access) -> None:
