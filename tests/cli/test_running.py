@@ -20,7 +20,7 @@ def test_a_run_prints_its_output_and_nothing_else_on_stdout(shell):
     ended = shell.vbl("run", "flows.py:hello", "--input", '{"name": "Ada"}')
     assert ended.out == "hello Ada\n"
     assert "printed by the workflow" in ended.err
-    assert "+ greet" in ended.err
+    assert "✓ greet" in ended.err
     assert "completed after" in ended.err
 
 
