@@ -67,14 +67,14 @@ def mount_type(path: Path, mounts: str | None = None) -> str | None:
             mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return None
-    best, kind = -1, None
+    whole, best, kind = f"{path}/", -1, None
     for line in mounts.splitlines():
         left, _, right = line.partition(" - ")
         fields = left.split()
         if len(fields) < 5 or not right:
             continue
         point = fields[4].replace("\\040", " ")
-        inside = path == Path(point) or Path(point) in path.parents
+        inside = whole.startswith(f"{point.rstrip('/')}/")
         if inside and len(point) >= best:
             best, kind = len(point), right.split()[0]
     return kind
