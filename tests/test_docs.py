@@ -150,6 +150,7 @@ def test_every_program_and_command_of_a_page_works(page: Path, tmp_path: Path) -
                 session.type(text)
 
 
+@pytest.mark.slow
 def test_the_reference_is_what_the_code_says() -> None:
     done = subprocess.run(
         [sys.executable, "docs/generate.py", "--check"],

@@ -255,7 +255,7 @@ SOME = ["queue", "generator", "cleanup_after_cancel", "first_completed", "retrie
 @pytest.mark.parametrize("names", [SOME, pytest.param(list(SHAPES), marks=pytest.mark.slow)], ids=["some", "all"])
 def test_nothing_is_left_unawaited_or_pending(names: list[str], tmp_path: Path) -> None:
     """Shapes parked at each wait, killed and stopped on the way, in Python's development mode."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-m", "tests.engine.quietly", str(tmp_path), *names],
         cwd=ROOT,

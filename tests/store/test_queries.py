@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,11 +20,14 @@ def plan(store: Sqlite, sql: str) -> list[str]:
     return [row[3] for row in store.select(f"explain query plan {sql}", (None,) * sql.count("?"))[1]]
 
 
-@pytest.fixture
-def filled(file: File) -> File:
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[File]:
+    """A file that nobody changes."""
+    file = File(tmp_path_factory.mktemp("filled") / "file.db")
     for _ in range(3):
         file.some_run()
-    return file
+    yield file
+    file.close()
 
 
 @pytest.mark.parametrize("name", sorted(QUERIES))
