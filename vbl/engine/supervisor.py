@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import copy
 import logging
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from vbl.clock import SYSTEM, Clock
 from vbl.engine.activity import ActiveRun
-from vbl.engine.attempt import Pool, run
+from vbl.engine.attempt import Pool
+from vbl.engine.bodies import Bodies
 from vbl.engine.context import Attempt
 from vbl.engine.definitions import REGISTRY
 from vbl.engine.garbage import rare_collections
@@ -28,7 +26,7 @@ from vbl.engine.lease import Lease
 from vbl.engine.listeners import Listeners
 from vbl.engine.lookout import POLL_S, Lookout
 from vbl.engine.loop import visiting
-from vbl.engine.outcomes import Failed, Outcome, Stopped
+from vbl.engine.outcomes import Outcome, Stopped
 from vbl.engine.quarantine import Quarantine
 from vbl.engine.telling import born
 from vbl.engine.transact import Transactions
@@ -48,7 +46,6 @@ LAST_WORDS_S = 2.0
 CONTENDED_US = 2_000_000
 """So long, in microseconds, is a run moved under the lock after somebody else's events came first to it."""
 _TROUBLES = ("disk_full", "io_error", "locked")
-_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
 class Supervisor:
@@ -93,7 +90,6 @@ class Supervisor:
         self._on_fact = on_fact
         self._make_journal = journal
         self._dirty: list[ActiveRun] = []
-        self._going_on: dict[tuple[int, str], Attempt] = {}
         self._ticking = False
         self._now = 0
         # ticks run in it, not in the context of what woke them: a body's variables must not reach the next body
@@ -186,6 +182,7 @@ class Supervisor:
         self.stopped = asyncio.Event()
         self._pool = Pool()
         self.user_transactions = Transactions(self, self._pool, self._durability, self._vfs)
+        self._bodies = Bodies(self, self._loop, self._pool)
         self._lookout = Lookout(self, self._loop)
         checkpointer = Checkpointer(store, vfs=self._vfs)
         checkpointer.start()
@@ -224,7 +221,7 @@ class Supervisor:
                 attempt.cancel()
                 if attempt.outcome is None:
                     attempt.outcome = Stopped()
-                    self._land(active, attempt)
+                    self._bodies.land(active, attempt)
         self._loop.call_later(LAST_WORDS_S, self._leave_unwritten)
 
     def _leave_unwritten(self) -> None:
@@ -470,12 +467,12 @@ class Supervisor:
                     self.activate(one.key)
         if active.to_cancel:
             for key in active.to_cancel:
-                self._give_up(active, key)
+                self._bodies.give_up(active, key)
             active.to_cancel.clear()
         if active.to_start:
             starting, active.to_start = active.to_start, []
             for attempt in starting:
-                self._launch(active, attempt)
+                self._bodies.launch(active, attempt)
         self.listeners.announce(active)
         if history.due_at is not None:
             # what was due in this tick has been moved; what is due later wakes the supervisor
@@ -484,7 +481,7 @@ class Supervisor:
                 self._lookout.plan(due_at)
         if state.outcome is not None:
             for key in list(active.in_flight):
-                self._give_up(active, key)  # somebody else ended the run
+                self._bodies.give_up(active, key)  # somebody else ended the run
         if state.queue is not None and self._lookout.admission.concerned(state):
             self._lookout.admission.touch(state.queue)
         if state.outcome is not None or (active.idle and (active.execution is None or self._lookout.crowded)):
@@ -520,102 +517,24 @@ class Supervisor:
             self._ticking = True
             self._loop.call_soon(self._tick, context=self._context)
 
-    # Attempts ------------------------------------------------------------------------------------------------------
-
-    def _launch(self, active: ActiveRun, attempt: Attempt) -> None:
-        active.in_flight[attempt.key] = attempt
-        attempt.file = self.path
-        if attempt.call is not None and attempt.call.step.transactional:
-            self.user_transactions.ask(active, attempt)
-            return
-        body = run(attempt, self._pool, self._land, active)
-        attempt.launched = True
-        task = asyncio.Task(body, loop=self._loop, **_EAGER)
-        if attempt.outcome is None:
-            attempt.task = task
-
-    def _land(self, active: ActiveRun, attempt: Attempt) -> None:
-        """An attempt has ended; its run digests that in the next tick."""
-        attempt.task = None  # its context refers back to the attempt, and would wait for the garbage collection
-        if active.in_flight.get(attempt.key) is attempt:
-            del active.in_flight[attempt.key]
-            if attempt.alone:
-                self.quarantine.leave(active.key, attempt.key)
-            if self.runs.get(active.key) is active:
-                outcome = attempt.outcome
-                if isinstance(outcome, Failed) and outcome.later is not None:
-                    attempt = self._broken_off(active.key, attempt, outcome.later)
-                active.inbox.append(attempt)
-                self.wake(active)
-                return
-        self._land_late(active.key, attempt)
-
-    def _broken_off(self, key: int, attempt: Attempt, later: asyncio.Future[Outcome]) -> Attempt:
-        """The time of a write is up, and its thread goes on: what lands now is not its end."""
-        landed = copy.copy(attempt)
-        self._going_on[key, attempt.key] = attempt
-
-        def ended(done: asyncio.Future[Outcome]) -> None:
-            attempt.usage = attempt.usage[len(landed.usage) :]  # the rest is told with what lands now
-            self._ended_late(key, attempt, done.result())
-
-        later.add_done_callback(ended)
-        return landed
+    # What runs and transactions ask of their supervisor ---------------------------------------------------------------
 
     def land_transaction(self, active: ActiveRun, attempt: Attempt, outcome: Outcome) -> None:
         """A transaction has ended, or was stopped; what it has committed is taken in before anything else."""
         self._lookout.look()
         if attempt.outcome is None:
             attempt.outcome = outcome
-            self._land(active, attempt)
+            self._bodies.land(active, attempt)
         self._tick_soon()
 
     def bench_journal(self, store: Store) -> Journal:
         """The door for what transactions write."""
         return self._make_journal(store, self.clock)
 
-    def _land_late(self, key: int, attempt: Attempt) -> None:
-        """A body that was given up has ended, or will: what a write did is recorded all the same, by the run of this
-        key, which may have ended long ago."""
-        outcome = attempt.outcome
-        if isinstance(outcome, (Stopped, Failed)) and outcome.later is not None:
-            outcome.later.add_done_callback(lambda done: self._ended_late(key, attempt, done.result()))
-        else:
-            self._ended_late(key, attempt, outcome)
-
-    def _ended_late(self, key: int, attempt: Attempt, outcome: Outcome) -> None:
-        waited_for = self._going_on.get((key, attempt.key)) is attempt
-        if waited_for:
-            del self._going_on[key, attempt.key]
-        if attempt.call is None or attempt.call.step.effect != "write" or self.stopped.is_set():
-            return
-        if isinstance(outcome, Stopped):
-            if waited_for and key in self.runs:
-                self.activate(key)
-            return
-        attempt.outcome = outcome
-        active = self.member(key)
-        active.inbox.append(attempt)
-        self.wake(active)
-
     def still_at_work(self, active: ActiveRun, step: str) -> Attempt | None:
         """The attempt of a write that was given up, or whose time is up, and whose body goes on; its run is woken when
         it ends."""
-        return self._going_on.get((active.key, step))
-
-    def _give_up(self, active: ActiveRun, key: str) -> None:
-        """The code no longer waits for a step: stop its body, or never start it."""
-        attempt = active.in_flight.pop(key, None)
-        if attempt is None:
-            attempt = next((a for a in active.to_start if a.key == key), None)
-            if attempt is None:
-                return
-            active.to_start.remove(attempt)
-        if attempt.launched and attempt.call is not None and attempt.call.step.effect == "write":
-            self._going_on[active.key, key] = attempt
-        attempt.cancel()
-        if attempt.alone:
-            self.quarantine.leave(active.key, key)
+        return self._bodies.at_work(active.key, step)
 
     def may_begin(self, active: ActiveRun) -> bool:
         """Whether the run need not wait for a place in a queue; if it must, it is woken when it may."""
