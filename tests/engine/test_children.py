@@ -668,6 +668,24 @@ def test_a_child_that_was_retried_by_itself_does_not_stand_in_the_way_of_its_par
     assert replay(run) == 2
 
 
+def test_a_retry_runs_the_step_again_whose_failure_the_code_has_put_in_other_words(trial: Trial) -> None:
+    async def parent() -> int:
+        try:
+            return await once_broken(1)
+        except vbl.StepFailed as error:
+            raise RuntimeError("in other words") from error
+
+    run = trial.start(workflow(parent))
+    assert run.wait() == "failed"
+    error = run.state().error
+    assert error is not None
+    assert (error["type"], error["message"], error["step"]) == ("RuntimeError", "in other words", "once_broken")
+    WORLD.note("mended")
+    run.retry()
+    assert run.result() == 1
+    assert replay(run) == 1
+
+
 def test_a_retry_of_a_run_that_a_task_group_failed_runs_its_failed_steps_again(trial: Trial) -> None:
     async def parent() -> list[int]:
         async with asyncio.TaskGroup() as group:

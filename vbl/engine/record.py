@@ -23,6 +23,8 @@ from vbl.store.payloads import LARGE_BYTES, dumps, spill
 
 _REPEATED_INPUT_BYTES = 2_048
 """A longer input is recorded with the first attempt alone."""
+_FARTHEST_CAUSE = 20
+"""So far is it asked what an error was raised from."""
 
 
 class Record:
@@ -198,12 +200,13 @@ class Record:
         described = failure(error).record()
         if isinstance(error, StepFailed):
             described["message"] = str(error)
-        self.append("RUN_FAILED", at, {"v": 1, "error": {**described, **_failed_by(error)}, **undone})
+        self.append("RUN_FAILED", at, {"v": 1, "error": {**described, **_failed_by(error, self.state)}, **undone})
 
 
-def _failed_by(error: BaseException) -> dict[str, Any]:
+def _failed_by(error: BaseException, state: RunState, depth: int = 0) -> dict[str, Any]:
     """The step, the child or the gate by which a run failed, which a retry tries again, and the kind of its error; in
-    a group of errors the first of them."""
+    a group of errors the first of them. An error that was raised from another one stands for that, where the code has
+    heard of nothing since: what was heard is to stand."""
     if isinstance(error, StepFailed):
         return {"kind": error.kind, "step": error.step}
     if isinstance(error, RunFailed) and error.call is not None:
@@ -211,6 +214,10 @@ def _failed_by(error: BaseException) -> dict[str, Any]:
     if isinstance(error, ApprovalExpired):
         return {"step": error.gate}
     if isinstance(error, BaseExceptionGroup):
-        found = [_failed_by(one) for one in cast("BaseExceptionGroup[BaseException]", error).exceptions]
+        found = [_failed_by(one, state, depth) for one in cast("BaseExceptionGroup[BaseException]", error).exceptions]
         return next((said for said in found if said), dict[str, Any]())
-    return {}
+    if error.__cause__ is None or depth >= _FARTHEST_CAUSE:
+        return {}
+    step = _failed_by(error.__cause__, state, depth + 1).get("step", "")
+    failed = state.steps.get(step) or state.children.get(step)
+    return {"step": step} if failed is not None and failed.ended_seq == state.applied else {}
