@@ -31,7 +31,7 @@ from vbl.errors import (
     VblError,
 )
 from vbl.web.assets import Assets
-from vbl.web.formats import for_programs, path_of
+from vbl.web.formats import for_programs, is_for_programs, path_of
 
 if TYPE_CHECKING:
     from vbl.client import Client
@@ -223,11 +223,14 @@ def status_of(error: VblError) -> int:
 def desk(request: Request) -> Desk:
     """The desk of a request."""
     made = Desk(request, cast("House", request.app.state.house))
-    standing = request.scope.get("vbl.standing")
-    if standing is None and request.method == "GET" and "hx-request" not in request.headers:
+    if "vbl.standing" not in request.scope and request.method == "GET" and _is_page(request):
         # before the page is made: an event that comes meanwhile is then told by the live feed
         request.scope["vbl.standing"] = made.standing()
     return made
+
+
+def _is_page(request: Request) -> bool:
+    return "hx-request" not in request.headers and not is_for_programs(path_of(request.scope))
 
 
 def renewed(url: str, content: Markup) -> Markup:

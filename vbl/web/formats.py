@@ -18,13 +18,18 @@ def path_of(scope: MutableMapping[str, Any]) -> str:
     return (path.removeprefix(root) if path.startswith(f"{root}/") or path == root else path) or "/"
 
 
+def is_for_programs(path: str) -> bool:
+    """Whether no page stands at the path."""
+    return path.startswith(("/api/", "/assets/")) or path in ("/healthz", "/metrics")
+
+
 def for_programs(
     path: str, error: Mapping[str, str], status: int, headers: Mapping[str, str] | None = None
 ) -> Response | None:
     """An error, by its `code` and, for those who may know, `message` and `hint`; None where people expect a page."""
+    if not is_for_programs(path):
+        return None
     if path.startswith("/api/") or path == "/healthz":
         return JSONResponse({"error": dict(error)}, status, headers)
-    if path == "/metrics" or path.startswith("/assets/"):
-        told = [error["code"], *(error[name] for name in ("message", "hint") if error.get(name))]
-        return PlainTextResponse(f"{': '.join(told)}\n", status, headers)
-    return None
+    told = [error["code"], *(error[name] for name in ("message", "hint") if error.get(name))]
+    return PlainTextResponse(f"{': '.join(told)}\n", status, headers)
