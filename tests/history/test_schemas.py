@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from vbl.errors import InvalidInput
 from vbl.history.schemas import described, fields, fitting
+from vbl.store.codec import Codec
 
 
 class Colour(enum.Enum):
@@ -120,6 +121,32 @@ def test_data_fits_a_schema_where_it_fits_the_type(annotation: Any, value: Any) 
     got = fitting(schema, value, "the answer")
     back = adapter.dump_python(adapter.validate_json(TypeAdapter(Any).dump_json(got)), mode="json")
     assert back == wanted
+
+
+@pytest.mark.parametrize(
+    "given", ["1.20", 3, 4.5, "10", "-1", 10.5, "11", "abc", "", "NaN", None, True, 12345678901234567891]
+)
+def test_the_text_of_a_decimal_number_is_one_and_keeps_its_limits(given: Any) -> None:
+    codec = Codec(Annotated[decimal.Decimal, Field(gt=0, le=10)], "amount")
+    schema = codec.json_schema()
+    assert schema is not None
+    assert described(schema) == "a number"
+    try:
+        codec.accept(given)
+    except ValidationError:
+        with pytest.raises(InvalidInput, match=r"amount does not fit: (Decimal i|I)nput should be"):
+            fitting(schema, given, "amount")
+    else:
+        assert fitting(schema, given, "amount") == given
+
+
+@pytest.mark.parametrize("given", [None, "x", "1.5", 2])
+def test_a_decimal_number_among_other_types(given: Any) -> None:
+    schema = Codec(decimal.Decimal | Literal["x"] | None, "amount").json_schema()
+    assert schema is not None
+    assert fitting(schema, given, "amount") == given
+    with pytest.raises(InvalidInput):
+        fitting(schema, "y", "amount")
 
 
 def test_values_become_what_their_types_take_them_for() -> None:

@@ -147,6 +147,7 @@ _FORMATS = {
     "time": "a time",
     "duration": "a duration",
     "uuid": "a UUID",
+    "decimal": "a number",
 }
 
 
@@ -253,7 +254,8 @@ class _Maker:
             }
             return core_schema.tagged_union_schema(tags, discriminator=str(told["propertyName"]))
         options = _several(schema.get("anyOf") or schema.get("oneOf"))
-        some: list[Any] = [self.made(option, depth + 1) for option in options if option != _NULL]
+        kept = [option for option in options if option != _NULL and not _told_as_text(option, options)]
+        some: list[Any] = [self.made(option, depth + 1) for option in kept]
         made = some[0] if len(some) == 1 else core_schema.union_schema(some)
         return core_schema.nullable_schema(made) if _NULL in options and some else made
 
@@ -304,6 +306,12 @@ class _Maker:
         return core_schema.typed_dict_schema(made, extra_behavior="allow", extras_schema=self.made(more, depth + 1))
 
 
+def _told_as_text(option: Any, options: list[Any]) -> bool:
+    """Whether it is the number of a decimal, whose text beside it takes numbers as well."""
+    whole = _mapping(option)
+    return whole.get("type") == "number" and {**whole, "type": "string", "format": "decimal"} in options
+
+
 def _alternatives(schema: Any, depth: int) -> list[str]:
     """The references that stand for the same value as the schema itself."""
     whole = _mapping(schema)
@@ -324,6 +332,15 @@ def _address(kind: Callable[[str], object], value: str) -> str:
         kind(value)
     except ValueError as error:
         raise PydanticCustomError("ip_address", "{said}", {"said": str(error)}) from None
+    return value
+
+
+def _decimal(number: SchemaValidator, value: Any) -> Any:
+    """A decimal number, or the text of one, as it was given: a float would lose digits of it."""
+    try:
+        number.validate_json(to_json(value))
+    except ValidationError as error:
+        raise PydanticCustomError("decimal", "{said}", {"said": error.errors()[0]["msg"]}) from None
     return value
 
 
@@ -354,6 +371,9 @@ def _as_given(schema: CoreSchema) -> CoreSchema:
 
 
 def _text(schema: Schema) -> CoreSchema:
+    if schema.get("format") == "decimal":
+        number = SchemaValidator(core_schema.decimal_schema(**_limits(schema)))
+        return core_schema.no_info_plain_validator_function(partial(_decimal, number))
     made = _FORMATTED.get(str(schema.get("format")))
     if made is not None:
         return made()
@@ -366,7 +386,7 @@ def _text(schema: Schema) -> CoreSchema:
     return core_schema.str_schema(pattern=pattern, **limits)
 
 
-def _number(schema: Schema, *, whole: bool) -> CoreSchema:
+def _limits(schema: Schema) -> dict[str, Any]:
     limits = {
         "ge": schema.get("minimum"),
         "le": schema.get("maximum"),
@@ -374,7 +394,11 @@ def _number(schema: Schema, *, whole: bool) -> CoreSchema:
         "lt": schema.get("exclusiveMaximum"),
         "multiple_of": schema.get("multipleOf"),
     }
-    given: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not None}
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def _number(schema: Schema, *, whole: bool) -> CoreSchema:
+    given = _limits(schema)
     if whole:
         return core_schema.int_schema(**given)
     # a whole number stays one: as a float a long one would lose its last digits

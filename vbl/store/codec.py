@@ -6,12 +6,13 @@ always the one decoded from the recorded form.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 import typing
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation
@@ -34,6 +35,10 @@ from vbl.store.payloads import (
     same,
     spill,
 )
+
+if TYPE_CHECKING:
+    from pydantic.json_schema import GenerateJsonSchema
+    from pydantic_core import core_schema
 
 
 @dataclass(slots=True)
@@ -240,7 +245,7 @@ class Codec:
         """What data has to look like, as a JSON schema; None where anything is accepted, or pydantic cannot say."""
         if not self._anything and self._schema is None:
             try:
-                self._schema = self._adapter.json_schema(by_alias=False)
+                self._schema = self._adapter.json_schema(by_alias=False, schema_generator=_schemas())
             except PydanticUserError:
                 self._schema = {}
         return self._schema or None
@@ -248,6 +253,19 @@ class Codec:
     def validate(self, value: Any) -> Any:
         """Validate a Python value as it is, without making another of it. Raises pydantic's ValidationError."""
         return self._adapter.validate_python(value, strict=True)
+
+
+@functools.cache
+def _schemas() -> type[GenerateJsonSchema]:
+    """Pydantic's own words, but that the text of a decimal number says that it is one, and keeps its limits."""
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Schemas(GenerateJsonSchema):
+        def decimal_schema(self, schema: core_schema.DecimalSchema) -> dict[str, Any]:
+            number = super().decimal_schema(schema)["anyOf"][0]
+            return {"anyOf": [number, {**number, "type": "string", "format": "decimal"}]}
+
+    return Schemas
 
 
 def _by_key(plain: dict[str, Json], text: str, recorder: Recorder) -> str:
