@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from vbl.store.texts import Upto
     from vbl.tail import Tail
 
-_MANY = 500
-"""Runs that are read at once."""
-
 
 class Client:
     """A file, open for starting, deciding and reading. A context manager; `close` gives the file back."""
@@ -121,16 +118,9 @@ class Client:
             since=since,
             own=True,
         ).only(*(status_named(one) for one in ([status] if isinstance(status, str) else status or ())))
-        from vbl.finding import Runs
-
-        found = Runs(self._access)
-        left, more = limit, status is None or len(wanted.statuses) > 0
-        while more and (left is None or left > 0):
-            page = self._finder.find(wanted, before=before, limit=_MANY if left is None else min(left, _MANY))
-            found += page.runs
-            before, more = page.older, page.older is not None
-            left = None if limit is None else limit - len(found)
-        return found
+        if status is not None and not wanted.statuses:  # of none of the statuses, not of any
+            limit = 0
+        return self._finder.listed(wanted, before, limit)
 
     def find(
         self, wanted: Filter | str = "", *, before: str | None = None, after: str | None = None, limit: int = 50
@@ -411,9 +401,7 @@ class Client:
     ) -> list[Run]:
         """Create a run for each input, all in one transaction. An input is the one argument, a tuple of arguments, or
         a dict of keyword arguments."""
-        from vbl.finding import Runs
-
-        return Runs(self._access, self._starter.start_many(workflow, inputs, tags))
+        return self._finder.runs(self._starter.start_many(workflow, inputs, tags))
 
     def beside(self) -> Client:
         """A client of the same file, with the same clock and groups, on a connection of its own: neither waits while

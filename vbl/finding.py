@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from vbl.drawing.throughput import Bucket
     from vbl.store.texts import Upto
 
+_MANY = 500
+"""Runs that are read at once, where a list has no pages."""
 MOST = 10_000
 """So many candidates are looked at for one page; counts end there too."""
 _FEW = 500
@@ -122,6 +124,21 @@ class Finder:
                 return Page(runs, runs[-1].id, newer, texts=self._texts(wanted))
             older, looked_to = looked if looked is not None else (None, None)
             return Page(runs, older, newer, looked_to, self._texts(wanted))
+
+    def listed(self, wanted: Filter, before: str | None = None, limit: int | None = None) -> Runs:
+        """The newest runs that fit, older than the run `before`, `limit` at most: as many pages as it takes."""
+        found = self.runs()
+        while limit is None or len(found) < limit:
+            page = self.find(wanted, before=before, limit=min(_MANY, _MANY if limit is None else limit - len(found)))
+            found += page.runs
+            before = page.older
+            if before is None:
+                break
+        return found
+
+    def runs(self, found: Iterable[Run] = ()) -> Runs:
+        """These runs, as a list that a notebook can show."""
+        return Runs(self._access, found)
 
     def newer(self, wanted: Filter, than: str, most: int = 99) -> Count:
         """How many runs that fit have come since the run `than`."""
