@@ -18,11 +18,12 @@ from vbl.engine.calls import StepCall
 from vbl.engine.context import Attempt
 from vbl.engine.definitions import REGISTRY, Workflow
 from vbl.engine.doubt import InDoubt
-from vbl.engine.outcomes import Committed, Failed, Stopped, Succeeded, failure
+from vbl.engine.landing import Landing
+from vbl.engine.outcomes import Failed, Succeeded
 from vbl.engine.record import Record
 from vbl.engine.telling import ASKING
 from vbl.errors import Divergence, StorageError, ValueNotStorable, WorkflowError
-from vbl.history import moments, retry, transitions
+from vbl.history import moments, transitions
 from vbl.history.events import Payload, RunBlocked, RunResumed, StepInterrupted
 from vbl.history.facts import Fact, is_input
 from vbl.history.script import script_of
@@ -108,7 +109,7 @@ class ActiveRun:
         self._digesting: Fact | None = None
         self._loading = False
         self._unblocking = False
-        self._unanswered: list[InDoubt] = []
+        self._landing = Landing(host)
 
     @property
     def state(self) -> RunState:
@@ -314,12 +315,12 @@ class ActiveRun:
         while self.inbox:
             landed = self.inbox.popleft()
             self.consumed.append(landed)
-            fact, value = self._record_outcome(record, landed)
+            fact, value = self._landing.take(record, landed)
             if fact is not None:
                 self._activate(execution, fact, value)
                 return True
-        if self._unanswered:
-            self._settle_unanswered(record)
+        if self._landing.unanswered:
+            self._landing.settle(record)
         state = record.state
         waits = state.open_timers or state.backing_off or state.due or state.open_gates or state.open_waits
         if waits or state.due_children or state.deadline is not None or state.cancel is not None:
@@ -367,88 +368,14 @@ class ActiveRun:
         self._drop_code()
         self.host.kinship.ended(self)
 
-    def _record_outcome(self, record: Record, landed: Attempt) -> tuple[Fact | None, Any]:
-        """Record how an attempt ended. Returns the input for the code, where it is one, and the value."""
-        state, now = record.state, self.host.now()
-        step = state.steps.get(landed.key)
-        if step is None:
-            return None, MISSING
-        ours = step.status == "running" and step.attempt == landed.number and step.probing == landed.probing
-        if not ours and doubt.ended_late(step, landed):
-            doubt.keep(record, now, landed)
-            return None, MISSING
-        if not (ours or doubt.still_counts(step, landed)) or state.outcome is not None:
-            return None, MISSING
-        outcome = landed.outcome
-        if landed.probing and not isinstance(outcome, Stopped):
-            return self._record_answer(record, landed)
-        if isinstance(outcome, Committed):
-            return None, MISSING  # it comes as somebody else's event
-        if isinstance(outcome, Succeeded):
-            try:
-                return record.completed(now, landed, outcome.value)
-            except ValueNotStorable as refused:
-                outcome = failure(refused)
-                outcome.traceback = None
-        if isinstance(outcome, Failed):
-            return self._record_failure(record, landed, outcome, step), MISSING
-        if step.status == "running":
-            lost = StepInterrupted(
-                step=landed.key, attempt=landed.number, epoch=self.host.epoch, counted=False, usage=landed.spent
-            )
-            record.payload(now, lost)
-        return None, MISSING
-
-    def _record_answer(self, record: Record, asked: Attempt) -> tuple[Fact | None, Any]:
-        """Record what a step's probe said. Where it could not say the run is blocked, when all that has come is
-        recorded; one that is blocked already asks again when it goes on."""
-        said = doubt.answered(record, self.host.now(), asked)
-        if not isinstance(said, InDoubt):
-            fact, value = said
-            return (fact, value) if is_input(fact.type, fact.payload) else (None, MISSING)
-        self._unanswered.append(said)
-        return None, MISSING
-
-    def _settle_unanswered(self, record: Record) -> None:
-        """Block the run where a probe could not say; one question at a time, the other probes are asked again."""
-        unanswered, self._unanswered = self._unanswered, []
-        steps = record.state.steps
-        open_ = [said for said in unanswered if steps[said.step or ""].probing]
-        for said in open_ if record.state.blocked is not None else open_[1:]:
-            step = steps[said.step or ""]
-            lost = StepInterrupted(step=step.key, attempt=step.attempt, epoch=self.host.epoch, counted=False)
-            record.payload(self.host.now(), lost)
-        if open_ and record.state.blocked is None:
-            raise open_[0]
-
-    def _record_failure(self, record: Record, landed: Attempt, outcome: Failed, step: StepState) -> Fact | None:
-        now, counted = self.host.now(), step.status == "retrying"  # its time was up before it ended
-        assert landed.call is not None
-        policy = landed.call.step.retry
-        decision = retry.decide(
-            policy,
-            tried=step.failures + (not counted),
-            kind=outcome.kind,
-            error=outcome.error,
-            elapsed=(now - step.asked_at) / 1e6,
-            seed=landed.idempotency_key,
-            retry_after=outcome.retry_after,
-        )
-        if isinstance(decision, retry.GiveUp):
-            return record.failed(now, landed, outcome, final=True)
-        record.failed(now, landed, outcome, final=False)
-        if not counted:
-            record.retry(now, landed, outcome, decision, policy.max_attempts)
-        return None
-
     def _land_undigested(self, record: Record) -> None:
         """The code is not at hand (paused, blocked, stopping): record results, and let it digest them later."""
         while self.inbox:
             landed = self.inbox.popleft()
             self.consumed.append(landed)
-            self._record_outcome(record, landed)
-        if self._unanswered:
-            self._settle_unanswered(record)
+            self._landing.take(record, landed)
+        if self._landing.unanswered:
+            self._landing.settle(record)
 
     # Commands ------------------------------------------------------------------------------------------------------
 
@@ -606,7 +533,7 @@ class ActiveRun:
         self.to_cancel.clear()
         self.newborn.clear()
         self.bound.clear()
-        self._unanswered.clear()
+        self._landing.unanswered.clear()
         self.inbox.extendleft(reversed([landed for landed in self.consumed if landed.launched]))
         self.consumed.clear()
 
