@@ -14,6 +14,7 @@ import click
 import pytest
 
 import vbl
+from tests.cli.tty import Tty
 
 
 def test_a_run_prints_its_output_and_nothing_else_on_stdout(shell):
@@ -320,3 +321,13 @@ def test_it_is_a_module_and_needs_no_engine_to_read(shell):
     loaded = set(done.stdout.splitlines()[-1].split())
     assert "vbl.client" in loaded
     assert not {name for name in loaded if name.startswith(("vbl.engine", "vbl.agents")) or name in {"httpx", "rich"}}
+
+
+@pytest.mark.slow
+def test_who_is_asked_at_the_terminal_sees_all_of_what_he_would_approve(shell):
+    said = "Ada, " + "who is very well known, " * 20 + "and Bob"
+    tty = Tty(shell, "run", "flows.py:asks", "--input", json.dumps({"name": said}), lines=40)
+    screen = tty.shows("[a]pprove, [d]eny or [l]eave?")
+    assert "and Bob" in screen
+    tty.press("a\n")
+    assert tty.end() == 0

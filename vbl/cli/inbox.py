@@ -13,6 +13,8 @@ from vbl.documents import gate_document, question_document
 from vbl.history.narration import assignees, duration, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vbl.history.questions import Gate, Question
 
 
@@ -112,9 +114,12 @@ def say_gate(terminal: Terminal, gate: Gate) -> None:
     field(terminal, "asked", local(gate.requested_at))
     _asked(terminal, gate, now)
     if gate.call is not None:
-        _call(terminal, gate, gate.call)
+        may = "; the arguments may be edited" if gate.edit else ""
+        field(terminal, "call", f"{gate.call['step']}{may}")
+        for line, of_it in call_lines(gate):
+            field(terminal, "", line, of_it)
     if gate.show is not None:
-        for number, line in enumerate(_lines(gate.show)):
+        for number, line in enumerate(value_lines(gate.show)):
             field(terminal, "" if number else "shows", line)
     if gate.schema is not None:
         from vbl.history.schemas import described
@@ -131,23 +136,25 @@ def say_gate(terminal: Terminal, gate: Gate) -> None:
         field(terminal, "next", f"vbl approve {gate.id}   or   vbl deny {gate.id}", "strong")
 
 
-def _call(terminal: Terminal, gate: Gate, call: dict[str, Any]) -> None:
-    """The call with each of its arguments in full, for that is what is approved; below an edited one, what it was."""
+def call_lines(gate: Gate) -> Iterator[tuple[str, str]]:
+    """The arguments of the call in full, for that is what is approved, as (line, style); below an edited one, what it
+    was."""
+    call: dict[str, Any] = gate.call or {}
     asked: dict[str, Any] = (gate.asked or {}).get("input") or {}
-    field(terminal, "call", f"{call['step']}{'; the arguments may be edited' if gate.edit else ''}")
-    for name, value in call["input"].items():
-        _argument(terminal, name, value)
+    stands: dict[str, Any] = call.get("input") or {}
+    for name, value in stands.items():
+        yield from _argument(name, value, "")
         if name in asked and asked[name] != value:
-            _argument(terminal, "  was", asked[name], "dim")
+            yield from _argument("  was", asked[name], "dim")
 
 
-def _argument(terminal: Terminal, name: str, value: Any, style: str = "") -> None:
-    first, *rest = _lines(value)
-    for line in (f"{name}: {first}", *(f"    {line}" for line in rest)):
-        field(terminal, "", line, style)
+def _argument(name: str, value: Any, style: str) -> Iterator[tuple[str, str]]:
+    first, *rest = value_lines(value)
+    yield f"{name}: {first}", style
+    yield from ((f"    {line}", style) for line in rest)
 
 
-def _lines(value: Any) -> list[str]:
+def value_lines(value: Any) -> list[str]:
     """A value in full: a text as it is, anything else as JSON."""
     return (value.splitlines() if isinstance(value, str) else dumps(value, indent=2).splitlines()) or [""]
 

@@ -71,8 +71,8 @@ def command(terminal: Terminal, folder: Path) -> None:
         return
     terminal.line(str(file))
     terminal.note("")
-    terminal.note(f"  vbl run {target}           run it here")
-    terminal.note(f'  vbl run {target} --input \'{{"name": "Ada"}}\'')
-    terminal.note("  vbl show @last              see what it did, and when")
+    terminal.note(f"  vbl run {target}")
+    terminal.note(f"""  vbl run {target} --input '{{"name": "Ada"}}'""")
+    terminal.note("  vbl show @last   (what it did, and when)")
     terminal.note("")
     terminal.note("Press Ctrl-C in the middle of it, then: vbl up " + shlex.quote(str(file)))

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vbl.cli.terminal import Terminal, fit
+from vbl.cli.inbox import call_lines, value_lines
+from vbl.cli.terminal import Terminal
 from vbl.errors import RunWaiting, VblError
-from vbl.history.narration import preview, printable
+from vbl.history.narration import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 SOON_US = 60_000_000
 """A timer that comes within this time may be what the gate races with: it is waited for. A later one is a time-out."""
+
+
+MOST = 200
+"""So many lines of what is asked are shown; of more it is said that there are."""
 
 
 def asked_of(run: Run, now: int) -> list[str]:
@@ -71,12 +76,13 @@ def ask(terminal: Terminal, client: Client, gate: Gate, still: Callable[[], bool
 
 def _show(terminal: Terminal, gate: Gate) -> None:
     terminal.note(f"? {printable(gate.sentence)}", "warn")
-    room = max(terminal.width - 6, 40)
-    if gate.call is not None:
-        called = f"{gate.call.get('step')} {preview(gate.call.get('input'), room)}"
-        terminal.note(f"    call   {fit(called, room)}")
-    if gate.show is not None:
-        terminal.note(f"    shown  {fit(preview(gate.show, room), room)}")
+    asked = [f"call   {gate.call['step']}", *(f"       {line}" for line, _ in call_lines(gate))] if gate.call else []
+    for number, line in enumerate([] if gate.show is None else value_lines(gate.show)):
+        asked.append(f"{'' if number else 'shown':<6} {line}")
+    for line in asked[:MOST]:
+        terminal.note(f"    {printable(line)}")
+    if len(asked) > MOST:
+        terminal.note(f"    {len(asked) - MOST} more lines: vbl gate {gate.id}", "warn")
     if gate.schema is not None or gate.edit:
         terminal.note(f"    with data or changes: vbl approve {gate.id} --help", "dim")
     terminal.note(f"    or elsewhere: vbl approve {gate.id}   vbl deny {gate.id}", "dim")
