@@ -259,6 +259,19 @@ def test_a_gate_answers_to_its_id_a_prefix_and_its_name_in_a_run(file: File) -> 
             file.client.gate(ref)
 
 
+def test_a_name_that_several_open_gates_have_decides_none(file: File) -> None:
+    first, second = (
+        ApprovalRequested(gate=f"g_{n:012d}", key=key, name="send") for n, key in ((1, "send"), (2, "send#2"))
+    )
+    run = file.run(first, second)
+    for decide in (file.client.approve, file.client.deny):
+        with pytest.raises(UsageError) as several:
+            decide(f"{run}:send")
+        assert several.value.code == "ambiguous_gate"
+    assert file.client.approve(f"{run}:send#2").id == "g_000000000002"
+    assert file.client.deny(f"{run}:send").id == "g_000000000001", "the one that is left"
+
+
 def test_what_only_a_person_can_settle_is_one_list(file: File) -> None:
     gate = file.asks(call=CALL)
     file.clock.advance(1)

@@ -189,7 +189,14 @@ class Decisions:
                 f"It has: {', '.join(gate.key for gate in state.gates.values()) or 'none'}",
                 code="gate_not_found",
             )
-        return self._seen(state, next((gate for gate in reversed(named) if gate.status == "open"), named[-1]))
+        asking = [gate for gate in named if gate.status == "open"]
+        if len(asking) > 1:
+            raise UsageError(
+                f"run {state.run_id} asks {len(asking)} times about {name!r}: {asking[0].id}, {asking[1].id}, …",
+                "Name the one that is meant by its id: vbl inbox",
+                code="ambiguous_gate",
+            )
+        return self._seen(state, (asking or named)[-1])
 
     def questions(self, to: str | None, limit: int) -> list[Question]:
         """All that waits for a person: open gates, and steps whose outcome nobody knows; the oldest first."""
