@@ -95,6 +95,8 @@ def test_the_picture_is_dragged_and_the_smallest_one_leads_to_a_place(waiting: P
     tab.mouse.click(minimap["x"] + minimap["width"] * 0.9, middle)
     far = scrolled(tab)
     assert far > 500
+    shown = "getComputedStyle(document.documentElement).getPropertyValue('--vbl-from')"
+    tab.wait_for_function(f"() => Number({shown}) > 0.5")  # a scroll is told with the next frame
     window = tab.locator(".timeline .window").bounding_box()
     assert window is not None
     assert window["x"] > minimap["x"] + minimap["width"] / 2

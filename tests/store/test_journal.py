@@ -88,7 +88,7 @@ def test_two_people_who_decide_at_once_are_put_in_order(file: File, open_file: O
 
     def cancel(name: str) -> None:
         mine = open_file()
-        start.wait(10)
+        start.wait(60)
         try:
             mine.journal.commit(run_id, lambda state: [draft(AT, p) for p in transitions.cancel(state, name, None)])
             outcomes.append("done")
@@ -99,7 +99,7 @@ def test_two_people_who_decide_at_once_are_put_in_order(file: File, open_file: O
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert sorted(outcomes) == ["done", "refused", "refused", "refused"]
     assert len(file.journal.rows(file.key(run_id))) == 3
 

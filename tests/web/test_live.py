@@ -203,7 +203,7 @@ def test_who_leaves_is_forgotten_and_with_the_last_one_the_watching_ends(site: S
     def watching() -> list[str]:
         return [thread.name for thread in threading.enumerate() if thread.name == "vbl-live"]
 
-    assert not watching()
+    eventually(lambda: not watching())
     with opened(site, file.cursor()) as one, opened(site, file.cursor()) as two:
         one.next()
         two.next()
