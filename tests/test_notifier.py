@@ -334,7 +334,8 @@ def test_what_somebody_has_decided_is_not_told_any_more(trial: Trial, hook: Hook
     assert len(hook.seen) == 1
 
 
-def test_a_webhook_that_hangs_holds_up_nobody_else(trial: Trial, hook: Hook) -> None:
+def test_a_webhook_that_hangs_holds_up_nobody_else(trial: Trial, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notifier, "_ANSWER_S", 60.0)
     hook.open.clear()
     trial.start_many(asks_to_send, [{"to": f"person {n}"} for n in range(80)])  # more than there are threads for steps
     trial.until(lambda: len(hook.seen) == 80)
