@@ -19,7 +19,7 @@ import pytest
 from vbl.cli.main import main
 
 ROOT = Path(__file__).parent.parent.parent
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 FLOWS = '''
 import asyncio

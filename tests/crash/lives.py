@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 DEEDS = "VBL_TEST_DEEDS"
 """The variable that tells a worker where its steps write down what they do."""
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 OVER = ("completed", "failed", "cancelled", "blocked")
 
 

@@ -32,7 +32,7 @@ def test_an_isolated_body_ends_with_its_supervisor(tmp_path: Path, number: signa
             (begun,) = until(lambda: deeds(log), "the body to begin")
             worker.process.send_signal(number)
             worker.ended()
-        until(lambda: gone(int(begun.word)), "the body's process to end", 10)
+        until(lambda: gone(int(begun.word)), "the body's process to end")
         assert [deed.what for deed in deeds(log)] == ["begin"]
         (tmp_path / "go-a").touch()
         with life(db, TARGET, env=environment(log)) as worker:
@@ -50,5 +50,5 @@ def test_a_deaf_body_is_killed_at_its_time_out(tmp_path: Path) -> None:
         run = client.start("deafened", name="a")
         assert run.result(timeout=30) == "timeout"
         (begun,) = deeds(log)
-        until(lambda: gone(int(begun.word)), "the body's process to end", 10)
+        until(lambda: gone(int(begun.word)), "the body's process to end")
         assert worker.stop() == 0, worker.words

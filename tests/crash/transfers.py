@@ -71,7 +71,7 @@ def live(path: str) -> None:
 
 def wait_for(path: str, child: int) -> None:
     """Wait until this process supervises the file, however slow the machine is."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (holder.alive(Path(path)) and holder.read(Path(path)).get("pid") == child):
         assert time.monotonic() < deadline, "the supervisor never took the file"
         time.sleep(0.001)

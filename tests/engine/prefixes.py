@@ -14,7 +14,7 @@ from vbl.history.state import fold
 from vbl.store.journal import History
 from vbl.store.payloads import Resolver
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def asked_after(run: Run, facts: list[Fact]) -> list[tuple[str, Any]]:
