@@ -18,7 +18,7 @@ from vbl.finding import Finder
 from vbl.web.readers import KEPT, Readers
 from vbl.web.serving import Server
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def connections(path: Path) -> int:
