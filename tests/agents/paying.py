@@ -172,5 +172,14 @@ async def broken_off() -> str:
 
 
 @vbl.workflow
+async def cleaning_up() -> None:
+    try:
+        await asyncio.sleep(10_000)
+    finally:
+        async with vbl.shield():
+            await never(0.5)
+
+
+@vbl.workflow
 async def waiting() -> None:
     await never(0.5)

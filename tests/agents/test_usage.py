@@ -146,6 +146,16 @@ def test_a_step_that_is_given_up_says_what_it_had_used(trial: Trial) -> None:
     assert_sound(trial)
 
 
+def test_a_clean_up_that_is_broken_off_says_what_it_had_used(trial: Trial) -> None:
+    run = trial.start(paying.cleaning_up)
+    trial.settle()
+    run.cancel(within=60)
+    trial.advance(60)
+    assert run.status == "cancelled"
+    assert used(run, "STEP_CANCELLED") == [by_hand(0.5)]
+    assert_sound(trial)
+
+
 def test_a_write_that_goes_on_in_its_thread_counts_each_call_once(trial: Trial) -> None:
     given_up, broken_off = trial.start(paying.giving_up), trial.start(paying.broken_off)
     trial.until(lambda: broken_off.status.finished and WORLD.notes == ["paid"] * 2)

@@ -273,7 +273,7 @@ class ActiveRun:
             record.payload(now, RunResumed(epoch=self.host.epoch, reason="a retry was asked for", queue=place))
             for call in sorted(state.open_children):
                 # it may have ended while there was nobody to tell
-                self.host.kinship.reunite(self, state.children[call].id)
+                self.host.kinship.reunite(self, record, execution, call)
         if state.started_at is None:
             self._activate(execution, Fact(state.seq + 1, "RUN_STARTED", now, {}))
             return
@@ -364,7 +364,7 @@ class ActiveRun:
 
     def _end_overdue(self, record: Record, execution: Execution) -> None:
         """The time to clean up is over: the run ends whatever its code does."""
-        self.to_cancel += overdue.end(record, execution, self.host.now())
+        self.to_cancel += overdue.end(record, execution, self.in_flight, self.host.now())
         self._drop_code()
         self.host.kinship.ended(self)
 
@@ -409,8 +409,8 @@ class ActiveRun:
                         self.host.kinship.cancel(self, (ask.payload or {})["child"])
                     elif ask.type in ASKING:
                         self.host.asked(self, ask.type, str(ask.subject))
-        for child in reunited:
-            self.host.kinship.reunite(self, child)
+        for call in reunited:
+            self.host.kinship.reunite(self, record, execution, call)
 
     def _start(self, record: Record, call: StepCall) -> None:
         """The first attempt of a step that the code asks for. One that completed with this very input before a retry
