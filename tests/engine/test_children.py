@@ -668,6 +668,29 @@ def test_a_child_that_was_retried_by_itself_does_not_stand_in_the_way_of_its_par
     assert replay(run) == 2
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_handle_whose_child_the_failure_took_with_it_gets_another_one_by_a_retry(trial: Trial, restart: bool) -> None:
+    async def parent() -> int:
+        child = vbl.start(lingers_then_breaks, 2)
+        await once_broken(1)
+        return await child
+
+    WORLD.note("mended")
+    run = trial.start(workflow(parent))
+    WORLD.notes.clear()
+    assert run.wait() == "failed"
+    trial.settle()
+    first = only_child(trial, run)
+    WORLD.note("mended")
+    if restart:
+        restarted(trial)
+    run.retry()
+    assert run.result() == 2
+    assert only_child(trial, run).id != first.id
+    assert_kin_agree(trial)
+    assert replay(run) == 2
+
+
 def test_a_retry_runs_the_step_again_whose_failure_the_code_has_put_in_other_words(trial: Trial) -> None:
     async def parent() -> int:
         try:
@@ -757,7 +780,7 @@ def test_the_child_that_a_retry_started_in_place_of_another_is_given_up_in_its_t
     assert_sound(trial)
 
 
-def test_a_retry_that_crosses_with_the_end_of_a_child_is_told_of_it(
+def test_a_retry_that_crosses_with_the_end_of_a_child_starts_another_in_its_place(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The parent had failed, so there was nobody to tell; then, before that is stored, a client opens it again."""
@@ -786,8 +809,8 @@ def test_a_retry_that_crosses_with_the_end_of_a_child_is_told_of_it(
     run = trial.start(definition, key="crossed")
     trial.settle()
     assert retried == [run.id]
-    assert run.result() == [1, "gone"]
-    assert replay(run) == [1, "gone"]
+    assert run.result() == [1, 7]
+    assert replay(run) == [1, 7]
     assert_kin_agree(trial)
     assert_sound(trial)
 

@@ -13,6 +13,7 @@ from vbl import ids
 from vbl.engine import children
 from vbl.history import transitions
 from vbl.history.kin import left_behind, told
+from vbl.history.state import Status
 from vbl.store.journal import Journal, draft
 
 if TYPE_CHECKING:
@@ -51,13 +52,13 @@ class Kinship:
     # Beginning -----------------------------------------------------------------------------------------------------
 
     def start(self, active: ActiveRun, record: Record, execution: Execution, ask: Ask) -> list[str]:
-        """The code starts a child; or a retry finds the one that it had started before, and it is used again: its id
+        """The code starts a child; or a retry finds the one that it had started before, and it is used again: its call
         comes back."""
         payload = ask.payload or {}
         before = record.state.children.get(payload["call"])
         record.asked(self._house.now(), ask)
         if before is not None and before.id == payload["child"]:
-            return [before.id]
+            return [before.call]
         self._born(active, execution, payload)
         return []
 
@@ -96,21 +97,25 @@ class Kinship:
         until = self._house.now() + transitions.CLEAN_UP_US
         unborn = next((one for one in active.newborn if one.state.run_id == child_id), None)
         if unborn is not None:
-            for payload in transitions.cancel(unborn.state, "parent", None, until):
+            for payload in transitions.cancel(unborn.state, transitions.PARENT, None, until):
                 unborn.propose(*draft(self._house.now(), payload))
             return
         child = self._relative(active, child_id)
         state = child.state
         if state.finished or state.cancel is not None:
             return
-        self._hear(active, child, transitions.cancel(state, "parent", None, until))
+        self._hear(active, child, transitions.cancel(state, transitions.PARENT, None, until))
         if child.state.finished:
             self.ended(child)
 
-    def reunite(self, active: ActiveRun, child_id: str) -> None:
-        """A retry uses a child again that it had made void: where that has ended meanwhile, its parent is told."""
-        child = self._relative(active, child_id).state
-        if child.finished:
+    def reunite(self, active: ActiveRun, record: Record, execution: Execution, call: str) -> None:
+        """A retry uses a child again: where that has ended meanwhile, its parent is told; one that the failure of its
+        parent has taken with it is started anew."""
+        child = self._relative(active, record.state.children[call].id).state
+        taken = child.cancel is not None and child.cancel["actor"] == transitions.PARENT
+        if taken and child.status is not Status.COMPLETED:
+            self.start_again(active, record, execution, call)
+        elif child.finished:
             active.hear(told(active.state, child))
 
     def _relative(self, active: ActiveRun, run_id: str) -> ActiveRun:

@@ -30,6 +30,8 @@ from vbl.history.state import RunState, Status
 
 CLEAN_UP_US = 300_000_000
 """So long, in microseconds, may a cancelled run clean up where nobody says otherwise."""
+PARENT = "parent"
+"""Who asks for the cancel of a child that is given up, or whose parent ends before it."""
 DEADLINE = "deadline"
 """Who asks for the cancel of a run whose deadline has passed."""
 

@@ -262,7 +262,7 @@ class Journal:
         if not history.rows:
             return []
         from vbl.history.kin import left_behind, told
-        from vbl.history.transitions import CLEAN_UP_US, cancel, retry
+        from vbl.history.transitions import CLEAN_UP_US, PARENT, cancel, retry
 
         state, kin = history.state, list[History]()
         if state.finished and not finished:
@@ -271,7 +271,7 @@ class Journal:
             until = self.clock.now() + CLEAN_UP_US
             for child in left_behind(state):
                 kin += self._also(
-                    child, lambda it: [] if it.finished or it.cancel else cancel(it, "parent", None, until), orphan=True
+                    child, lambda it: [] if it.finished or it.cancel else cancel(it, PARENT, None, until), orphan=True
                 )
         elif history.rows[0][1] == "RUN_RETRIED":
             for key in (said.get("step"), *said.get("also", ())):
