@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import sys
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from vbl.cli.prints import prints_beside
 from vbl.cli.screen import sigterm_as_ctrl_c
 from vbl.cli.terminal import Terminal, dumps, shared, target_argument
 from vbl.clock import SYSTEM
@@ -53,7 +53,7 @@ def command(
       vbl run hello.py:hello
       vbl run triage.py:triage --input '{"ticket": "T-1"}' --key T-1
     """
-    with sigterm_as_ctrl_c(), contextlib.redirect_stdout(sys.stderr):
+    with sigterm_as_ctrl_c(), prints_beside():
         workflow = workflow_of(target)
         args, kwargs = _arguments(workflow, given)
         options: dict[str, Any] = {"key": key, "tags": list(tags), **kwargs}

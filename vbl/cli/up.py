@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vbl.cli.prints import prints_beside
 from vbl.cli.terminal import Terminal, fit, shared, target_argument
 from vbl.cli.ui import TOKEN, greet, serving
 from vbl.cli.words import clock
@@ -105,7 +106,7 @@ def command(
         )
     if not ui and (port is not None or host != "127.0.0.1"):
         raise UsageError("--host and --port are about the pages", "Serve them: vbl up FILE --ui")
-    with contextlib.redirect_stdout(sys.stderr):
+    with prints_beside():
         _load(targets)
         telling = _telling(notify)
         from vbl.engine.runtime import serve
