@@ -77,15 +77,27 @@ def wait_for(path: str, child: int) -> None:
         time.sleep(0.001)
 
 
+def work_on(path: str, times: int) -> None:
+    """Wait until the file has been written so often, however slow the machine is."""
+    log, seen, deadline = Path(f"{path}-wal"), (0, 0), time.monotonic() + 20
+    while times and time.monotonic() < deadline:
+        now = (log.stat().st_size, log.stat().st_mtime_ns) if log.exists() else (0, 0)
+        times, seen = times - (now != seen), now
+        time.sleep(0.001)
+
+
 def main(path: str, seed: int, kills: int) -> None:
-    rng = random.Random(seed)
-    for _ in range(kills):
+    rng, left = random.Random(seed), 1
+    for number in range(kills):
         child = os.fork()
         if child == 0:
             live(path)
             os._exit(0)
-        if rng.random() < 0.8:  # the others die while they start
+        certain = number % 10 == 0
+        if certain or rng.random() < 0.8:  # the others die while they start
             wait_for(path, child)
+        if certain and left:
+            work_on(path, 12)
         time.sleep(rng.uniform(0.0, 0.12))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -93,8 +105,9 @@ def main(path: str, seed: int, kills: int) -> None:
         if after == 0:  # in a process of its own: the one that forks keeps no connection
             with vbl.connect(path) as client:
                 print(json.dumps(seen(client)), flush=True)
-            os._exit(0)
-        os.waitpid(after, 0)
+                left = client.sql("select count(*) from vbl_runs where finished_at is null")[1][0][0]
+            os._exit(left)
+        left = os.waitstatus_to_exitcode(os.waitpid(after, 0)[1])
 
 
 if __name__ == "__main__":
