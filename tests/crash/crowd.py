@@ -33,7 +33,7 @@ class Person:
         self.process.stdin.write("\n")
         self.process.stdin.flush()
 
-    def told(self, timeout: float = 120.0) -> Any:
+    def told(self, timeout: float = 600.0) -> Any:
         """Wait for its end; what it says."""
         out, err = self.process.communicate(timeout=timeout)
         assert self.process.returncode == 0, err

@@ -93,6 +93,7 @@ def check_results(panels: list[Run], found: list[Any], winners: dict[str, tuple[
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # fifty processes on a machine that may have two processors, and other work
 def test_each_gate_has_one_decision_while_a_supervisor_acts_on_it(tmp_path: Path) -> None:
     decide_all(tmp_path, people=50, runs=10, size=20, supervised=True)
 
