@@ -668,6 +668,34 @@ def test_a_child_that_was_retried_by_itself_does_not_stand_in_the_way_of_its_par
     assert replay(run) == 2
 
 
+def test_what_was_heard_between_a_failure_and_the_end_stays_in_a_retry(trial: Trial) -> None:
+    """The child has failed long before the code awaits it: a wait has expired meanwhile, and another child was gone."""
+
+    async def parent() -> list[Any]:
+        child, other = vbl.start(lingers_then_breaks, 2), vbl.start(dawdles)
+        with pytest.raises(TimeoutError):
+            await vbl.wait("never", timeout=20)
+        try:
+            await other
+        except vbl.RunCancelled:
+            return ["gone", await child]
+        return []
+
+    run = begun(trial, parent)
+    trial.advance(30)
+    known = {child.workflow: child for child in run.children()}
+    known["dawdles"].cancel()
+    assert run.wait() == "failed"
+    WORLD.note("mended")
+    run.retry()
+    assert run.result() == ["gone", 2]
+    assert len(of(run, "WAIT_EXPIRED")) == 1
+    assert len(run.children()) == 2
+    assert_kin_agree(trial)
+    assert_sound(trial)
+    assert replay(run) == ["gone", 2]
+
+
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_handle_whose_child_the_failure_took_with_it_gets_another_one_by_a_retry(trial: Trial, restart: bool) -> None:
     async def parent() -> int:

@@ -64,7 +64,8 @@ class GateState:
 
 @dataclass(slots=True)
 class WaitState:
-    """A wait for a signal. `taken` is the seq of the signal that it got; `ended` that of its expiry or cancel."""
+    """A wait for a signal. `taken` is the seq of the signal that it got; `ended` that of its expiry or cancel, and
+    `expired` says which."""
 
     number: int
     name: str
@@ -74,12 +75,13 @@ class WaitState:
     json_schema: dict[str, Any] | None = None
     taken: int | None = None
     ended: int | None = None
+    expired: bool = False
 
 
 @dataclass(slots=True)
 class ChildState:
     """A run that this one started. `status` is open, cancelled (given up here), due (to be started again by a retry),
-    or how the child ended."""
+    or how the child ended; `given_up` says that it was the code that cancelled it."""
 
     call: str
     id: str
@@ -90,6 +92,7 @@ class ChildState:
     status: str = "open"
     ended_seq: int | None = None
     void: bool = False
+    given_up: bool = False
 
 
 # Gates -------------------------------------------------------------------------------------------------------------
@@ -205,6 +208,7 @@ def _wait_ended(state: RunState, fact: Fact) -> None:
 
 def _wait_expired(state: RunState, fact: Fact) -> None:
     _wait_ended(state, fact)
+    state.waits[fact.payload["wait"]].expired = True
     state.last_input = fact.seq
 
 
@@ -232,13 +236,13 @@ def _child_finished(state: RunState, fact: Fact) -> None:
 def _child_cancelled(state: RunState, fact: Fact) -> None:
     child = state.children[fact.payload["call"]]
     if child.status == "open":
-        child.status, child.ended_seq = "cancelled", fact.seq
+        child.status, child.ended_seq, child.given_up = "cancelled", fact.seq, True
         state.open_children.discard(child.call)
 
 
 def void_waits(state: RunState, failed_at: int, failed: Collection[str | None]) -> None:
-    """Undo what the code asked for behind the input at `failed_at`: a retry asks again. The ends of the children
-    `failed` are undone too."""
+    """Undo what the code asked for and gave up behind the input at `failed_at`: a retry asks again, and what was heard
+    stays. The ends of the children `failed` are undone too."""
     for gate in state.gates.values():
         if gate.asked_seq > failed_at:
             gate.void = True
@@ -254,7 +258,7 @@ def void_waits(state: RunState, failed_at: int, failed: Collection[str | None]) 
             del state.waits[number]
             if wait.taken is not None:
                 _offer(state, wait.name, wait.taken)
-        elif wait.ended is not None and wait.ended > failed_at:
+        elif wait.ended is not None and wait.ended > failed_at and not wait.expired:
             wait.ended = None
             kept = state.signals.get(wait.name)
             if kept:
@@ -272,8 +276,8 @@ def void_waits(state: RunState, failed_at: int, failed: Collection[str | None]) 
             child.status, child.ended_seq = "open", None
             state.open_children.add(child.call)
             state.due_children.discard(child.call)
-        elif child.status == "cancelled" and (child.ended_seq or 0) > failed_at:
-            child.status, child.ended_seq = "due", None
+        elif child.given_up and (child.ended_seq or 0) > failed_at:
+            child.status, child.ended_seq, child.given_up = "due", None, False
             state.due_children.add(child.call)
 
 
