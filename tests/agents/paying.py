@@ -71,38 +71,38 @@ def by_hand(usd: float) -> None:
     record_usage(provider="by hand", model="own-1", usd=usd)
 
 
-@vbl.workflow
+@vbl.workflow(name="paying.asking")
 async def asking(question: str) -> str:
     return await one(question)
 
 
-@vbl.workflow
+@vbl.workflow(name="paying.asking_twice")
 async def asking_twice(question: str) -> list[str]:
     return [await one(question), await one(f"{question}?")]
 
 
-@vbl.workflow
+@vbl.workflow(name="paying.asking_all_ways")
 async def asking_all_ways(question: str) -> str:
     await several([question, f"{question}?"])
     return await in_threads.aio(question)
 
 
-@vbl.workflow
+@vbl.workflow(name="paying.asking_apart")
 async def asking_apart(question: str) -> str:
     return await apart(question)
 
 
-@vbl.workflow
+@vbl.workflow(name="paying.dying")
 async def dying(question: str) -> str:
     return await dies_once(question)
 
 
-@vbl.workflow
+@vbl.workflow(name="paying.correcting")
 async def correcting(question: str) -> int:
     return await as_json(question)
 
 
-@vbl.workflow
+@vbl.workflow(name="paying.parent")
 async def parent(question: str) -> str:
     await by_hand.aio(0.25)
     return await asking(question)
@@ -122,7 +122,7 @@ async def never(paid: float) -> None:
     await WORLD.clock.sleep(3_600)
 
 
-@vbl.workflow
+@vbl.workflow(name="paying.too_late")
 async def too_late() -> str:
     try:
         await late()
@@ -131,7 +131,7 @@ async def too_late() -> str:
     return "in time"
 
 
-@vbl.workflow
+@vbl.workflow(name="paying.impatient")
 async def impatient() -> str:
     try:
         async with asyncio.timeout(5):
@@ -154,7 +154,7 @@ in_time = vbl.step(name="in_time", effect="write")(pays_on)
 out_of_time = vbl.step(name="out_of_time", effect="write", timeout=0.2)(pays_on)
 
 
-@vbl.workflow
+@vbl.workflow(name="paying.giving_up")
 async def giving_up() -> str:
     try:
         async with asyncio.timeout(5):
@@ -163,7 +163,7 @@ async def giving_up() -> str:
         return "given up"
 
 
-@vbl.workflow
+@vbl.workflow(name="paying.broken_off")
 async def broken_off() -> str:
     try:
         return await out_of_time.aio()
@@ -171,7 +171,7 @@ async def broken_off() -> str:
         return error.kind
 
 
-@vbl.workflow
+@vbl.workflow(name="paying.cleaning_up")
 async def cleaning_up() -> None:
     try:
         await asyncio.sleep(10_000)
@@ -180,6 +180,6 @@ async def cleaning_up() -> None:
             await never(0.5)
 
 
-@vbl.workflow
+@vbl.workflow(name="paying.waiting")
 async def waiting() -> None:
     await never(0.5)

@@ -300,7 +300,7 @@ def test_what_is_no_count_is_refused_by_name(trial: Trial) -> None:
             said.append(refused.value.message)
         return said
 
-    @vbl.workflow(name="recording")
+    @vbl.workflow(name="paying.recording")
     async def recording() -> list[str]:
         return await step()
 
@@ -313,7 +313,7 @@ def test_outside_of_a_step_there_is_nothing_to_record_it_in(trial: Trial, server
     with pytest.raises(NotInWorkflow, match="outside the body of a step"):
         record_usage(provider="p", model="m")
 
-    @vbl.workflow(name="recording")
+    @vbl.workflow(name="paying.recording")
     async def recording() -> None:
         record_usage(provider="p", model="m")
 
@@ -328,7 +328,7 @@ def test_a_transaction_records_what_it_used(trial: Trial) -> None:
         record_usage(provider="p", model="m", usd=0.5)
         return 1
 
-    @vbl.workflow(name="books")
+    @vbl.workflow(name="paying.books")
     async def books() -> int:
         return await booking.aio()
 

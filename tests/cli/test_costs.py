@@ -23,23 +23,23 @@ async def draft(dollars: float) -> None:
     record_usage(provider="p", model="m-2", input_tokens=400)
 
 
-@vbl.workflow
+@vbl.workflow(name="costs.drafts")
 async def drafts(dollars: float) -> None:
     await draft(dollars)
 
 
-@vbl.workflow
+@vbl.workflow(name="costs.failing")
 async def failing() -> None:
     await draft(0.25)
     raise ValueError("it was no use")
 
 
-@vbl.workflow
+@vbl.workflow(name="costs.family")
 async def family() -> None:
     await drafts(1.25)
 
 
-@vbl.workflow
+@vbl.workflow(name="costs.free")
 async def free() -> None:
     return None
 
@@ -83,7 +83,9 @@ def test_a_child_says_what_it_cost_below_its_parent(vbl_here: Vbl, tmp_path: Pat
     with Trial(tmp_path / "family.db") as trial:
         run = trial.start(family)
         run.result()
-    (child,) = (line for line in vbl_here("show", run.id, db=trial.path).out.splitlines() if "    drafts  r_" in line)
+    (child,) = (
+        line for line in vbl_here("show", run.id, db=trial.path).out.splitlines() if "    costs.drafts  r_" in line
+    )
     assert child.endswith("  $1.25")
 
 

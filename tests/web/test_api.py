@@ -98,7 +98,7 @@ def pay(usd: float) -> None:
     record_usage(provider="p", model="m-1", input_tokens=812, usd=usd)
 
 
-@vbl.workflow
+@vbl.workflow(name="api.paying")
 def paying(usd: float) -> None:
     pay(usd)
 

@@ -128,7 +128,7 @@ async def draft(usd: float) -> None:
     record_usage(provider="p", model="m-1", input_tokens=12_400, output_tokens=300, usd=usd)
 
 
-@vbl.workflow
+@vbl.workflow(name="used.drafting")
 async def drafting() -> None:
     await draft(0.25)
     await vbl.sleep(60)
