@@ -95,3 +95,9 @@ def test_long_names_widen_no_phone(site: Site, tab: Page) -> None:
         assert tab.evaluate("document.scrollingElement.scrollWidth") <= 390, path
         ends = tab.locator(".chip").evaluate_all("all => all.map(one => one.getBoundingClientRect().right)")
         assert max(ends) <= 390, path
+        tools = tab.locator("header.top > .tools").bounding_box()
+        sections = tab.locator("header.top > nav").bounding_box()
+        assert tools is not None
+        assert sections is not None
+        assert tools["y"] < 30, "the buttons stand beside the name of the file"
+        assert tools["y"] + tools["height"] <= sections["y"], "and the sections below both"
