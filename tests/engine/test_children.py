@@ -696,6 +696,41 @@ def test_what_was_heard_between_a_failure_and_the_end_stays_in_a_retry(trial: Tr
     assert replay(run) == ["gone", 2]
 
 
+@vbl.workflow
+async def naps(seconds: int) -> int:
+    await vbl.sleep(seconds)
+    return seconds
+
+
+@vbl.workflow
+async def breaks_after(seconds: int) -> int:
+    await vbl.sleep(seconds)
+    return await once_broken(seconds)
+
+
+def test_a_child_that_a_retry_started_anew_is_started_anew_by_one_from_an_earlier_failure(trial: Trial) -> None:
+    async def parent() -> list[int]:
+        early = vbl.start(breaks_after, 10)
+
+        async def later() -> int:
+            await vbl.sleep(30)
+            return await early
+
+        return await asyncio.gather(later(), naps(100), breaks_after(11))
+
+    run = begun(trial, parent)
+    assert run.wait() == "failed"
+    WORLD.note("mended")
+    run.retry()
+    assert run.wait() == "failed"
+    assert (run.state().error or {})["step"] == "breaks_after"
+    run.retry()
+    assert run.result() == [10, 100, 11]
+    assert_kin_agree(trial)
+    assert_sound(trial)
+    assert replay(run) == [10, 100, 11]
+
+
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_handle_whose_child_the_failure_took_with_it_gets_another_one_by_a_retry(trial: Trial, restart: bool) -> None:
     async def parent() -> int:

@@ -218,6 +218,9 @@ def _wait_expired(state: RunState, fact: Fact) -> None:
 def _child_started(state: RunState, fact: Fact) -> None:
     p = fact.payload
     child = ChildState(p["call"], p["child"], p["workflow"], fact.seq, p.get("input"), p.get("on_close", "cancel"))
+    before = state.children.get(child.call)
+    if before is not None and not before.void:
+        child.asked_seq = before.asked_seq  # a retry puts another in its place; the code has asked once
     state.children[child.call] = child
     state.open_children.add(child.call)
     state.due_children.discard(child.call)
@@ -235,9 +238,10 @@ def _child_finished(state: RunState, fact: Fact) -> None:
 
 def _child_cancelled(state: RunState, fact: Fact) -> None:
     child = state.children[fact.payload["call"]]
-    if child.status == "open":
+    if child.status in ("open", "due"):
         child.status, child.ended_seq, child.given_up = "cancelled", fact.seq, True
         state.open_children.discard(child.call)
+        state.due_children.discard(child.call)
 
 
 def void_waits(state: RunState, failed_at: int, failed: Collection[str | None]) -> None:
