@@ -66,7 +66,7 @@ def test_two_runs_stand_beside_each_other(vbl_here, made):
     assert re.search(r"error\n  \+ bug: ValueError: too careful\n", out)
     assert re.search(r"  steps +A +B\n", out)
     assert re.search(r"\+ send +not asked for +completed in ", out)
-    assert re.search(r"~ look_up +completed in \d+ ms +completed in \d+ ms, 2 attempts\n", out)
+    assert re.search(r"~ look_up +completed in [\d.]+ m?s +completed in [\d.]+ m?s, 2 attempts\n", out)
     assert "a person called [-Ada-]{+Bob+} who has been with us" in out
     assert re.search(r"= even#2 .*\n    6 alike\n\n  8 alike, 1 different, 1 only in B\n", out)
 
