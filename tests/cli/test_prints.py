@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from vbl.cli.prints import Lines, prints_beside
+from vbl.cli.terminal import Terminal
 
 
 def test_two_that_print_at_once_never_share_a_line():
@@ -32,7 +33,7 @@ def test_two_that_print_at_once_never_share_a_line():
 
 def test_a_line_without_an_end_is_shown_when_it_is_flushed_and_at_the_end_of_the_command():
     stream = io.StringIO()
-    with contextlib.redirect_stderr(stream), prints_beside():
+    with contextlib.redirect_stderr(stream), prints_beside(Terminal()):
         print("50 %", end="", flush=True)
         assert stream.getvalue() == "50 %"
         print("one\ntwo", end="")

@@ -26,6 +26,28 @@ def test_a_run_prints_its_output_and_nothing_else_on_stdout(shell):
 
 
 @pytest.mark.slow
+def test_what_processes_of_a_step_print_is_not_on_stdout_either(shell):
+    (shell.folder / "apart.py").write_text(
+        "import subprocess, vbl\n"
+        "@vbl.step(isolation='process')\n"
+        "def isolated() -> str:\n"
+        "    print('by an isolated step')\n"
+        "    return 'a'\n"
+        "@vbl.step\n"
+        "def called() -> str:\n"
+        "    subprocess.run(['echo', 'by a program'], check=True)\n"
+        "    return 'b'\n"
+        "@vbl.workflow\n"
+        "async def both() -> str:\n"
+        "    return await isolated.aio() + await called.aio()\n"
+    )
+    ended = shell.vbl("run", "apart.py:both")
+    assert ended.out == "ab\n"
+    assert "by an isolated step\n" in ended.err
+    assert "by a program\n" in ended.err
+
+
+@pytest.mark.slow
 def test_a_run_as_json_is_one_document_and_says_nothing_beside_it(shell):
     ended = shell.vbl("run", "flows.py:hello", "--json", "--tag", "a", "--tag", "b", "--key", "k")
     document = ended.document

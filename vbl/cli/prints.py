@@ -1,17 +1,25 @@
 """What a user's code prints while a command moves its runs: on stderr, a whole line at a time.
 
 `print` writes a text and its end one after the other. Several bodies print at once, and vbl speaks between them; so
-each thread's line is held until it is whole, and no two share one. stdout is left to the command's own output.
+each thread's line is held until it is whole, and no two share one. stdout is left to the command's own output, also by
+the processes that the code starts.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 import threading
 from collections.abc import Generator
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from vbl.cli.terminal import Terminal
+
+_STDOUT, _STDERR = 1, 2
+"""What a process that is started inherits, whatever sys.stdout is here."""
 
 
 class Lines(io.TextIOBase):
@@ -62,11 +70,38 @@ class Lines(io.TextIOBase):
 
 
 @contextlib.contextmanager
-def prints_beside() -> Generator[None]:
+def prints_beside(terminal: Terminal) -> Generator[None]:
     """Let what is printed go beside the output of the command."""
     lines = Lines(sys.stderr)
+    with _processes_beside(terminal):
+        try:
+            with contextlib.redirect_stdout(lines):  # type: ignore[type-var]
+                yield
+        finally:
+            lines.end()
+
+
+@contextlib.contextmanager
+def _processes_beside(terminal: Terminal) -> Generator[None]:
+    """Let processes that are started meanwhile write to stderr; the command keeps its stdout under another number."""
+    stdout = terminal.stdout
+    if not _is_inherited(stdout):
+        yield
+        return
+    stdout.flush()
+    kept = os.dup(_STDOUT)
+    terminal.stdout = open(kept, "w", encoding=stdout.encoding, errors=stdout.errors)  # noqa: SIM115
+    os.dup2(_STDERR, _STDOUT)
     try:
-        with contextlib.redirect_stdout(lines):  # type: ignore[type-var]
-            yield
+        yield
     finally:
-        lines.end()
+        own, terminal.stdout = terminal.stdout, stdout
+        os.dup2(kept, _STDOUT)
+        own.close()
+
+
+def _is_inherited(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == _STDOUT
+    except (OSError, ValueError):  # it is in memory
+        return False

@@ -53,7 +53,7 @@ def command(
       vbl run hello.py:hello
       vbl run triage.py:triage --input '{"ticket": "T-1"}' --key T-1
     """
-    with sigterm_as_ctrl_c(), prints_beside():
+    with sigterm_as_ctrl_c(), prints_beside(terminal):
         workflow = workflow_of(target)
         args, kwargs = _arguments(workflow, given)
         options: dict[str, Any] = {"key": key, "tags": list(tags), **kwargs}

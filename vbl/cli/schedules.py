@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from vbl.cli.options import common
+from vbl.cli.prints import prints_beside
 from vbl.cli.terminal import Terminal, fit, shared, target_argument
 from vbl.clock import SYSTEM
 from vbl.errors import VblError
@@ -155,7 +154,7 @@ def add(terminal: Terminal, target: str, cron: str, given: str | None, **options
     from vbl.cli.run import workflow_of
     from vbl.schedules import specify
 
-    with contextlib.redirect_stdout(sys.stderr):
+    with prints_beside(terminal):
         workflow = workflow_of(target)
         args, kwargs = workflow.signature.spread(workflow.signature.accept(value(given)))
         spec = specify(workflow, cron, args, kwargs, **options)

@@ -106,7 +106,7 @@ def command(
         )
     if not ui and (port is not None or host != "127.0.0.1"):
         raise UsageError("--host and --port are about the pages", "Serve them: vbl up FILE --ui")
-    with prints_beside():
+    with prints_beside(terminal):
         _load(targets)
         telling = _telling(notify)
         from vbl.engine.runtime import serve
