@@ -76,6 +76,26 @@ def eventually(holds: Callable[[], bool]) -> None:
         threading.Event().wait(0.01)
 
 
+def test_who_has_signed_out_hears_no_more(site: Site, file: Client) -> None:
+    before = file.cursor()
+    with opened(site, before) as stream:
+        assert stream.next()[1]["cursor"] == before
+        assert site.post_form("/sign-out").status_code == 200
+        file.start("triage", ticket="secret")
+        _, told = stream.next()
+        assert (told["cursor"], told["runs"], told["all"]) == (before, [], True), "only that he has to ask"
+        with pytest.raises(EOFError):
+            stream.next()
+    eventually(lambda: site.server.app.house.feed.open == 0)
+
+
+def test_a_head_of_the_feed_opens_no_stream(site: Site) -> None:
+    answer = site.head("/live")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert site.server.app.house.feed.open == 0
+    assert site.get("/queues", timeout=DEADLINE_S).status_code == 200, "the same connection, which is free"
+
+
 def test_a_new_event_is_told_with_its_run(site: Site, file: Client) -> None:
     with opened(site, file.cursor()) as stream:
         first = stream.next()[1]
@@ -271,7 +291,7 @@ def test_a_file_that_is_gone_ends_the_streams_with_the_reason(tmp_path: Path) ->
 
     async def listen() -> list[str]:
         with feed.listening() as listener:
-            return [text async for text in feed.stream(listener, 0, None)]
+            return [text async for text in feed.stream(listener, 0, None, lambda: True)]
 
     heard = asyncio.run(asyncio.wait_for(listen(), DEADLINE_S))
     assert heard[-1].startswith("event: problem\n")

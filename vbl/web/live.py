@@ -13,7 +13,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -195,13 +195,18 @@ class Feed:
             runs = list(dict.fromkeys(run for id, run in reversed(self._recent) if id > after))
             return Change(self._cursor, runs[:MOST_RUNS], missed or len(runs) > MOST_RUNS, self._supervisor)
 
-    async def stream(self, listener: Listener, after: int, run: str | None) -> AsyncGenerator[str, None]:
-        """The text of the stream from a cursor on; with a run, of that one, and seldom of the others. A
-        file that cannot be read any more ends it, with the reason."""
+    async def stream(
+        self, listener: Listener, after: int, run: str | None, admitted: Callable[[], bool]
+    ) -> AsyncGenerator[str, None]:
+        """The text of the stream from a cursor on; with a run, of that one, and seldom of the others. A file that
+        cannot be read any more ends it, with the reason; who is no longer admitted is told to ask, and no more."""
         yield "retry: 1000\n\n"
         supervisor: Any = ...
         told_at = 0.0
         while not self.closed:
+            if not admitted():
+                yield f"data: {Change(after, [], True, None).data()}\n\n"
+                return
             try:
                 change, now = self.since(after), time.monotonic()
             except StorageError as error:
@@ -245,13 +250,15 @@ def holder_of(info: SupervisorInfo | None, silent: str | None) -> dict[str, Any]
 async def live(request: Request) -> Response:
     """`GET /live?after=CURSOR[&run=ID]`."""
     house: House = request.app.state.house
+    if request.method == "HEAD":
+        return Response(media_type=EventStream.media_type)
     feed = house.feed
     if feed.closed or feed.open >= feed.most:
         return PlainTextResponse("too many pages are open\n", 503, {"retry-after": "5"})
     after = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
     run = request.query_params.get("run") or None
     cursor = int(after) if after.isascii() and after.isdigit() and len(after) < 19 else ANYTHING
-    return EventStream(house, cursor, run)
+    return EventStream(house, cursor, run, request.scope["vbl.admitted"])
 
 
 class EventStream(Response):
@@ -259,17 +266,19 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, house: House, after: int, run: str | None) -> None:
+    def __init__(self, house: House, after: int, run: str | None, admitted: Callable[[], bool]) -> None:
         super().__init__(headers={"x-accel-buffering": "no"})
         del self.headers["content-length"]
         self._feed, self._readers, self._after, self._run = house.feed, house.readers, after, run
+        self._admitted = admitted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer. The place among the listeners is taken before anything is awaited, so that none is given twice."""
         with self._feed.listening() as listener:
             after = await run_in_threadpool(self._known)
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await self._until_left(self._feed.stream(listener, after, self._run), receive, send)
+            texts = self._feed.stream(listener, after, self._run, self._admitted)
+            await self._until_left(texts, receive, send)
 
     def _known(self) -> int:
         """The cursor of the page; of one that is about another file nothing is known."""

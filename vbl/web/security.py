@@ -7,7 +7,8 @@
 - Answers: a policy that runs no foreign script, shown in no frame, kept in no cache.
 
 It reads the body of a change, checks it and hands it on: `scope["vbl.form"]`, `scope["vbl.body"]`, `scope["vbl.csrf"]`;
-and in `scope["vbl.session"]` whether there is a session that can be ended.
+in `scope["vbl.session"]` whether there is a session that can be ended, and in `scope["vbl.admitted"]` what says whether
+who asked may look still.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ class Guard:
             raise self._stranger(visit)
         own = not by_program and not self.trusted
         visit.scope["vbl.csrf"], visit.scope["vbl.session"] = session.csrf, own
+        visit.scope["vbl.admitted"] = lambda: not own or self._session(visit) is not None
         if visit.method != "POST":
             return Admitted(receive, opened)
         admitted = await self._change(visit, receive, session, by_program)
