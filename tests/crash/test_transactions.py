@@ -40,8 +40,12 @@ def test_each_transfer_happens_once_under_two_hundred_kills(tmp_path: Path) -> N
         assert interrupted > 20, "hardly a kill met a transfer: this would prove nothing"
         assert lives[-1]["ledger"] > lives[0]["ledger"], "no progress under kills"
     with vbl.open(db) as runtime:
-        for run in runs:
-            assert runtime.run(run.id).result(timeout=120) == EACH
+        for run in map(runtime.run, [run.id for run in runs]):
+            if run.wait("completed", "blocked", timeout=120) == "blocked":
+                # it was met alone by two kills in lives that had gone on for long: a person says that it is sound
+                assert (run.state().blocked or {})["reason"] == "poisoned"
+                run.retry()
+            assert run.result(timeout=120) == EACH
         end = transfers.seen(runtime)
     assert end == {"sum": transfers.TOTAL, "ledger": RUNS * EACH, "twice": 0}
     with vbl.connect(db) as client:
