@@ -132,13 +132,20 @@ async def too_late() -> str:
 
 
 @vbl.workflow(name="paying.impatient")
-async def impatient() -> str:
+async def impatient(writing: bool) -> str:
     try:
         async with asyncio.timeout(5):
-            await never(0.5)
+            await (never_writes(0.5) if writing else never(0.5))
     except TimeoutError:
         return "given up"
     return "in time"
+
+
+@vbl.step(effect="write")
+async def never_writes(paid: float) -> None:
+    """A write that ends at once where it is given up."""
+    record_usage(provider="by hand", model="own-1", usd=paid)
+    await WORLD.clock.sleep(3_600)
 
 
 def pays_on() -> str:

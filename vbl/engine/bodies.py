@@ -62,13 +62,9 @@ class Bodies:
     def _broken_off(self, key: int, attempt: Attempt, later: asyncio.Future[Outcome]) -> Attempt:
         """The time of a write is up, and its thread goes on: what lands now is not its end."""
         landed = copy.copy(attempt)
+        attempt.told = len(landed.usage)
         self._going_on[key, attempt.key] = attempt
-
-        def ended(done: asyncio.Future[Outcome]) -> None:
-            attempt.usage = attempt.usage[len(landed.usage) :]  # the rest is told with what lands now
-            self._ended_late(key, attempt, done.result())
-
-        later.add_done_callback(ended)
+        later.add_done_callback(lambda done: self._ended_late(key, attempt, done.result()))
         return landed
 
     def _land_late(self, key: int, attempt: Attempt) -> None:
@@ -90,7 +86,7 @@ class Bodies:
             if waited_for and key in self._supervisor.runs:
                 self._supervisor.activate(key)
             return
-        attempt.outcome = outcome
+        attempt.outcome, attempt.usage = outcome, attempt.usage[attempt.told :]
         active = self._supervisor.member(key)
         active.inbox.append(attempt)
         self._supervisor.wake(active)

@@ -27,7 +27,7 @@ class Attempt:
     `number` counts from 1; `alone` says that it runs in quarantine, `launched` that its body was begun, `stopped` that
     we took it back, `probing` that the step's probe is asked and not its body; `outcome` is None until it has ended;
     `file` is where the run is recorded, `connection` that of a transaction while its body runs; `usage` has what its
-    body has used of models so far, a call each.
+    body has used of models so far, a call each, and `told` is how many of them went on record before its end.
     """
 
     __slots__ = (
@@ -44,6 +44,7 @@ class Attempt:
         "run_id",
         "stopped",
         "task",
+        "told",
         "usage",
     )
 
@@ -64,6 +65,7 @@ class Attempt:
         self.file: Path | None = None
         self.outcome: Any = None
         self.usage: tuple[dict[str, Any], ...] = ()
+        self.told = 0
 
     def used(self, call: dict[str, Any]) -> None:
         """Keep what a call of a model used, to be recorded with the end of the attempt; from any thread of its body."""
@@ -72,11 +74,8 @@ class Attempt:
 
     @property
     def spent(self) -> dict[str, Any] | None:
-        """What its body has used so far as it is recorded: that of its one call, or the list of its `calls`."""
-        calls = self.usage
-        if len(calls) > 1:
-            return {"calls": list(calls)}
-        return calls[0] if calls else None
+        """What its body has used so far, as it is recorded."""
+        return recorded_usage(self.usage)
 
     def cancel(self) -> None:
         """Stop the body, as far as it can be stopped."""
@@ -86,6 +85,14 @@ class Attempt:
 
 
 _USING = threading.Lock()
+
+
+def recorded_usage(calls: tuple[dict[str, Any], ...]) -> dict[str, Any] | None:
+    """The form in which calls of models are recorded: the one call, or the list of the `calls`."""
+    if len(calls) > 1:
+        return {"calls": list(calls)}
+    return calls[0] if calls else None
+
 
 CURRENT: ContextVar[Any] = ContextVar("vbl", default=None)
 """An Execution in workflow code, an Attempt in a step's body, else None."""

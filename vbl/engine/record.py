@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from vbl.engine.advance import Ask, Execution
 from vbl.engine.calls import StepCall
-from vbl.engine.context import Attempt
+from vbl.engine.context import Attempt, recorded_usage
 from vbl.engine.outcomes import Failed, failure
 from vbl.engine.variables import Variables
 from vbl.errors import ApprovalExpired, RunFailed, StepFailed, ValueNotStorable
@@ -119,11 +119,11 @@ class Record:
         return self.append("STEP_FAILED", at, {**about, "error": outcome.record(), "final": final, **more})
 
     def given_up(self, at: int, step: str, attempt: Attempt | None) -> None:
-        """The code no longer waits for a step; `attempt` is the one in flight. What a write has used by then is left
-        to its end, which is recorded all the same."""
+        """The code no longer waits for a step; `attempt` is the one in flight. What a write uses after that is told by
+        its end, which is recorded all the same."""
         cancelled: dict[str, Any] = {"v": 1, "step": step}
-        if attempt is not None and attempt.usage and attempt.call is not None and attempt.call.step.effect != "write":
-            cancelled["usage"] = attempt.spent
+        if attempt is not None and (calls := attempt.usage):  # one reading: its thread may be using more
+            cancelled["usage"], attempt.told = recorded_usage(calls), len(calls)
         self.append("STEP_CANCELLED", at, cancelled)
 
     def retry(self, at: int, attempt: Attempt, outcome: Failed, decision: Again, max_attempts: int) -> None:

@@ -242,7 +242,8 @@ class StepFailed(Payload):
 class StepCancelled(Payload):
     """Written by the supervisor when the code gave the step up: a time-out, a lost race, a cancel.
     Effect: the step is over; a result that comes later, or came while the code was not at hand, is not handed to it.
-    `usage`, as in STEP_COMPLETED, is what the attempt in flight had used by then; that of a write comes with its end.
+    `usage`, as in STEP_COMPLETED, is what the attempt in flight had used by then; what a write uses after that comes
+    with its end.
     Rejected when the code has the result, or gave the step up before."""
 
     TYPE = EventType.STEP_CANCELLED
