@@ -125,6 +125,15 @@ def test_a_page_is_as_wide_as_a_phone(tab: Page, desk: Site, runs: dict[str, str
     assert tab.evaluate("document.scrollingElement.scrollWidth") <= 390
 
 
+def test_the_ids_of_children_stay_on_a_line_of_a_phone(tab: Page, desk: Site, runs: dict[str, str]) -> None:
+    tab.set_viewport_size({"width": 390, "height": 844})
+    opened(tab, desk, PAGES["paused run with children"], runs)
+    ids = tab.locator("table.children td:nth-child(2) a")
+    expect(ids.first).to_be_visible()
+    lines = ids.evaluate_all("all => all.map(one => one.getClientRects().length)")
+    assert set(lines) == {1}
+
+
 def test_the_theme_is_chosen_and_kept(tab: Page, desk: Site, runs: dict[str, str]) -> None:
     tab.emulate_media(color_scheme="light")
     opened(tab, desk, "/runs", runs)

@@ -29,7 +29,7 @@ def children(
     head = tag("tr", [tag("th", title, scope="col") for title in titles])
     rows = [_row(level, one, now, root, links, priced) for level, one in tree]
     cut = tag("p", f"Only the first {len(tree)}, {DEPTH} levels deep.", class_="dim") if more else None
-    table = tag("table", tag("thead", head), tag("tbody", rows), class_="table")
+    table = tag("table", tag("thead", head), tag("tbody", rows), class_="table children")
     return tag("div", table, cut, class_="scroll", tabindex=0, role="region", aria_label="Children")
 
 
