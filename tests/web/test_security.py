@@ -223,6 +223,18 @@ def test_the_ends_of_sessions_that_are_over_anyway_are_forgotten(file: Client, t
     assert first not in set(sessions.ended.iterdir())
 
 
+def test_what_cannot_be_forgotten_keeps_nobody_signed_in(file: Client, tmp_path: Path) -> None:
+    sessions = Sessions(b"k" * 32, str(file.path), ended=tmp_path / "ended")
+    over = sessions.ended / "over"
+    (over / "in the way").mkdir(parents=True)
+    os.utime(over, (0, 0))
+    cookie = sessions.open()
+    session = sessions.read(cookie)
+    assert session is not None
+    sessions.end(session)
+    assert sessions.read(cookie) is None
+
+
 def test_there_is_no_way_out_where_there_is_no_session(file: Client, serve: Serve) -> None:
     assert 'aria-label="Sign out"' in entered(serve()).get("/queues").text
     bearer = {"authorization": f"Bearer {TOKEN}"}

@@ -7,6 +7,7 @@ Nothing is stored but which links were used and, on the disk, for every server o
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -95,9 +96,6 @@ class Sessions:
         """End a session, at every server of this user. Raises StorageError where that cannot be kept."""
         try:
             self.ended.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for one in self.ended.iterdir():
-                if time.time() - one.stat().st_mtime > SESSION_S:
-                    one.unlink(missing_ok=True)
             self._end_of(session.id).touch()
         except OSError as error:
             raise StorageError(
@@ -105,6 +103,10 @@ class Sessions:
                 "It ends by itself; to end all at once, start the server with another --token",
                 code="session_kept",
             ) from error
+        for one in self.ended.iterdir():
+            with contextlib.suppress(OSError):  # another server has forgotten it, or it stays: an empty file
+                if time.time() - one.stat().st_mtime > SESSION_S:
+                    one.unlink()
 
     def _end_of(self, id: str) -> Path:
         return self.ended / self._mac("end", id)
