@@ -480,6 +480,21 @@ def test_the_time_counts_while_a_supervisor_is_alive(trial: Trial) -> None:
     assert_sound(trial)
 
 
+def test_the_time_does_not_count_while_the_run_is_paused(trial: Trial) -> None:
+    run = trial.start(endless)
+    trial.settle()
+    run.cancel(within=60)
+    trial.advance(50)
+    run.pause()
+    trial.advance(1_000)
+    run.unpause()
+    trial.advance(59)
+    assert run.status == "running"
+    trial.advance(2)
+    assert run.status == "cancelled"
+    assert_sound(trial)
+
+
 def test_a_run_that_is_blocked_while_it_cleans_up_waits_and_a_second_cancel_ends_it(trial: Trial) -> None:
     @vbl.workflow
     async def odd() -> None:

@@ -159,6 +159,25 @@ def test_a_parent_whose_deadline_its_child_met_first_is_cancelled_and_does_not_f
     replay(run)
 
 
+def test_a_paused_parent_whose_deadline_its_child_met_cleans_up_when_it_goes_on(trial: Trial) -> None:
+    async def parent() -> None:
+        try:
+            await passes_on()
+        finally:
+            if not vbl.parked():
+                async with vbl.shield():
+                    await twice(3)
+
+    run = begun(trial, parent, deadline=60)
+    run.pause()
+    trial.advance(3_600)
+    assert (run.status, len(of(run, "CANCEL_REQUESTED"))) == ("paused", 1)
+    run.unpause()
+    assert run.wait() == "cancelled"
+    assert [child.result() for child in run.children() if child.workflow == "twice"] == [6]
+    replay(run)
+
+
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_clean_up_behind_the_deadline_may_start_children(trial: Trial, restart: bool) -> None:
     async def parent() -> None:

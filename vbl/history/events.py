@@ -146,7 +146,7 @@ class RunPaused(Payload):
 
 class RunUnpaused(Payload):
     """Written by a client.
-    Effect: the run goes on from where it was.
+    Effect: the run goes on from where it was; one that cleans up has all of its time for that from now on.
     Rejected when the run is not paused."""
 
     TYPE = EventType.RUN_UNPAUSED

@@ -268,6 +268,7 @@ def _run_paused(state: RunState, fact: Fact) -> None:
 
 def _run_unpaused(state: RunState, fact: Fact) -> None:
     state.paused = False
+    _clean_up_anew(state, fact.at)
 
 
 def _run_retried(state: RunState, fact: Fact) -> None:
