@@ -190,3 +190,16 @@ def test_what_was_chosen_stands_in_the_address(site: Site, waiting: Page) -> Non
     as_chosen()
     tab.keyboard.press("0")
     tab.wait_for_url(lambda url: "zoom" not in url and "axis=real" in url)
+
+
+def test_a_link_that_was_opened_beside_goes_by_what_is_chosen_now(waiting: Page) -> None:
+    tab = waiting
+    tab.keyboard.press("+")
+    state = tab.get_by_role("link", name="state")
+    with tab.context.expect_page() as beside:
+        state.click(modifiers=["ControlOrMeta"])
+    beside.value.wait_for_url(re.compile("tab=state.*zoom=1.50"))
+    beside.value.close()
+    tab.keyboard.press("0")
+    state.click()
+    tab.wait_for_url(lambda url: "tab=state" in url and "zoom" not in url)

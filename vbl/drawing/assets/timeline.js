@@ -87,7 +87,10 @@ document.addEventListener("click", (event) => {
   remember();
   const url = new URL(link.href);
   const asked = new URLSearchParams(location.search);
-  CHOSEN.forEach((name) => { if (asked.has(name)) url.searchParams.set(name, asked.get(name)); });
+  for (const name of CHOSEN) {
+    if (asked.has(name)) url.searchParams.set(name, asked.get(name));
+    else url.searchParams.delete(name); // it was there when the link was opened beside
+  }
   link.href = url;
 }, { capture: true });
 document.addEventListener("htmx:after:history:update", rememberSoon);
