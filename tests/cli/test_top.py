@@ -56,6 +56,17 @@ def test_one_frame_has_every_part_and_fits_its_terminal(vbl_here, made, monkeypa
     assert "step boom failed after 1" in out
 
 
+def test_where_there_is_little_room_only_the_last_minutes_are_bars(vbl_here, tmp_path, monkeypatch):
+    path = tmp_path / "ended.db"
+    with vbl.connect(path) as client:
+        client.start("nothing").cancel()
+    for width, bars in ((100, 20), (68, 6), (60, 0)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        (line,) = (line for line in vbl_here("top", "--once", db=path).out.splitlines() if "steps/s" in line)
+        assert len(line) <= width
+        assert len(line.rpartition("cancelled")[2].partition("WAL")[0].strip()) == bars
+
+
 def test_as_json_it_is_one_document(vbl_here, made):
     document = vbl_here("top", "--json", db=made).document
     assert document["counts"]["failed"] == {"number": 1, "more": False}

@@ -231,7 +231,7 @@ def _supervisor(terminal: Terminal, seen: Overview, now: int) -> str:
 
 
 def _speed(terminal: Terminal, seen: Overview) -> str:
-    """Steps per second, and what ended in the last minutes: in words, and as bars."""
+    """Steps per second, and what ended in the last minutes: in words, and as bars, as many as there is room for."""
     completed, failed, cancelled = (
         sum(getattr(bucket, name) for bucket in seen.ended) for name in ("completed", "failed", "cancelled")
     )
@@ -242,8 +242,10 @@ def _speed(terminal: Terminal, seen: Overview) -> str:
     for bucket in seen.ended:
         style = "bad" if bucket.failed else "good" if bucket.ended else "dim"
         cells.append(terminal.paint(bars[-(-bucket.ended * 7 // max(highest, 1))], style))
-    wal = terminal.paint(f"   WAL {_size(seen.wal_bytes)}" if terminal.width >= ROOMY else "", "dim")
-    return f"  {seen.pace:,.1f} steps/s   in {MINUTES} min {', '.join(told)}  {''.join(cells)}{wal}"
+    wal = f"   WAL {_size(seen.wal_bytes)}" if terminal.width >= ROOMY else ""
+    head = f"  {seen.pace:,.1f} steps/s   in {MINUTES} min {', '.join(told)}  "
+    oldest = max(len(cells) - max(terminal.width - len(head) - len(wal), 0), 0)
+    return f"{head}{''.join(cells[oldest:])}{terminal.paint(wal, 'dim')}".rstrip()
 
 
 def _size(bytes: int) -> str:
