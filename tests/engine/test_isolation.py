@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 import vbl
-from tests.engine import apart, late
+from tests.engine import apart, doomed, late
 from tests.engine.world import WORLD
+from vbl.engine import isolate
 from vbl.testing import Trial
 
 MARK: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="none")
@@ -131,6 +132,33 @@ def test_a_death_of_the_child_is_a_failed_attempt_and_nothing_more(trial: Trial,
     (error,) = [fact.payload["error"] for fact in run.facts() if fact.type == "STEP_FAILED"]
     assert (error["kind"], error["type"]) == ("transient", "ProcessDied")
     assert ("-9" if how == "kill" else "7") in error["message"]
+
+
+@pytest.mark.slow
+def test_a_write_whose_process_never_came_to_it_is_in_no_doubt(trial: Trial) -> None:
+    @vbl.workflow
+    async def workflow() -> str:
+        return await doomed.pays.aio()
+
+    run = trial.start(workflow)
+    assert run.wait("failed", "blocked") == "failed"
+    failed = [fact.payload for fact in run.facts() if fact.type == "STEP_FAILED"]
+    assert [one["error"]["type"] for one in failed] == ["ProcessDied"] * 2
+    assert not any("unknown" in one for one in failed)
+
+
+@pytest.mark.slow
+def test_a_process_that_never_comes_to_the_body_is_not_waited_for(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolate, "_START_S", 0.2)
+
+    @vbl.workflow
+    async def calls() -> str:
+        return await late.promptly.aio()
+
+    with pytest.raises(vbl.RunFailed, match=r"took longer than 0\.2 s to come to its body"):
+        trial.start(calls).result()
 
 
 @pytest.mark.slow

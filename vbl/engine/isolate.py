@@ -36,8 +36,8 @@ _START_S = 60.0
 
 async def run_isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, Json]) -> Outcome:
     """Run the body in a new process. Its death is an ordinary failure of the attempt (kind transient), but that nobody
-    knows what a write did."""
-    home = _home(step)
+    knows what a write did whose body had begun."""
+    home, began = _home(step), False
     here, there = _SPAWN.Pipe()
     child = _SPAWN.Process(
         target=_serve,
@@ -45,13 +45,23 @@ async def run_isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, 
         daemon=True,
     )
     starting = asyncio.ensure_future(asyncio.to_thread(_start, child))
+
+    def begun() -> None:
+        nonlocal began
+        began = True
+        limit.reschedule(_from_now(step.timeout))
+
     try:
         await asyncio.shield(starting)
         there.close()
         async with asyncio.timeout(None if step.timeout is None else _START_S) as limit:
-            answer = await _answer(here, attempt, lambda: limit.reschedule(_from_now(step.timeout)))
-    except TimeoutError:
-        return timed_out(step)
+            answer = await _answer(here, attempt, begun)
+    except TimeoutError as error:
+        if began:
+            return timed_out(step)
+        late = f"the step's process took longer than {_START_S:g} s to come to its body"
+        # it may have come to it just now
+        return Failed(Kind.TIMEOUT, "TimeoutError", late, None, error, unknown=step.effect == "write")
     except asyncio.CancelledError:
         return Stopped()
     finally:
@@ -60,7 +70,7 @@ async def run_isolated(step: Step[..., Any], attempt: Attempt, given: dict[str, 
         here.close()
     if answer is None:
         died = f"the step's process ended with exit code {child.exitcode}"
-        return Failed(Kind.TRANSIENT, "ProcessDied", died, None, unknown=step.effect == "write")
+        return Failed(Kind.TRANSIENT, "ProcessDied", died, None, unknown=began and step.effect == "write")
     fine, body = answer
     if fine:
         return Succeeded(step.signature.result.load(loads(body)))
