@@ -234,6 +234,9 @@ def test_a_struck_key_is_marked_as_one() -> None:
         "**pay** \u2066`\u2067x`\n\n```\n\u202dcode\n```\n",
         {"a \u202ename": "\u2068 a text", "more": ["line\nline \u2069"]},
         [{"role": "user", "content": "\u202bsaid"}],
+        [{"role": "\u202euser", "content": "said"}],
+        [{"role": "tool", "name": "\u202ename", "content": "said"}],
+        [{"role": "assistant", "content": [{"type": "tool_use", "id": "\u202eid", "name": "\u202ecall", "input": {}}]}],
     ],
 )
 def test_nothing_in_a_value_turns_the_direction_of_what_is_read(value: Any) -> None:

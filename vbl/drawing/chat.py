@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from vbl.drawing.images import image
 from vbl.drawing.markup import Child, Markup, tag
+from vbl.drawing.prose import upright
 
 
 class Drawing(Protocol):
@@ -59,7 +60,7 @@ def _message(message: Mapping[str, Any], tree: Drawing) -> Markup:
     role = str(message["role"])
     said = next((message[name] for name in ("content", "parts", "text") if message.get(name) is not None), None)
     name = message.get("name") or message.get("tool_call_id")
-    who = tag("span", role, tag("span", f" {name}", class_="dim") if isinstance(name, str) else None, class_="role")
+    who = tag("span", upright(role), _id(name), class_="role")
     calls = message.get("tool_calls")
     rest = {key: one for key, one in message.items() if key not in _KNOWN and one is not None}
     return tag(
@@ -129,12 +130,12 @@ def _call(call: Any, tree: Drawing) -> Child:
 
 
 def _tool(name: str, id: Any, arguments: Any, tree: Drawing) -> Markup:
-    return tag("div", tag("p", "calls ", tag("b", name), _id(id), class_="tool-name"), _tree_of(arguments, tree),
-               class_="tool")  # fmt: skip
+    called = tag("p", "calls ", tag("b", upright(name)), _id(id), class_="tool-name")
+    return tag("div", called, _tree_of(arguments, tree), class_="tool")
 
 
 def _id(id: Any) -> Markup | None:
-    return tag("span", f" {id}", class_="dim") if isinstance(id, str) else None
+    return tag("span", f" {upright(id)}", class_="dim") if isinstance(id, str) else None
 
 
 def _parsed(text: Any) -> Any:
