@@ -273,7 +273,7 @@ class Writer:
             self.add("RETRY_SCHEDULED", step=key, attempt=step.attempt + 1, at=at, reason="transient", max_attempts=5)
 
     def died(self) -> None:
-        self.add_all(transitions.interrupt(self.state, self.state.epoch + 1, counted=True, reason="it died"))
+        self.add_all(transitions.interrupt(self.state, self.state.epoch + 1, "it died"))
 
     def again(self, key: str) -> None:
         self.add("STEP_STARTED", step=key, attempt=self.state.steps[key].attempt + 1, input={}, idempotency_key="k")

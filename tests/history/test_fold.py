@@ -14,7 +14,7 @@ from tests.history.hand import History
 from tests.history.legal import RUN, START, Writer, histories, states
 from vbl.errors import Conflict, StorageError
 from vbl.history import transitions
-from vbl.history.events import PAYLOADS, payload_model, upcast
+from vbl.history.events import PAYLOADS, StepInterrupted, payload_model, upcast
 from vbl.history.facts import INPUTS, EventType, Fact, is_input
 from vbl.history.state import APPLY, RunState, Status, fold, summarise
 
@@ -148,7 +148,7 @@ def test_an_interruption_takes_every_step_in_flight_but_those_that_are_excepted(
     state = fold(facts)
     flying = {key for key, step in state.steps.items() if step.status == "running"}
     spared = set(sorted(flying)[:1])
-    after = fold(_as_facts(state, transitions.interrupt(state, 7, counted=True, reason="r", but=spared)), onto=state)
+    after = fold(_as_facts(state, transitions.interrupt(state, 7, "r", but=spared)), onto=state)
     assert after.epoch == 7
     for key in flying:
         step = after.steps[key]
@@ -159,10 +159,11 @@ def test_an_interruption_takes_every_step_in_flight_but_those_that_are_excepted(
 
 def test_an_interruption_that_does_not_count_is_not_counted() -> None:
     state = History().started().step("a").state()
-    after = fold(_as_facts(state, transitions.interrupt(state, 2, counted=False)), onto=state)
+    lost = StepInterrupted(step="a", attempt=1, epoch=2, counted=False)
+    after = fold(_as_facts(state, [lost]), onto=state)
     assert after.steps["a"].interruptions == 0
     assert after.steps["a"].status == "due"
-    assert after.epoch == 1, "without a reason the run is not taken over"
+    assert after.epoch == 1, "the run is not taken over"
 
 
 def test_every_type_of_event_has_a_payload_and_an_effect() -> None:

@@ -212,7 +212,7 @@ class ActiveRun:
         ours = {*self.in_flight, *(landed.key for landed in self.inbox)}
         if any(step.status == "running" and key not in ours for key, step in record.state.steps.items()):
             reason = "the process that ran it died"
-            for payload in transitions.interrupt(record.state, self.host.epoch, counted=True, reason=reason, but=ours):
+            for payload in transitions.interrupt(record.state, self.host.epoch, reason, but=ours):
                 record.payload(self.host.now(), payload)
         if overdue.counts(record.state) and record.state.epoch != self.host.epoch:
             reason = "another supervisor goes on with its clean-up"

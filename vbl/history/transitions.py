@@ -200,14 +200,12 @@ def resolve(
     return [StepResolved(step=key, outcome=outcome, output=output, actor=actor, reason=reason)]
 
 
-def interrupt(
-    state: RunState, epoch: int, *, counted: bool, reason: str | None = None, but: Collection[str] = ()
-) -> list[Payload]:
-    """Record that the steps in flight, `but` those, have no outcome: their process died, or was stopped (then not
-    counted). With `reason` the run is resumed at this epoch."""
-    lost: list[Payload] = [
-        StepInterrupted(step=key, attempt=step.attempt, epoch=epoch, counted=counted)
+def interrupt(state: RunState, epoch: int, reason: str, *, but: Collection[str] = ()) -> list[Payload]:
+    """Record that the process of the steps in flight, `but` those, died, so that they have no outcome; the run is
+    resumed at this epoch."""
+    lost = [
+        StepInterrupted(step=key, attempt=step.attempt, epoch=epoch)
         for key, step in state.steps.items()
         if step.status == "running" and key not in but
     ]
-    return [*lost, RunResumed(epoch=epoch, reason=reason)] if reason is not None else lost
+    return [*lost, RunResumed(epoch=epoch, reason=reason)]
