@@ -282,6 +282,7 @@ def test_what_a_provider_says_is_taken_only_for_what_it_can_be(trial: Trial, ser
 WRONG = [
     {"usd": -1.0},
     {"usd": float("nan")},
+    {"usd": 1e300},
     {"input_tokens": -1},
     {"output_tokens": 1.5},
     {"cached_tokens": 2**60},

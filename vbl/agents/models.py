@@ -22,7 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel, ConfigDict
 
 from vbl.agents.redaction import redact, strike
-from vbl.agents.usage import MOST_TOKENS, Usage, note
+from vbl.agents.usage import MOST_TOKENS, MOST_USD, Usage, note
 from vbl.errors import UsageError, VblError
 from vbl.history.retry import Kind, kind_of_status, retry_after_of
 
@@ -360,11 +360,8 @@ def _used(model: Model, answer: dict[str, Any], asked: str, key: str) -> Usage:
         input_tokens=read,
         output_tokens=_count(counts, "completion_tokens", "output_tokens"),
         cached_tokens=cached,
-        usd=cost if isinstance(cost, (int, float)) and type(cost) is not bool and 0 <= cost < _MOST_USD else None,
+        usd=cost if isinstance(cost, (int, float)) and type(cost) is not bool and 0 <= cost <= MOST_USD else None,
     )
-
-
-_MOST_USD = 1e9
 
 
 def _answering(answer: dict[str, Any], asked: str, key: str) -> str:

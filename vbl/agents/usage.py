@@ -16,10 +16,12 @@ from vbl.errors import NotInWorkflow, UsageError
 
 MOST_TOKENS = 2**53
 """More than any call has; a larger number is no count."""
+MOST_USD = 1e9
+"""More than any call costs; sums of larger numbers would be no numbers in the end."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Count = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
-Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Dollars = Annotated[float, Field(ge=0, le=MOST_USD, allow_inf_nan=False)]
 
 
 class Usage(BaseModel):
