@@ -116,3 +116,10 @@ def test_why_says_when_a_rate_lets_a_run_begin(trial: Trial) -> None:
     answer = runs[1].why()
     assert 'queue each, lane "ada": rate 1/h; next place in 1 h' in answer.detail
     assert answer.until == (runs[0].state().started_at or 0) + 3_600_000_000
+
+
+def test_a_file_without_queues_says_how_there_are_some(tmp_path: Path, vbl_here: Vbl) -> None:
+    with vbl.connect(tmp_path / "none.db", create=True):
+        pass
+    ended = vbl_here("queues", "mail", db=tmp_path / "none.db", code=3)
+    assert "@vbl.workflow(queue=" in ended.err
