@@ -91,11 +91,25 @@ class Schedule:
 
     def pause(self, by: str | None = None, reason: str | None = None) -> None:
         """Start nothing until `unpause`; what is going on goes on. Raises Conflict where it is paused already."""
-        self._do(lambda run: run.pause(by, reason))
+
+        def ask(run: Run) -> None:
+            if run.state().paused:
+                raise Conflict(
+                    f"schedule {self.name} is paused already", f"Let it go on: vbl schedules unpause {self.name}"
+                )
+            run.pause(by, reason)
+
+        self._do(ask)
 
     def unpause(self, by: str | None = None, reason: str | None = None) -> None:
         """Go on; what was due meanwhile was missed. Raises Conflict where it is not paused."""
-        self._do(lambda run: run.unpause(by, reason))
+
+        def ask(run: Run) -> None:
+            if not run.state().paused:
+                raise Conflict(f"schedule {self.name} is not paused", "See when it comes next: vbl schedules")
+            run.unpause(by, reason)
+
+        self._do(ask)
 
     def remove(self, by: str | None = None, reason: str | None = None) -> None:
         """End it; what it started goes on. Code that declares it brings it back. Raises NotFound where it is gone."""

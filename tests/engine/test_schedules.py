@@ -297,7 +297,7 @@ def test_pause_holds_it_and_what_came_due_was_missed(trial: Trial) -> None:
     assert (made.paused, made.next_at) == (True, None)
     trial.advance(30 * 60)
     assert minutes(trial) == [5]
-    with pytest.raises(Conflict, match="paused already"):
+    with pytest.raises(Conflict, match=f"schedule {made.name} is paused already"):
         made.pause()
     with pytest.raises(Conflict, match="is paused"):
         made.run_now()
@@ -307,7 +307,7 @@ def test_pause_holds_it_and_what_came_due_was_missed(trial: Trial) -> None:
     trial.advance(5 * 60)
     assert minutes(trial)[-1] == 40
     assert not made.refresh().paused
-    with pytest.raises(Conflict, match="not paused"):
+    with pytest.raises(Conflict, match=f"schedule {made.name} is not paused"):
         made.unpause()
 
 
