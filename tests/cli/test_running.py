@@ -285,6 +285,16 @@ def test_a_closed_pipe_is_no_error(shell):
     assert process.stderr.read() == ""
 
 
+@pytest.mark.parametrize(("closed", "out"), [(">&-", ""), ("2>&-", "hello Ada\n"), ("<&- >&- 2>&-", "")])
+def test_a_closed_stream_takes_nothing_else_along(shell, closed, out):
+    command = [sys.executable, "-m", "vbl", "run", "flows.py:hello", "--input", '"Ada"']
+    line = ["sh", "-c", f'exec "$@" {closed}', "sh", *command]
+    ended = subprocess.run(line, cwd=shell.folder, env=shell.environment, capture_output=True, text=True, check=True)
+    assert ended.stdout == out
+    assert "Traceback" not in ended.stderr
+    assert shell.vbl("ls", "--json").objects[0]["status"] == "completed"
+
+
 @pytest.mark.slow
 def test_following_a_run_ends_with_it(shell):
     (shell.folder / "other.py").write_text("import vbl\n@vbl.workflow\nasync def other() -> int:\n    return 1\n")

@@ -159,6 +159,7 @@ def cli(context: click.Context, **given: Any) -> None:
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
     given = list(sys.argv[1:] if args is None else args)
+    _stand_in_for_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a lone surrogate is no crash
@@ -169,6 +170,17 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         _silence()
         code = 141
     sys.exit(code)
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Let what the caller closed lead nowhere; else the next file that is opened gets its number, and the output."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _invoke(args: list[str]) -> int:
