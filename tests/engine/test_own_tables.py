@@ -592,14 +592,36 @@ def test_a_file_that_cannot_be_written_just_now_is_waited_for(trial: Trial) -> N
     assert_sound(trial)
 
 
+@vbl.workflow
+async def pay_and_hear(amount: int) -> str:
+    await pauses.aio(amount)
+    return await vbl.wait("word")
+
+
 def test_a_signal_that_comes_meanwhile_is_taken_in(trial: Trial) -> None:
-    run = trial.start(pay_slowly, 7)
+    run = trial.start(pay_and_hear, 7)
     trial.until(lambda: WORLD.runs_of(run.id).total() == 1)
+    sender = threading.Thread(target=run.signal, args=("word", "thanks"))  # it waits for the file
+    sender.start()
     WORLD.gate("inside").set()
-    run.cancel()
+    sender.join()
+    assert run.result() == "thanks"
+    assert ledger(trial) == [7]
+    assert len(of(run, "STEP_STARTED")) == len(of(run, "STEP_COMPLETED")) == 1
+    assert_sound(trial)
+
+
+def test_a_cancel_that_comes_meanwhile_lets_the_body_end(trial: Trial) -> None:
+    run = trial.start(pay_and_hear, 7)
+    trial.until(lambda: WORLD.runs_of(run.id).total() == 1)
+    canceller = threading.Thread(target=run.cancel)
+    canceller.start()
+    WORLD.gate("inside").set()
+    canceller.join()
     trial.settle()
-    assert run.status in ("completed", "cancelled")
-    assert len(ledger(trial)) == len(of(run, "STEP_COMPLETED"))
+    assert run.status == "cancelled"
+    assert ledger(trial) == [7]
+    assert len(of(run, "STEP_COMPLETED")) == 1
     assert_sound(trial)
 
 
