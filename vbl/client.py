@@ -215,10 +215,9 @@ class Client:
         with self._store.read():
             known = [one.name for one in states(self._store, self._clock.now())]
             if queue not in known:
-                hint = (
-                    f"There are: {', '.join(known)}" if known else "Declare one: @vbl.workflow(queue=…, concurrency=2)"
-                )
-                raise NotFound(f"there is no queue {queue!r}", hint)
+                if not known:
+                    raise NotFound(f"there is no queue {queue!r}", "Declare one: @vbl.workflow(queue=…, concurrency=2)")
+                raise NotFound(f"there is no queue {queue!r}", f"There are: {', '.join(known)}")
             return lane_states(self._store, queue, self._clock.now(), limit)
 
     def supervisor(self) -> SupervisorInfo | None:
