@@ -317,3 +317,26 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(file: File, monkeypatc
     assert store.select("pragma user_version")[1] == [(newest,)]
     assert store.select("select count(*) from runs")[1] == [(1,)]
     store.close()
+
+
+@pytest.mark.parametrize("look", ["schema_version", "application_id", "user_version"])
+def test_a_file_that_another_process_makes_just_now_is_ours(tmp_path: Path, look: str) -> None:
+    """It is made between two looks at its head, whichever comes first."""
+    path = tmp_path / "new.db"
+    made: list[Path] = []
+
+    def make(cursor: apsw.Cursor, sql: str, bindings: object) -> bool:
+        if look in sql and not made:
+            made.append(path)  # first: the other one looks too
+            Sqlite(path).close()
+        return True
+
+    def watch(connection: apsw.Connection) -> None:
+        connection.exec_trace = make
+
+    apsw.connection_hooks.append(watch)
+    try:
+        Sqlite(path).close()
+    finally:
+        apsw.connection_hooks.remove(watch)
+    assert made

@@ -190,6 +190,7 @@ class Sqlite:
 
     def _check_ours(self) -> None:
         db = self._db
+        empty = db.pragma("schema_version") == 0  # first: another process may be making the file just now
         application, version = db.pragma("application_id"), db.pragma("user_version")
         newest = migrations()[-1][0]
         if application == APPLICATION_ID:
@@ -199,7 +200,7 @@ class Sqlite:
                     "Upgrade: pip install -U vbl",
                     code="newer",
                 )
-        elif application != 0 or db.pragma("schema_version") != 0:
+        elif application != 0 or not empty:
             raise StorageError(
                 f"{self.path} is a SQLite file, but not one of vbl's",
                 "Name another one with --db PATH or VBL_DB",
